@@ -1,0 +1,5 @@
+"""``python -m adamtune``."""
+
+from adamtune.cli.main import main
+
+main()

@@ -1,0 +1,74 @@
+"""What the search loop asks of an engine: train many members, a stretch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from adamtune.tasks.protocol import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One training: one trial's settings with one training seed.
+
+    Attributes:
+        trial: the trial's number in its study.
+        replicate: which of the trial's training seeds this is, from 0.
+        seed: the study's seed; weights and batches derive from (seed, replicate, step) alone, so
+            members of one replicate start alike and see the same batches (common random numbers).
+        task: what to train. Members of one task object form a cohort (one set of shapes).
+        optimizer: a name of the optimizer catalog.
+        hyperparameters: every hyperparameter of the optimizer, by catalog name.
+        schedule: a name of the schedule catalog.
+        schedule_hyperparameters: every hyperparameter of the schedule, by catalog name.
+    """
+
+    trial: int
+    replicate: int
+    seed: int
+    task: Task
+    optimizer: str
+    hyperparameters: Mapping[str, float]
+    schedule: str
+    schedule_hyperparameters: Mapping[str, float]
+
+
+class Evaluation(NamedTuple):
+    """What is known of a member at the end of a stretch.
+
+    ``metrics`` holds the task's scores and ``train_loss`` (the mean over the stretch's batches).
+    When ``diverged_at`` is a step, the loss was not finite there and ``metrics`` is empty.
+    A member that finished or diverged has left the engine when this is returned.
+    """
+
+    member: Member
+    step: int
+    metrics: Mapping[str, float]
+    diverged_at: int | None
+    finished: bool
+    seconds: float
+    """Wall time of the stretch, shared evenly among the members trained in it."""
+
+
+class Engine(Protocol):
+    """Trains members side by side. Not safe for use from several threads."""
+
+    slots: int
+    """How many members can be in training at once."""
+
+    def admit(self, members: Sequence[Member]) -> None:
+        """Puts members into free slots, at step 0. Raises ValueError if there are too few."""
+
+    def advance(self) -> list[Evaluation]:
+        """Trains every member to its next evaluation; one Evaluation each, in order of admission."""
+
+    def release(self, members: Sequence[Member]) -> None:
+        """Frees the slots of members that are not to be trained further (pruned)."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values that ``restore`` continues from to the last bit."""
+
+    def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
+        """Takes up training where ``state`` was taken; ``members`` in order of admission."""

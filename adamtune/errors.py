@@ -1,0 +1,45 @@
+"""Every error that adamtune raises on purpose, and the exit code each one means.
+
+::
+
+    AdamtuneError            1   the run failed: what happened, what was kept, how to go on
+    ├── UsageError           2   the command line is wrong
+    │   └── StudyFileError   2   the study file is wrong: every problem of it at once
+    └── Refused              3   refused to protect data
+
+The command line prints the message alone; ``--debug`` adds the traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class AdamtuneError(Exception):
+    """A failure that a user can act on: the message says what happened and what to do next."""
+
+    exit_code = 1
+
+
+class UsageError(AdamtuneError):
+    """The command line or an argument is wrong."""
+
+    exit_code = 2
+
+
+class StudyFileError(UsageError):
+    """A study file is wrong.
+
+    Args:
+        problems: one rendered message for each problem, in the order of the file.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Refused(AdamtuneError):
+    """Going on would damage data: the study exists with other settings, or another process runs it."""
+
+    exit_code = 3
