@@ -1,0 +1,1 @@
+"""The study file: YAML to frozen models, every problem reported at once."""

@@ -1,0 +1,1 @@
+"""Engines that train members; README.md explains shapes, slots and seeding."""

@@ -1,0 +1,1 @@
+"""The Adam family: catalog, update rules over a population, schedules."""

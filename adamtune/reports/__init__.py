@@ -1,0 +1,1 @@
+"""Rankings as numbers, and their drawing."""

@@ -1,0 +1,1 @@
+"""Samplers, pruners, settings, and the loop."""

@@ -1,0 +1,1 @@
+"""Where studies are kept: Optuna storages, checkpoints, locks."""

@@ -1,0 +1,1 @@
+"""The tasks: models, data, losses and scores."""

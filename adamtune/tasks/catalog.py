@@ -36,7 +36,7 @@ class MlpSettings(Settings):
 
 
 class CnnSettings(Settings):
-    """A small convolutional network for images: per channel count a 3x3 convolution, ReLU, 2x2 max-pooling."""
+    """A small convolutional network: per channel count a 3x3 convolution, ReLU and 2x2 max-pooling."""
 
     dataset: Literal["digits"] = Field("digits", description="which data to learn")
     channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=3)] = Field(
