@@ -1,0 +1,100 @@
+"""The elementwise pass in C: compiled once per machine, called on the tensors' memory.
+
+The library lies in ``$XDG_CACHE_HOME/adamtune`` (``~/.cache/adamtune``). The environment variable
+``ADAMTUNE_COMPILER`` names the C compiler (``cc`` unless told); ``none`` turns the C pass off. Where
+it cannot be built, the log says why and the torch pass is used: the results are the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+LOG = logging.getLogger(__name__)
+SOURCE = Path(__file__).with_name("_fused.c")
+FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC")
+SYMBOLS = {torch.float32: "adamtune_update_float", torch.float64: "adamtune_update_double"}
+
+
+def handles(parameters: Tensor, state: Sequence[Tensor | None]) -> bool:
+    """Whether the C pass is there and can take these tensors (None: an absent buffer)."""
+    dtype = parameters.dtype
+    if library() is None or dtype not in SYMBOLS or parameters.device.type != "cpu":
+        return False
+    for each in (parameters, *state):
+        if each is not None and not (each.is_contiguous() and each.dtype == dtype):
+            return False
+    return True
+
+
+def update_(parameters: Tensor, gradient: Tensor, state: Sequence[Tensor | None], packed: Tensor) -> None:
+    """One step, as ``elementwise.update_`` says; every tensor contiguous and accepted by ``handles``."""
+    loaded = library()
+    assert loaded is not None
+    members, n = parameters.shape
+    buffers = [None if each is None else each.data_ptr() for each in state]
+    function = loaded[parameters.dtype]
+    function(members, n, parameters.data_ptr(), gradient.data_ptr(), *buffers, packed.data_ptr())
+
+
+@cache
+def library() -> dict[torch.dtype, ctypes._NamedFuncPointer] | None:
+    """The compiled functions by dtype, or None where the C pass is off or cannot be built."""
+    compiler = os.environ.get("ADAMTUNE_COMPILER", "cc")
+    if compiler == "none":
+        return None
+    try:
+        loaded = ctypes.CDLL(str(build(compiler)))
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        LOG.warning("no C pass for the optimizer step, torch operations do it slower: %s", reason)
+        return None
+    functions = {dtype: loaded[symbol] for dtype, symbol in SYMBOLS.items()}
+    for function in functions.values():
+        function.argtypes = [ctypes.c_ssize_t] * 2 + [ctypes.c_void_p] * 7
+        function.restype = None
+    return functions
+
+
+def build(compiler: str) -> Path:
+    """The shared library for this source, compiler and processor; compiled if it is not there yet.
+
+    Raises:
+        OSError: there is no such compiler, or the cache folder cannot be written.
+        subprocess.SubprocessError: the compiler failed, or took longer than a minute.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamtune"
+    version = _run(compiler, "--version")
+    key = "\0".join((SOURCE.read_text(), *FLAGS, version, _processor()))
+    target = folder / f"fused-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            made = Path(scratch) / target.name
+            _run(compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm")
+            made.replace(target)
+    return target
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except FileNotFoundError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

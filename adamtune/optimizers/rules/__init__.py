@@ -1,0 +1,1 @@
+"""The update rules, one a file: ``coefficients(hyperparameters, step, lr)`` of every member at every step."""

@@ -1,0 +1,161 @@
+"""The two implementations of the pass on arbitrary coefficients, and what the pass refuses."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adamtune.optimizers import elementwise, fused
+from adamtune.optimizers.coefficients import NEUTRAL, Coefficients, Terms, coefficients_like, pack, terms
+
+EVERYTHING = Terms(*[True] * len(Terms._fields))
+needs_compiler = pytest.mark.skipif(fused.library() is None, reason="no C compiler here")
+
+
+def random_coefficients(members: int, seed: int) -> Coefficients:
+    """Any terms together, far beyond what the rules need; each field is neutral for some members."""
+    torch.manual_seed(seed)
+    fields = {name: torch.rand(members, dtype=torch.float64) for name in NEUTRAL}
+    fields["low"] *= 0.1
+    fields["high"] += 0.2
+    fields["early"] = fields["early"].round()
+    fields["peak_keep"] = fields["peak_keep"].round()
+    for name, values in fields.items():
+        values[torch.rand(members) < 0.3] = NEUTRAL[name]
+    unscaled = fields["square_gain"] == 0
+    for name in ("mean_gain", "peak_keep", "root", "floor", "low", "high"):
+        fields[name][unscaled] = NEUTRAL[name]
+    return coefficients_like(torch.ones(members), **fields)
+
+
+@needs_compiler
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    members=st.integers(1, 40),
+    n=st.sampled_from([1, 2, 7, 16, 33, 257, 9000]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    exponent=st.integers(-18, 12),
+)
+def test_both_passes_are_equal_to_the_last_bit(
+    seed: int, members: int, n: int, dtype: torch.dtype, exponent: int
+) -> None:
+    coefficients = random_coefficients(members, seed)
+    packed, needed = pack(coefficients, dtype), terms(coefficients)
+    start = torch.randn(members, n, dtype=dtype)
+    runs = []
+    for update in (elementwise.update_, elementwise.update_blocks_):
+        torch.manual_seed(seed)
+        x, state = start.clone(), elementwise.init(start, EVERYTHING)
+        for _ in range(3):
+            gradient = torch.randn(members, n, dtype=dtype) * 10.0**exponent
+            gradient[:, 0] = 0
+            update(x, gradient, state, packed, needed)
+        state.peak[coefficients.peak_keep == 0] = 0
+        runs.append((x, *state))
+    finite = runs[1][0].isfinite().all(1)  # a NaN row need not agree in buffers it does not use
+    for ours, theirs in zip(*runs, strict=True):
+        assert torch.equal(ours[finite], theirs[finite])
+    assert torch.equal(runs[0][0].isfinite(), runs[1][0].isfinite())
+    assert not torch.equal(runs[0][0], start) or not any(coefficients.from_gradient)
+
+
+def test_neutral_coefficients_do_nothing() -> None:
+    packed = pack(coefficients_like(torch.ones(3)), torch.float32)
+    x = torch.randn(3, 5)
+    before = x.clone()
+    elementwise.update_blocks_(x, torch.randn(3, 5), elementwise.init(x, EVERYTHING), packed, EVERYTHING)
+    assert torch.equal(x, before)
+
+
+def test_gradients_of_any_layout() -> None:
+    coefficients = random_coefficients(6, 1)
+    packed, needed = pack(coefficients, torch.float32), terms(coefficients)
+    results = []
+    gradient = torch.randn(11, 6).t()
+    for each in (gradient, gradient.contiguous()):
+        x = torch.ones(6, 11)
+        elementwise.update_(x, each, elementwise.init(x, needed), packed, needed)
+        results.append(x)
+    torch.testing.assert_close(*results, rtol=0, atol=0, equal_nan=True)
+
+
+def test_parameters_that_are_not_contiguous_take_the_torch_pass() -> None:
+    coefficients = random_coefficients(6, 1)
+    packed, needed = pack(coefficients, torch.float32), terms(coefficients)
+    strided, x = torch.ones(11, 6).t(), torch.ones(6, 11)
+    for each in (strided, x):
+        elementwise.update_(each, torch.full((6, 11), 0.1), elementwise.init(x, needed), packed, needed)
+    torch.testing.assert_close(strided, x, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gradient": torch.zeros(3, 4)}, "want a gradient of that shape"),
+        ({"packed": torch.zeros(3, 2)}, "coefficients"),
+        ({"gradient": torch.zeros(3, 5, dtype=torch.float64)}, "float64"),
+        ({"state": elementwise.State(None, None, None, None)}, "no buffer"),
+        ({"state": elementwise.State(*[torch.zeros(2, 5)] * 4)}, r"buffer is \(2, 5\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -> None:
+    x = torch.zeros(3, 5)
+    good = {
+        "gradient": torch.zeros(3, 5),
+        "state": elementwise.init(x, EVERYTHING),
+        "packed": torch.zeros(3, len(NEUTRAL)),
+    }
+    with pytest.raises(ValueError, match=message):
+        elementwise.update_(x, **{**good, **change}, needed=EVERYTHING)
+
+
+@pytest.fixture
+def _fresh_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("ADAMTUNE_COMPILER", raising=False)
+    monkeypatch.setattr(fused, "library", fused.library.__wrapped__)
+
+
+@pytest.mark.usefixtures("_fresh_library")
+class TestCompiler:
+    def test_none_turns_the_c_pass_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ADAMTUNE_COMPILER", "none")
+        assert not fused.handles(torch.zeros(1, 1), [])
+
+    def test_a_missing_compiler_is_said_and_survived(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setenv("ADAMTUNE_COMPILER", "no-such-compiler")
+        with caplog.at_level(logging.WARNING):
+            assert fused.library() is None
+        assert "no-such-compiler" in caplog.text
+
+    def test_a_failing_compiler_is_said_and_survived(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    ) -> None:
+        broken = tmp_path / "broken.c"
+        broken.write_text("this is not C")
+        monkeypatch.setattr(fused, "SOURCE", broken)
+        with caplog.at_level(logging.WARNING):
+            assert fused.library() is None
+        assert "no C pass" in caplog.text
+
+    @needs_compiler
+    def test_it_compiles_once(self, tmp_path: Path) -> None:
+        first = fused.build("cc")
+        assert list((tmp_path / "adamtune").iterdir()) == [first]
+        made = first.stat().st_mtime_ns
+        assert fused.build("cc") == first
+        assert first.stat().st_mtime_ns == made
+
+
+def test_the_c_file_has_the_fields_of_python() -> None:
+    enum = fused.SOURCE.read_text().split("enum {")[1].split("}")[0]
+    names = [each.strip().lower() for each in enum.split(",")]
+    assert names == [*("early_on" if each == "early" else each for each in Coefficients._fields), "fields"]
