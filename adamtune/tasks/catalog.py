@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from adamtune.tasks.rows import batches_per_epoch, training_rows
 
 if TYPE_CHECKING:
     from adamtune.tasks.protocol import Task
@@ -23,16 +25,47 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+DIABETES_ROWS = 442
+DIGITS_ROWS = 1797
+
+
+def _regression_rows(dataset: str, samples: int | None) -> int:
+    return DIABETES_ROWS if dataset == "diabetes" else samples or 1000
+
+
 class MlpSettings(Settings):
     """A multilayer perceptron for regression."""
 
     dataset: Literal["diabetes", "friedman1"] = Field("diabetes", description="which data to learn")
-    samples: Annotated[int, Field(ge=20, le=1_000_000)] = Field(
-        1000, description="rows of friedman1 (diabetes always has its 442)"
+    samples: Annotated[int, Field(ge=20, le=1_000_000)] | None = Field(
+        None, description="rows of friedman1, 1000 when left out (diabetes always has its 442)"
     )
     hidden: tuple[Width, ...] = Field((64, 64), description="width of each hidden layer")
-    batch_size: Count = 32
+    batch_size: Count = Field(32, validate_default=True)
     epochs: Count = 30
+
+    @property
+    def rows(self) -> int:
+        """Rows of the data set, validation included."""
+        return _regression_rows(self.dataset, self.samples)
+
+    @field_validator("samples")
+    @classmethod
+    def _samples_fit_dataset(cls, samples: int | None, info: ValidationInfo) -> int | None:
+        if samples is not None and info.data.get("dataset") == "diabetes":
+            raise ValueError(
+                f"diabetes always has its {DIABETES_ROWS} rows, got samples {samples}: "
+                "leave samples out, or use dataset friedman1"
+            )
+        return samples
+
+    @field_validator("batch_size")
+    @classmethod
+    def _batch_fits(cls, batch_size: int, info: ValidationInfo) -> int:
+        if {"dataset", "samples"} <= info.data.keys():
+            rows = _regression_rows(info.data["dataset"], info.data["samples"])
+            batches_per_epoch(training_rows(rows), batch_size)
+        return batch_size
 
 
 class CnnSettings(Settings):
@@ -46,6 +79,12 @@ class CnnSettings(Settings):
     batch_size: Count = 64
     epochs: Count = 10
 
+    @field_validator("batch_size")
+    @classmethod
+    def _batch_fits(cls, batch_size: int) -> int:
+        batches_per_epoch(training_rows(DIGITS_ROWS), batch_size)
+        return batch_size
+
 
 class TransformerSettings(Settings):
     """A causal, pre-norm Transformer that predicts the next character."""
@@ -53,10 +92,22 @@ class TransformerSettings(Settings):
     dataset: Literal["python-reference"] = Field("python-reference", description="which text to learn")
     d_model: Width = Field(32, description="width of the residual stream, a multiple of heads")
     layers: Annotated[int, Field(ge=1, le=48)] = 2
-    heads: Annotated[int, Field(ge=1, le=64)] = 2
+    heads: Annotated[int, Field(ge=1, le=64)] = Field(2, validate_default=True)
     context: Annotated[int, Field(ge=2, le=1024)] = Field(32, description="characters seen at once")
     batch_size: Count = 32
     steps: Count = Field(300, description="optimizer steps of one training")
+
+    @field_validator("heads")
+    @classmethod
+    def _heads_divide_width(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("d_model", heads)
+        if width % heads:
+            divisors = ", ".join(str(each) for each in range(1, min(width, 64) + 1) if width % each == 0)
+            raise ValueError(
+                f"{heads} heads do not divide d_model {width}: use heads {divisors}, "
+                f"or d_model {(width // heads + 1) * heads}"
+            )
+        return heads
 
 
 @dataclass(frozen=True)

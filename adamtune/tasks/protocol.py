@@ -21,15 +21,29 @@ class Task(Protocol):
     control flow, so that an engine may run them under ``torch.func.vmap``.
     """
 
-    steps: int
-    """Optimizer steps of one full training."""
-    evaluate_every: int
-    """Optimizer steps between two evaluations; the last evaluation is always at ``steps``."""
-    batch_size: int
-    train: Rows
-    validation: Rows
-    data_hash: str
-    """SHA-256 (hex) of the data as it is trained on, splits included."""
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of one full training."""
+
+    @property
+    def evaluate_every(self) -> int:
+        """Optimizer steps between two evaluations; the last evaluation is always at ``steps``."""
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of every batch."""
+
+    @property
+    def train(self) -> Rows:
+        """The rows to train on; they may be an overlapping view, so gather from them, never write."""
+
+    @property
+    def validation(self) -> Rows:
+        """The rows to judge by."""
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 (hex) of the data as it is trained on, splits included."""
 
     def build(self) -> nn.Module:
         """A new model, its weights drawn from torch's global generator."""

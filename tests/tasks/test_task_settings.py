@@ -1,0 +1,57 @@
+"""What settings a task refuses, and what it says then."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from adamtune.tasks.catalog import TASKS
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "field", "messages"),
+    [
+        ("mlp", {"samples": 500}, "samples", ["442", "500", "friedman1"]),
+        ("mlp", {"batch_size": 400}, "batch_size", ["400", "353 training rows"]),
+        ("mlp", {"dataset": "friedman1", "batch_size": 801}, "batch_size", ["801", "at most 800"]),
+        ("mlp", {"dataset": "friedman1", "samples": 20}, "batch_size", ["32", "at most 16"]),
+        ("mlp", {"hidden": [0]}, "hidden", ["greater than or equal to 1"]),
+        ("cnn", {"batch_size": 1438}, "batch_size", ["1438", "1437"]),
+        ("cnn", {"channels": [4, 4, 4, 4]}, "channels", ["at most 3 items", "not 4"]),
+        ("cnn", {"channels": []}, "channels", ["at least 1 item"]),
+        ("cnn", {"dataset": "diabetes"}, "dataset", ["digits"]),
+        ("transformer", {"heads": 3}, "heads", ["3 heads", "d_model 32", "2, 4, 8, 16, 32", "33"]),
+        ("transformer", {"d_model": 15}, "heads", ["2 heads", "d_model 15", "1, 3, 5, 15", "16"]),
+        ("transformer", {"width": 3}, "width", ["not permitted"]),
+    ],
+)
+def test_wrong_settings(name: str, settings: dict[str, Any], field: str, messages: list[str]) -> None:
+    with pytest.raises(ValueError, match="1 validation error") as caught:
+        TASKS[name].build(settings)
+    for message in (field, *messages):
+        assert message in str(caught.value)
+
+
+def test_one_wrong_setting_is_one_problem() -> None:
+    with pytest.raises(ValueError, match="1 validation error"):
+        TASKS["mlp"].build({"dataset": "friedman1", "samples": 3, "batch_size": 400})
+
+
+def test_a_batch_larger_than_the_text() -> None:
+    with pytest.raises(ValueError, match=r"batch_size 999999 is more than the \d+ training rows"):
+        TASKS["transformer"].build({"batch_size": 999_999})
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_settings_survive_being_written_out_in_full(name: str) -> None:
+    model = TASKS[name].settings
+    settings = model()
+    assert model.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_the_catalog_is_torch_free() -> None:
+    script = "import sys, adamtune.tasks.catalog, adamtune.tasks.seeds; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
