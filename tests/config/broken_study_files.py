@@ -1,0 +1,447 @@
+"""Study files that are wrong, each with every problem it has: line, key path and part of the message."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Broken(NamedTuple):
+    name: str
+    text: str
+    problems: tuple[tuple[int, str, str], ...]
+
+
+def broken(name: str, text: str, *problems: tuple[int, str, str]) -> Broken:
+    return Broken(name, text, problems)
+
+
+def in_space(name: str, lines: str, *problems: tuple[int, str, str], optimizer: str = "adamw") -> Broken:
+    """Lines under ``space:``, the first of them on line 5 of the file."""
+    head = f"name: x\ntask: mlp\noptimizer: {optimizer}\nspace:\n"
+    return Broken(name, head + "".join(f"  {line}\n" for line in lines.splitlines()), problems)
+
+
+GOOD = "name: x\ntask: mlp\n"
+
+BROKEN = [
+    # YAML itself
+    broken("empty", "", (1, "", "found nothing; allowed: a mapping of name, ")),
+    broken("only-comments", "# name: x\n", (1, "", "found nothing")),
+    broken("a-list", "- name: x\n", (1, "", "found [{name: 'x'}]; allowed: a mapping")),
+    broken("a-word", "\nadamw\n", (2, "", "found 'adamw'; allowed: a mapping")),
+    broken("tab", "name: x\ntask:\n\tname: mlp\n", (3, "", "not YAML: found character '\\t'")),
+    broken("open-bracket", "name: x\nspace: {lr: [1\n", (3, "", "not YAML: ")),
+    broken("open-quote", 'name: "x\n', (2, "", "not YAML: found unexpected end of stream")),
+    broken(
+        "control-character", "name: x\ntask: \x00\n", (2, "", "not YAML: character '\\x00' is not allowed")
+    ),
+    broken("two-documents", "name: x\n---\nname: y\n", (2, "", "not YAML: but found another document")),
+    broken("unknown-alias", "name: *x\n", (1, "", "not YAML: found undefined alias 'x'")),
+    broken(
+        "self-alias", "name: x\ntask: &t {name: mlp, x: *t}\n", (2, "", "not YAML: an alias holds itself")
+    ),
+    broken(
+        "unknown-tag", "name: !!python/name:os.system x\n", (1, "", "not YAML: could not determine a con")
+    ),
+    broken("date-tag", GOOD + "storage: !!timestamp 2024-01-01\n", (3, "storage", "found the YAML tag")),
+    broken("number-key", GOOD + "3: x\n", (3, "", "found the key 3; allowed: text")),
+    broken("list-key", GOOD + "? [a, b]\n: x\n", (3, "", "found the key a list or mapping; allowed: text")),
+    broken("twice", "name: x\ntask: mlp\nname: y\n", (3, "name", "given twice, first on line 1; keep one")),
+    in_space("twice-in-space", "lr: 1e-3\neps: 1e-8\nlr: 1e-4", (7, "space.lr", "first on line 5; keep one")),
+    broken("odd-key", GOOD + '"a\\nb": 1\n', (3, r"'a\nb'", r"unknown key 'a\nb'; allowed: name, ")),
+    broken(
+        "hexadecimal", GOOD + "search: {trials: 0x_}\n", (3, "search.trials", "found '0x_'; allowed: int")
+    ),
+    # the top level
+    broken("no-name", "task: mlp\n", (1, "name", "is missing; allowed: up to 100 letters")),
+    broken("no-task", "name: x\n", (1, "task", "is missing; allowed: a task's name")),
+    broken("number-name", "name: 2024\ntask: mlp\n", (1, "name", "found 2024; allowed: up to 100 letters")),
+    broken("path-name", "name: ../x\ntask: mlp\n", (1, "name", "found '../x'; allowed: up to 100 letters")),
+    broken(
+        "newline-name", 'name: "x\\n"\ntask: mlp\n', (1, "name", "found 'x\\n'; allowed: up to 100 letters")
+    ),
+    broken(
+        "unknown-key",
+        GOOD + "sarch:\n  trials: 3\n",
+        (3, "sarch", "unknown key 'sarch'; did you mean 'search'?"),
+    ),
+    broken(
+        "no-storage", GOOD + "storage:\n", (3, "storage", "found nothing; allowed: a file, or a database URL")
+    ),
+    broken(
+        "engine",
+        GOOD + "engine: populaton\n",
+        (3, "engine", "found 'populaton'; did you mean 'population'? "),
+    ),
+    broken(
+        "population", GOOD + "population: 0\n", (3, "population", "found 0; allowed: auto or integer in [1, ")
+    ),
+    broken(
+        "population-word", GOOD + "population: all\n", (3, "population", "found 'all'; allowed: auto or int")
+    ),
+    broken(
+        "device", GOOD + "device: gpu\n", (3, "device", "found 'gpu'; did you mean 'cpu'? allowed: auto, cpu")
+    ),
+    # the task
+    broken(
+        "task-name",
+        "name: x\ntask: mpl\n",
+        (2, "task", "unknown task 'mpl'; did you mean 'mlp'? allowed: mlp,"),
+    ),
+    broken("task-number", "name: x\ntask: 3\n", (2, "task", "found 3; allowed: mlp, cnn, transformer")),
+    broken(
+        "task-list", "name: x\ntask: [mlp]\n", (2, "task", "found ['mlp']; allowed: mlp, cnn, transformer")
+    ),
+    broken(
+        "task-nameless", "name: x\ntask:\n  epochs: 3\n", (2, "task", "is missing 'name'; allowed: mlp, cnn")
+    ),
+    broken(
+        "setting-unknown",
+        "name: x\ntask:\n  name: mlp\n  epoch: 3\n",
+        (4, "task.epoch", "unknown key 'epoch'; did you mean 'epochs'? allowed: dataset, "),
+    ),
+    broken(
+        "setting-low",
+        "name: x\ntask: {name: mlp, epochs: 0}\n",
+        (2, "task.epochs", "found 0; allowed: integer in [1,"),
+    ),
+    broken(
+        "setting-text",
+        'name: x\ntask: {name: mlp, epochs: "3"}\n',
+        (2, "task.epochs", "found '3'; allowed: int"),
+    ),
+    broken(
+        "setting-bool",
+        "name: x\ntask: {name: mlp, epochs: yes}\n",
+        (2, "task.epochs", "found true; allowed: int"),
+    ),
+    broken(
+        "setting-in-list",
+        "name: x\ntask:\n  name: mlp\n  hidden:\n  - 64\n  - 0\n",
+        (6, "task.hidden[1]", "found 0; allowed: integer in [1, 8192]"),
+    ),
+    broken(
+        "setting-list-length",
+        "name: x\ntask: {name: cnn, channels: []}\n",
+        (2, "task.channels", "found []; allowed: a list, each integer in [1, 8192], 1 to 3 of them"),
+    ),
+    broken(
+        "dataset",
+        "name: x\ntask: {name: mlp, dataset: diabetis}\n",
+        (2, "task.dataset", "found 'diabetis'; did you mean 'diabetes'? allowed: diabetes, friedman1"),
+    ),
+    broken(
+        "settings-together",
+        "name: x\ntask:\n  name: transformer\n  heads: 3\n",
+        (4, "task.heads", "3 heads do not divide d_model 32"),
+    ),
+    # the optimizer
+    broken(
+        "optimizer",
+        GOOD + "optimizer: adamv\n",
+        (3, "optimizer", "unknown optimizer 'adamv'; did you mean 'adamw'? allowed: adam, adamw, amsgrad, "),
+    ),
+    broken("optimizer-case", GOOD + "optimizer: AdamW\n", (3, "optimizer", "did you mean 'adamw'?")),
+    broken("optimizer-number", GOOD + "optimizer: 3\n", (3, "optimizer", "found 3; allowed: adam, adamw")),
+    broken(
+        "optimizer-none", GOOD + "optimizer: []\n", (3, "optimizer", "found an empty list; allowed: adam, ")
+    ),
+    broken(
+        "optimizer-twice",
+        GOOD + "optimizer: [sgd, sgd]\n",
+        (3, "optimizer[1]", "found 'sgd' twice; keep one"),
+    ),
+    # the space
+    broken("space-list", GOOD + "space: [lr]\n", (3, "space", "found ['lr']; allowed: a mapping")),
+    broken("space-nothing", GOOD + "space:\n", (3, "space", "found nothing; allowed: a mapping")),
+    in_space(
+        "unknown",
+        "lrr: 1e-3",
+        (5, "space.lrr", "unknown hyperparameter 'lrr'; did you mean 'lr'? allowed: lr,"),
+    ),
+    in_space(
+        "never-applies",
+        "momentum: 0.9",
+        (5, "space.momentum", "can never apply: adamw does not have momentum; these have it: sgd, rmsprop"),
+    ),
+    in_space("no-complement", "one_minus_eps: 0.9", (5, "space.one_minus_eps", "unknown hyperparameter")),
+    in_space(
+        "misplaced-up", "warmup_fraction: 0.1", (5, "space.warmup_fraction", "move it to space.schedule")
+    ),
+    in_space("misplaced-task", "batch_size: [32, 64]", (5, "space.batch_size", "goes to space.task")),
+    in_space("text", "lr: fast", (5, "space.lr", "found 'fast'; allowed: (0, inf)")),
+    in_space("nothing", "lr:", (5, "space.lr", "found nothing; allowed: a value")),
+    in_space("infinity", "lr: .inf", (5, "space.lr", "found Infinity; allowed: (0, inf)")),
+    in_space("nan", "lr: .nan", (5, "space.lr", "found NaN; allowed: (0, inf)")),
+    in_space("huge", f"lr: 1{'0' * 400}", (5, "space.lr", "allowed: (0, inf)")),
+    in_space("zero-lr", "lr: 0", (5, "space.lr", "found 0; allowed: (0, inf)")),
+    in_space("beta-one", "beta1: 1.0", (5, "space.beta1", "found 1.0; allowed: [0, 1)")),
+    in_space(
+        "complement-zero", "one_minus_beta2: 0", (5, "space.one_minus_beta2", "found 0; allowed: [1e-12, 1]")
+    ),
+    in_space("bool-number", "lr: true", (5, "space.lr", "found true; allowed: (0, inf)")),
+    in_space("number-bool", "amsgrad: 1", (5, "space.amsgrad", "found 1; allowed: true or false")),
+    in_space(
+        "bool-range",
+        "amsgrad: {low: 0, high: 1}",
+        (5, "space.amsgrad", "allowed: a list of values; only num"),
+    ),
+    in_space("low-illegal", "lr:\n  low: -1\n  high: 1", (6, "space.lr.low", "found -1; allowed: (0, inf)")),
+    in_space("high-illegal", "beta1: {low: 0, high: 1}", (5, "space.beta1.high", "found 1; allowed: [0, 1)")),
+    in_space(
+        "low-high",
+        "lr: {low: 1e-1, high: 1e-3}",
+        (5, "space.lr.low", "found 0.1; allowed: less than high, whi"),
+    ),
+    in_space(
+        "low-is-high",
+        "lr: {low: 1, high: 1}",
+        (5, "space.lr.low", "found 1.0; allowed: less than high, which is"),
+    ),
+    in_space(
+        "log-zero",
+        "eps: {low: 0, high: 1, log: true}",
+        (5, "space.eps.low", "found 0.0; allowed: above 0, beca"),
+    ),
+    in_space(
+        "log-word",
+        "eps: {low: 1, high: 2, log: 10}",
+        (5, "space.eps.log", "found 10; allowed: true or false"),
+    ),
+    in_space("no-high", "lr: {low: 1}", (5, "space.lr", "is missing 'high'; a range is {low: ")),
+    in_space(
+        "min-max",
+        "lr: {min: 1, max: 2}",
+        (5, "space.lr", "is missing 'low'"),
+        (5, "space.lr", "is missing 'high'"),
+        (5, "space.lr.min", "unknown key 'min'; allowed: low, high, log"),
+        (5, "space.lr.max", "unknown key 'max'; allowed: low, high, log"),
+    ),
+    in_space("no-choice", "lr: []", (5, "space.lr", "found an empty list; allowed: one value or more")),
+    in_space("choice-illegal", "lr:\n- 1e-3\n- -1e-3", (7, "space.lr[1]", "found -0.001; allowed: (0, inf)")),
+    in_space("choice-twice", "lr: [1, 1e-3, 1.0]", (5, "space.lr[2]", "found 1.0 twice; keep one")),
+    in_space("choice-nothing", "lr: [1, null]", (5, "space.lr[1]", "found nothing; allowed: a value")),
+    in_space(
+        "both-forms",
+        "one_minus_beta1: 0.1\nbeta1: 0.9",
+        (5, "space.one_minus_beta1", "found with beta1, which says the same; keep one"),
+    ),
+    in_space(
+        "nesterov",
+        "lr: 0.1\nnesterov: true",
+        (6, "space.nesterov", "wants momentum above 0"),
+        optimizer="sgd",
+    ),
+    in_space(
+        "nesterov-choice",
+        "nesterov: [false, true]\nmomentum: [0.0, 0.9]",
+        (5, "space.nesterov", "sgd with nesterov wants momentum above 0 and dampening 0, got momentum=0"),
+        optimizer="[adam, sgd]",
+    ),
+    # the schedule
+    in_space(
+        "schedule",
+        "schedule: cosin",
+        (5, "space.schedule", "unknown schedule 'cosin'; did you mean 'cosine'?"),
+    ),
+    in_space(
+        "schedule-in-list",
+        "schedule:\n  name:\n  - cosine\n  - liner",
+        (8, "space.schedule.name[1]", "unknown schedule 'liner'; did you mean 'linear'?"),
+    ),
+    in_space(
+        "schedule-number", "schedule: 3", (5, "space.schedule", "found 3; allowed: constant, exponential")
+    ),
+    in_space(
+        "schedule-never",
+        "schedule: {name: cosine, drops: 3}",
+        (5, "space.schedule.drops", "can never apply: cosine does not have drops; these have it: step"),
+    ),
+    in_space("misplaced-down", "schedule: {lr: 1}", (5, "space.schedule.lr", "move it to space")),
+    in_space(
+        "integer",
+        "schedule: {name: step, drops: {low: 1, high: 2.5}}",
+        (5, "space.schedule.drops.high", "found 2.5; allowed: integer in [1, 1000]"),
+    ),
+    in_space(
+        "ranges-differ",
+        "schedule: {name: [cosine, exponential], final_fraction: 0}",
+        (5, "space.schedule.final_fraction", "found 0; allowed: (0, 1] for exponential"),
+    ),
+    # searched settings of the task
+    in_space(
+        "task-settings-list",
+        "task: [hidden]",
+        (5, "space.task", "found ['hidden']; allowed: a mapping of the task's"),
+    ),
+    in_space(
+        "task-unknown",
+        "task: {hiden: [[1], [2]]}",
+        (5, "space.task.hiden", "did you mean 'hidden'? allowed: "),
+    ),
+    in_space(
+        "task-fixed",
+        "task: {epochs: 3}",
+        (5, "space.task.epochs", "found 3; allowed: a list or a range; a fix"),
+    ),
+    in_space(
+        "task-illegal",
+        "task: {batch_size: [32, 0]}",
+        (5, "space.task.batch_size[1]", "found 0; allowed: integ"),
+    ),
+    in_space(
+        "task-range",
+        "task: {hidden: {low: 1, high: 2}}",
+        (5, "space.task.hidden", "only numbers have ranges"),
+    ),
+    in_space(
+        "task-fit",
+        "task: {batch_size: [32, 4096]}",
+        (5, "space.task.batch_size", "more than the 353 training"),
+    ),
+    in_space(
+        "task-null",
+        "task: {samples: [null, 99]}",
+        (5, "space.task.samples[0]", "found nothing; allowed: a val"),
+    ),
+    broken(
+        "task-both",
+        "name: x\ntask: {name: mlp, epochs: 3}\nspace:\n  task: {epochs: [1, 2]}\n",
+        (4, "space.task.epochs", "found with task.epochs; keep one"),
+    ),
+    broken(
+        "task-together",
+        "name: x\ntask: transformer\nspace:\n  task:\n    d_model: [30, 32]\n    heads: [2, 4]\n",
+        (6, "space.task.heads", "4 heads do not divide d_model 30"),
+    ),
+    # the search and the objective
+    broken(
+        "search-number",
+        GOOD + "search: 64\n",
+        (3, "search", "found 64; allowed: a mapping of trials, timeout, "),
+    ),
+    broken(
+        "search-unknown",
+        GOOD + "search: {n_trials: 3}\n",
+        (3, "search.n_trials", "did you mean 'trials'? allowed: "),
+    ),
+    broken(
+        "trials",
+        GOOD + "search: {trials: 0}\n",
+        (3, "search.trials", "found 0; allowed: integer in [1, 1000000]"),
+    ),
+    broken(
+        "trials-fraction",
+        GOOD + "search: {trials: 1.5}\n",
+        (3, "search.trials", "found 1.5; allowed: integer"),
+    ),
+    broken(
+        "timeout",
+        GOOD + "search: {timeout: 30 parsecs}\n",
+        (3, "search.timeout", "such as 90s, 30m or 1h30m"),
+    ),
+    broken(
+        "timeout-zero",
+        GOOD + "search: {timeout: 0}\n",
+        (3, "search.timeout", "found 0; allowed: (0, inf) or a dur"),
+    ),
+    broken(
+        "sampler",
+        GOOD + "search: {sampler: tp}\n",
+        (3, "search.sampler", "found 'tp'; did you mean 'tpe'? allowed"),
+    ),
+    broken(
+        "pruner",
+        GOOD + "search: {pruner: false}\n",
+        (3, "search.pruner", "found false; allowed: none, median, "),
+    ),
+    broken(
+        "seed",
+        GOOD + "search: {seed: -1}\n",
+        (3, "search.seed", "found -1; allowed: integer in [0, 4294967295]"),
+    ),
+    broken(
+        "seeds", GOOD + "search: {seeds: 0}\n", (3, "search.seeds", "found 0; allowed: integer in [1, 1000]")
+    ),
+    broken(
+        "metric",
+        GOOD + "objective: {metric: val_acc}\n",
+        (3, "objective.metric", "unknown metric of mlp 'val_acc'"),
+    ),
+    broken(
+        "direction",
+        GOOD + "objective: {direction: min}\n",
+        (3, "objective.direction", "allowed: minimize, maxim"),
+    ),
+    broken(
+        "grid",
+        """\
+name: x
+task: mlp
+search: {sampler: grid}
+space:
+  lr: {low: 1, high: 2}
+  beta1: [0.8, 0.9]
+  schedule:
+    warmup_fraction: {low: 0, high: 0.1}
+  task:
+    batch_size: {low: 8, high: 16}
+""",
+        (
+            5,
+            "space.lr",
+            "found {low: 1.0, high: 2.0, log: false}; allowed: a value or a list of values, for ",
+        ),
+        (8, "space.schedule.warmup_fraction", "for the grid sampler"),
+        (10, "space.task.batch_size", "for the grid sampler"),
+    ),
+    broken("grid-default", GOOD + "search: {sampler: grid}\n", (1, "space.lr", "for the grid sampler")),
+    # many at once
+    broken(
+        "everything",
+        """\
+name: a b
+task:
+  name: cnn
+  epochs: 0
+  hidden: [1]
+  hidden: x
+optimizer: [adamw, sdg]
+space:
+  lr: {low: -1, high: 1e-1, log: 3}
+  beta1: 1.0
+  momentumm: 3
+  schedule:
+    name: cosin
+    lr: 3
+  task: {batch_size: [32, 0], channels: [[16], [8, 0]]}
+search:
+  timeout: soon
+  trials: 1.5
+objective:
+  metric: loss
+population: 0
+stroage: runs/adamtune.db
+7: 8
+""",
+        (1, "name", "found 'a b'"),
+        (4, "task.epochs", "found 0"),
+        (6, "task.hidden", "given twice, first on line 5"),
+        (6, "task.hidden", "found 'x'"),
+        (7, "optimizer[1]", "unknown optimizer 'sdg'; did you mean 'sgd'?"),
+        (9, "space.lr.log", "found 3"),
+        (9, "space.lr.low", "found -1"),
+        (10, "space.beta1", "found 1.0"),
+        (11, "space.momentumm", "did you mean 'momentum'?"),
+        (13, "space.schedule.name", "did you mean 'cosine'?"),
+        (14, "space.schedule.lr", "move it to space"),
+        (15, "space.task.batch_size[1]", "found 0"),
+        (15, "space.task.channels[1][1]", "found 0"),
+        (17, "search.timeout", "found 'soon'"),
+        (18, "search.trials", "found 1.5"),
+        (20, "objective.metric", "unknown metric of cnn 'loss'; did you mean 'val_loss'?"),
+        (21, "population", "found 0"),
+        (22, "stroage", "did you mean 'storage'?"),
+        (23, "", "found the key 7"),
+    ),
+]
