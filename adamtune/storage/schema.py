@@ -1,0 +1,198 @@
+"""Optuna's tables in SQLite as adamtune reads and writes them; free of torch and Optuna.
+
+The tables themselves are always created by Optuna. ``REVISION`` is the one schema that the
+statements here are written for; any other is refused when a file is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+REVISION = "v3.2.0.a"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that rows are put into by key: ``key`` is the primary key or a unique constraint."""
+
+    name: str
+    key: tuple[str, ...]
+    values: tuple[str, ...]
+
+    @property
+    def upsert(self) -> str:
+        """Inserts a row ``(*key, *values)``, or replaces its values."""
+        columns = [f'"{column}"' for column in self.key + self.values]
+        updates = ", ".join(f'"{column}" = excluded."{column}"' for column in self.values)
+        marks = ", ".join("?" * len(columns))
+        keys = ", ".join(columns[: len(self.key)])
+        return (
+            f"INSERT INTO {self.name} ({', '.join(columns)}) VALUES ({marks}) "
+            f"ON CONFLICT ({keys}) DO UPDATE SET {updates}"
+        )
+
+
+STUDY_USER = Table("study_user_attributes", ("study_id", "key"), ("value_json",))
+STUDY_SYSTEM = Table("study_system_attributes", ("study_id", "key"), ("value_json",))
+TRIALS = Table(
+    "trials", ("trial_id",), ("number", "study_id", "state", "datetime_start", "datetime_complete")
+)
+PARAMS = Table("trial_params", ("trial_id", "param_name"), ("param_value", "distribution_json"))
+VALUES = Table("trial_values", ("trial_id", "objective"), ("value", "value_type"))
+INTERMEDIATE = Table(
+    "trial_intermediate_values",
+    ("trial_id", "step"),
+    ("intermediate_value", "intermediate_value_type"),
+)
+TRIAL_USER = Table("trial_user_attributes", ("trial_id", "key"), ("value_json",))
+TRIAL_SYSTEM = Table("trial_system_attributes", ("trial_id", "key"), ("value_json",))
+
+OF_A_STUDY = (STUDY_USER, STUDY_SYSTEM)
+OF_A_TRIAL = (TRIALS, PARAMS, VALUES, INTERMEDIATE, TRIAL_USER, TRIAL_SYSTEM)
+"""In the order of writing: foreign keys point at ``TRIALS``."""
+
+_INFINITE = {math.inf: "INF_POS", -math.inf: "INF_NEG"}
+_FLOATS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+
+
+def to_float(value: float | None, kind: str) -> float:
+    """The number that a stored value and its type mean."""
+    return _FLOATS[kind] if value is None else value
+
+
+def from_float(number: float) -> tuple[float | None, str]:
+    """A number as it is stored: SQL has no NaN and no infinities, so a type goes with it."""
+    number = float(number)
+    if math.isfinite(number):
+        return number, "FINITE"
+    return None, _INFINITE.get(number, "NAN")
+
+
+def to_local(time: datetime | None) -> datetime | None:
+    """A stored naive UTC time as naive local time, as Optuna shows it."""
+    return None if time is None else time.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def from_datetime(time: datetime | None) -> str | None:
+    """A naive local time as stored: naive UTC with microseconds."""
+    if time is None:
+        return None
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+
+
+@dataclass
+class StoredTrial:
+    """A trial's rows.
+
+    Attributes:
+        start, complete: naive UTC.
+        params: each name's value as Optuna stores it, and the JSON of its distribution.
+    """
+
+    trial_id: int
+    number: int
+    state: str
+    start: datetime | None
+    complete: datetime | None
+    params: dict[str, tuple[float, str]] = field(default_factory=dict)
+    values: list[float] = field(default_factory=list)
+    intermediate: dict[int, float] = field(default_factory=dict)
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+
+
+def read_trials(connection: sqlite3.Connection, study_id: int) -> list[StoredTrial]:
+    """Every trial of a study, by number, in six queries whatever their count. Wants a read transaction."""
+    query = (
+        "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials WHERE study_id = ?"
+        " ORDER BY number, trial_id"
+    )
+    trials = [
+        StoredTrial(trial_id, number, state, _time(start), _time(complete))
+        for trial_id, number, state, start, complete in connection.execute(query, (study_id,))
+    ]
+    by_id = {trial.trial_id: trial for trial in trials}
+    for trial_id, name, value, distribution in _rows(connection, PARAMS, "param_id", study_id):
+        by_id[trial_id].params[name] = value, distribution
+    for trial_id, _, value, kind in _rows(connection, VALUES, "objective", study_id):
+        by_id[trial_id].values.append(to_float(value, kind))
+    for trial_id, step, value, kind in _rows(connection, INTERMEDIATE, "step", study_id):
+        by_id[trial_id].intermediate[step] = to_float(value, kind)
+    for trial_id, text in _attrs(connection, TRIAL_USER, study_id):
+        by_id[trial_id].user_attrs = json.loads(text)
+    for trial_id, text in _attrs(connection, TRIAL_SYSTEM, study_id):
+        by_id[trial_id].system_attrs = json.loads(text)
+    return trials
+
+
+_OF_STUDY = "WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)"
+
+
+def _rows(connection: sqlite3.Connection, table: Table, order: str, study_id: int) -> sqlite3.Cursor:
+    columns = ", ".join(f'"{column}"' for column in table.key + table.values)
+    query = f"SELECT {columns} FROM {table.name} {_OF_STUDY} ORDER BY trial_id, {order}"
+    return connection.execute(query, (study_id,))
+
+
+def _attrs(connection: sqlite3.Connection, table: Table, study_id: int) -> sqlite3.Cursor:
+    """All attributes of a trial as one JSON object: parsing one text is faster than five."""
+    query = (
+        "SELECT trial_id, '{' || group_concat(json_quote(key) || ':' || value_json) || '}'"
+        f" FROM {table.name} {_OF_STUDY} GROUP BY trial_id"
+    )
+    return connection.execute(query, (study_id,))
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def read_attrs(connection: sqlite3.Connection, table: Table, study_id: int) -> dict[str, Any]:
+    """The user or system attributes of a study."""
+    query = f"SELECT key, value_json FROM {table.name} WHERE study_id = ? ORDER BY rowid"
+    return {key: json.loads(text) for key, text in connection.execute(query, (study_id,))}
+
+
+def read_directions(connection: sqlite3.Connection, study_id: int) -> list[str]:
+    """``MINIMIZE``, ``MAXIMIZE`` or ``NOT_SET`` for each objective of a study."""
+    query = "SELECT direction FROM study_directions WHERE study_id = ? ORDER BY objective"
+    return [direction for (direction,) in connection.execute(query, (study_id,))]
+
+
+def read_studies(connection: sqlite3.Connection) -> Iterator[tuple[int, str]]:
+    """Id and name of every study, oldest first."""
+    yield from connection.execute("SELECT study_id, study_name FROM studies ORDER BY study_id")
+
+
+def find_study(connection: sqlite3.Connection, name: str) -> int | None:
+    """The id of the study of this name, or None."""
+    row = connection.execute("SELECT study_id FROM studies WHERE study_name = ?", (name,)).fetchone()
+    return None if row is None else row[0]
+
+
+def insert_study(connection: sqlite3.Connection, name: str, directions: Sequence[str]) -> int:
+    """Adds a study and gives its id. Raises sqlite3.IntegrityError if the name is taken."""
+    study_id = connection.execute("INSERT INTO studies (study_name) VALUES (?)", (name,)).lastrowid
+    assert study_id is not None
+    connection.executemany(
+        "INSERT INTO study_directions (study_id, objective, direction) VALUES (?, ?, ?)",
+        [(study_id, objective, direction) for objective, direction in enumerate(directions)],
+    )
+    return study_id
+
+
+def remove_study(connection: sqlite3.Connection, study_id: int) -> None:
+    """Deletes a study with everything that belongs to it. Wants a write transaction."""
+    for name in ["trial_heartbeats", *(table.name for table in reversed(OF_A_TRIAL[1:]))]:
+        connection.execute(
+            f"DELETE FROM {name} WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)",
+            (study_id,),
+        )
+    for name in ["trials", "study_directions", *(table.name for table in OF_A_STUDY), "studies"]:
+        connection.execute(f"DELETE FROM {name} WHERE study_id = ?", (study_id,))

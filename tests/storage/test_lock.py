@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adamtune.errors import Refused
+from adamtune.storage.location import beside, local_path
+from adamtune.storage.lock import study_lock
+
+HOLDER = """
+import sys
+from adamtune.storage.lock import study_lock
+with study_lock(sys.argv[1], sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold(location: str, name: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, location, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_one_process_a_study_and_the_next_at_once_when_it_is_killed(tmp_path: Path) -> None:
+    location = str(tmp_path / "runs" / "studies.db")
+    with hold(location, "s") as process:
+        for _ in range(2):  # a refusal does not hide the holder from the next one
+            with pytest.raises(Refused, match=f"process {process.pid}"), study_lock(location, "s"):
+                pytest.fail("held twice")
+        with study_lock(f"sqlite:///{location}", "other"):
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        with study_lock(location, "s"):
+            pass
+
+
+def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
+    location = str(tmp_path / "studies.db")
+    with pytest.raises(KeyError), study_lock(location, "s"):
+        raise KeyError
+    with study_lock(location, "s"):
+        pass
+
+
+def test_a_server_is_not_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with study_lock("postgresql://host/db", "s"), study_lock("postgresql://host/db", "s"):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_files_beside_the_database_are_told_apart() -> None:
+    names = [
+        "digits-cnn",
+        "digits_cnn",
+        "digits.cnn",
+        "Digits-CNN",
+        "../up",
+        "a/b",
+        "ä",
+        "",
+        "x" * 300,
+        "x" * 301,
+    ]
+    files = [beside(Path("runs/a.db"), name, ".lock") for name in names]
+    assert files[0] == Path("runs/a.db.digits-cnn.lock")
+    assert len({file.name.lower() for file in files}) == len(names)
+    assert all(file.parent == Path("runs") and len(file.name) < 120 for file in files)
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("runs/a.db", Path("runs/a.db")),
+        ("sqlite:///runs/a.db", Path("runs/a.db")),
+        ("sqlite:////tmp/a.db?timeout=3", Path("/tmp/a.db")),
+        ("sqlite+pysqlite:///a.db", Path("a.db")),
+        ("postgresql://u:p@h/d", None),
+        ("mysql+pymysql://h/d", None),
+    ],
+)
+def test_a_location_is_a_file_or_a_server(location: str, path: Path | None) -> None:
+    assert local_path(location) == path

@@ -1,0 +1,232 @@
+"""Database servers: PostgreSQL for real where it is installed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.testing.pytest_storages import StorageTestCase
+from optuna.trial import TrialState
+
+from adamtune.errors import AdamtuneError, UsageError
+from adamtune.storage import server
+from adamtune.storage.local import LocalStorage
+from adamtune.storage.location import without_password
+from adamtune.storage.opening import close, commit, open_storage
+from adamtune.storage.reading import delete_study, latest_study, list_studies, read_study
+from adamtune.storage.shared import SharedStorage
+
+
+def test_a_file_opens_as_local_storage(tmp_path: Path) -> None:
+    for location in (str(tmp_path / "a.db"), f"sqlite:///{tmp_path}/b.db"):
+        storage = open_storage(location)
+        assert isinstance(storage, LocalStorage)
+        study_id = storage.create_new_study([StudyDirection.MINIMIZE], "s")
+        storage.beat([storage.create_new_trial(study_id)])
+        assert storage.take_over(study_id) == []
+        commit(storage)
+        close(storage)
+        assert len(read_study(location, "s").trials) == 1
+
+
+def test_a_password_is_never_shown() -> None:
+    assert without_password("postgresql://me:se:cret@host/db") == "postgresql://me:***@host/db"
+    assert without_password("runs/adamtune.db") == "runs/adamtune.db"
+
+
+@pytest.mark.parametrize(
+    ("module", "url", "package"),
+    [
+        ("psycopg2", "postgresql://me:secret@localhost/db", "psycopg2-binary"),
+        ("MySQLdb", "mysql://me:secret@localhost/db", "mysqlclient"),
+    ],
+)
+def test_a_missing_driver_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, module: str, url: str, package: str
+) -> None:
+    for each in (module, "psycopg"):
+        monkeypatch.setitem(sys.modules, each, None)  # as if it were not installed
+    for use in (open_storage, list_studies):
+        with pytest.raises(AdamtuneError, match=rf"({module}).* `pip install {package}`") as caught:
+            use(url)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_wrong_url_is_a_usage_error() -> None:
+    for url in ("postgre://host/db", "sqlite://"):
+        with pytest.raises(UsageError, match=url):
+            open_storage(url)
+
+
+# PostgreSQL
+
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+def as_postgres() -> dict[str, object]:
+    """PostgreSQL does not run as root."""
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam("postgres")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A new server on a free loopback port; the URL of its database."""
+    pytest.importorskip("psycopg2", reason="needs `pip install psycopg2-binary`")
+    if not BINARIES:
+        pytest.skip("needs Debian's postgresql in /usr/lib/postgresql")
+    folder = tmp_path_factory.mktemp("postgres")
+    who = as_postgres()
+    for parent in [folder, *folder.parents]:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o711)
+    if who:
+        shutil.chown(folder, "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = str(folder / "data")
+    subprocess.run(
+        [BINARIES[-1] / "initdb", "-D", data, "-U", "adamtune", "-A", "trust", "--no-sync", "-E", "UTF8"],
+        check=True, capture_output=True, cwd=folder, **who,
+    )  # fmt: skip
+    options = ["-k", str(folder), "-h", "127.0.0.1", "-p", str(port), "-F"]
+    process = subprocess.Popen(
+        [BINARIES[-1] / "postgres", "-D", data, *options], cwd=folder, stderr=subprocess.DEVNULL, **who
+    )
+    url = f"postgresql://adamtune@127.0.0.1:{port}/postgres"
+    try:
+        wait_for(port)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                time.sleep(0.5)
+                return
+        time.sleep(0.1)
+    pytest.fail("PostgreSQL did not start")
+
+
+def drop_everything(url: str) -> None:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(server.with_driver(url))
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sqlalchemy.text("CREATE SCHEMA public"))
+    engine.dispose()
+
+
+@pytest.fixture
+def shared(postgres: str) -> Iterator[SharedStorage]:
+    drop_everything(postgres)
+    storage = open_storage(postgres)
+    assert isinstance(storage, SharedStorage)
+    yield storage
+    storage.close()
+
+
+@pytest.mark.slow
+class TestPostgres(StorageTestCase):
+    @pytest.fixture
+    def storage(self, shared: SharedStorage) -> BaseStorage:
+        return shared
+
+
+@pytest.mark.slow
+def test_a_search_on_postgres_is_read_listed_and_deleted(shared: SharedStorage, postgres: str) -> None:
+    study = optuna.create_study(storage=shared, study_name="s", direction="maximize")
+    for _ in range(3):
+        trial = study.ask({"x": FloatDistribution(0, 1)})
+        shared.beat([trial._trial_id])
+        trial.report(float("nan"), 5)
+        study.tell(trial, trial.params["x"])
+    shared.commit()
+    record = read_study(postgres, "s")
+    assert [(each.value, each.params) for each in record.trials] == [
+        (t.value, t.params) for t in study.trials
+    ]
+    assert latest_study(postgres) == "s"
+    assert list_studies(postgres)[0].best == study.best_value
+    delete_study(postgres, "s")
+    assert list_studies(postgres) == []
+    with pytest.raises(UsageError, match="no study s"):
+        read_study(postgres, "s")
+
+
+@pytest.mark.slow
+def test_trials_of_a_dead_process_are_taken_over_by_one(
+    shared: SharedStorage, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=shared, study_name="s")
+    dead, alive, finished, silent = (study.ask({"x": FloatDistribution(0, 1)}) for _ in range(4))
+    study.tell(finished, 1.0)
+    others = [open_storage(postgres) for _ in range(2)]
+    try:
+        forget_heartbeat(postgres, silent._trial_id)
+        assert [other.take_over(study._study_id) for other in others] == [[], []]
+        monkeypatch.setattr("adamtune.storage.shared.GRACE_SECONDS", 1.0)
+        time.sleep(1.5)
+        shared.beat([alive._trial_id])
+        expected = [dead._trial_id, silent._trial_id]
+        assert [other.take_over(study._study_id) for other in others] == [expected, []]
+        again = optuna.load_study(study_name="s", storage=others[0])
+        assert again.trials[0].state == TrialState.RUNNING
+        assert again.trials[0].params == dead.params
+        others[0].set_trial_state_values(dead._trial_id, TrialState.COMPLETE, [0.5])
+        with pytest.raises(UpdateFinishedTrialError):
+            shared.set_trial_state_values(dead._trial_id, TrialState.COMPLETE, [0.5])
+    finally:
+        for other in others:
+            other.close()
+
+
+def forget_heartbeat(url: str, trial_id: int) -> None:
+    """As if the process had died between creating the trial and its first heartbeat."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(server.with_driver(url))
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(f"DELETE FROM trial_heartbeats WHERE trial_id = {trial_id}"))
+    engine.dispose()
+
+
+@pytest.mark.slow
+def test_reading_an_empty_postgres_creates_nothing(postgres: str) -> None:
+    drop_everything(postgres)
+    for _ in range(2):
+        with pytest.raises(UsageError, match="no studies yet"):
+            list_studies(postgres)
+
+
+def test_a_server_that_is_gone_is_reported() -> None:
+    pytest.importorskip("psycopg2", reason="needs `pip install psycopg2-binary`")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"postgresql://me:secret@127.0.0.1:{free.getsockname()[1]}/db"
+    for use in (open_storage, list_studies):
+        with pytest.raises(AdamtuneError, match=r"me:\*\*\*@.*the database failed: .*refused") as caught:
+            use(url)
+        assert "secret" not in str(caught.value)
