@@ -1,0 +1,75 @@
+"""A task's loss, gradients and scores for many members at once, as tapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from adamtune.engines.formulations import Formulations
+from adamtune.engines.tape import Tape, Unrecordable
+from adamtune.tasks.protocol import Rows, Task
+
+Parameters = Mapping[str, Tensor]
+"""By name, each ``[members, *shape]``."""
+
+# Tracing changes state that torch keeps for the whole process; replays need no lock.
+_RECORDING = Lock()
+
+
+def gradients(task: Task, parameters: Parameters, batch: Rows, shared: bool) -> Tape:
+    """A tape from parameters and batch to ``(losses [members], gradients by name)``.
+
+    Args:
+        task: what is trained.
+        parameters: where the parameters will be at each replay.
+        batch: where the batch will be: ``[batch, ...]`` if ``shared``, else ``[members, batch, ...]``.
+        shared: whether all members train on the same batch.
+
+    Raises:
+        Unrecordable: the model cannot be trained in lockstep; the message says why.
+    """
+    module = _skeleton(task)
+
+    def compute(parameters: Parameters, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+        leaves = {name: each.detach().requires_grad_() for name, each in parameters.items()}
+        over = (0, None if shared else 0)
+        losses = vmap(lambda own, rows: task.loss(_with(module, own), rows), over)(leaves, batch)
+        found = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        # The optimizer's pass wants each gradient laid out as its parameters are.
+        return losses, {name: each.contiguous() for name, each in zip(leaves, found, strict=True)}
+
+    return _record(compute, parameters, batch)
+
+
+def scores(task: Task, parameters: Parameters, rows: Rows) -> Tape:
+    """A tape from parameters to the task's scores over ``rows``, by name, each ``[members]``."""
+    module = _skeleton(task)
+
+    @torch.no_grad()
+    def compute(parameters: Parameters) -> dict[str, Tensor]:
+        return dict(vmap(lambda own: task.scores(_with(module, own), rows))(parameters))
+
+    return _record(compute, parameters)
+
+
+def _record(compute: Callable[..., Any], *inputs: Any) -> Tape:
+    with _RECORDING, Formulations(), torch.enable_grad():
+        try:
+            return Tape(compute, *inputs)
+        except (RuntimeError, ValueError, NotImplementedError) as error:
+            raise Unrecordable(str(error).strip().splitlines()[0]) from error
+
+
+def _skeleton(task: Task) -> torch.nn.Module:
+    """The model's structure; its own weights are never used."""
+    with torch.random.fork_rng(devices=[]):
+        return task.build()
+
+
+def _with(module: torch.nn.Module, parameters: Parameters) -> Callable[..., Tensor]:
+    return lambda *inputs: functional_call(module, dict(parameters), inputs)

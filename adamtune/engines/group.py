@@ -1,0 +1,241 @@
+"""Members of one task that are trained as one batched computation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from adamtune.engines import batched
+from adamtune.engines.protocol import Evaluation, Member
+from adamtune.engines.source import Source, diverged_at
+from adamtune.engines.step import Step
+from adamtune.engines.tape import Tape
+from adamtune.optimizers import population
+from adamtune.optimizers.coefficients import Coefficients, Terms, coefficients_like, pack, terms
+from adamtune.optimizers.elementwise import State
+from adamtune.tasks.batches import batch_indices
+
+EVALUATED = 4
+"""Members are evaluated together as long as their rows are at most this many batches a member."""
+
+
+class Seat(NamedTuple):
+    """A member in training, and the optimizer steps it has taken."""
+
+    member: Member
+    step: int
+
+
+class Group:
+    """Up to ``capacity`` members, in the first rows of tensors ``[capacity, ...]``.
+
+    When a member leaves, the last one takes its row. So the rows in use stay together, and the
+    computation is only as wide as it has to be.
+    """
+
+    def __init__(self, source: Source, capacity: int) -> None:
+        self.source, self.capacity = source, capacity
+        self.seats: list[Seat] = []
+        self._parameters: dict[str, Tensor] = {}
+        self._states: dict[str, State] = {}
+        self._steps: dict[tuple[int, bool, Terms], Step] = {}
+        self._scorers: dict[int, tuple[dict[str, Tensor], Tape]] = {}
+
+    def admit(self, member: Member) -> None:
+        """Gives a member the next row, its starting weights and an empty optimizer state."""
+        row = len(self.seats)
+        initial = self.source.initial(member.seed, member.replicate)
+        if not self._parameters:
+            self._parameters = {
+                name: value.new_zeros(self.capacity, *value.shape) for name, value in initial.items()
+            }
+            self._states = {name: State(None, None, None, None) for name in initial}
+        for name, value in initial.items():
+            self._parameters[name][row] = value
+            for buffer in self._states[name]:
+                if buffer is not None:
+                    buffer[row] = 0
+        self.seats.append(Seat(member, 0))
+
+    def release(self, member: Member) -> None:
+        """Frees a member's row, for the last one to move there."""
+        row = next(row for row, seat in enumerate(self.seats) if seat.member is member)
+        last = len(self.seats) - 1
+        if row < last:
+            for tensor in self._tensors().values():
+                tensor[row] = tensor[last]
+        self.seats[row] = self.seats[last]
+        self.seats.pop()
+
+    def advance(self) -> list[Evaluation]:
+        """Trains every member to its next evaluation; those that finish or diverge leave."""
+        began = perf_counter()
+        stops = [self.source.next_evaluation(seat.step) for seat in self.seats]
+        with torch.no_grad():
+            losses = self._train(stops)
+            scores = self._evaluate()
+        evaluations = []
+        share = (perf_counter() - began) / len(self.seats)
+        for row, (seat, stop) in enumerate(zip(self.seats, stops, strict=True)):
+            own = losses[row][: stop - seat.step]
+            metrics = {name: values[row] for name, values in scores.items()}
+            diverged = diverged_at(own, list(metrics.values()), seat.step)
+            metrics["train_loss"] = sum(own) / len(own)
+            finished = stop == self.source.task.steps
+            evaluations.append(
+                Evaluation(seat.member, stop, {} if diverged else metrics, diverged, finished, share)
+            )
+        self.seats = [Seat(seat.member, stop) for seat, stop in zip(self.seats, stops, strict=True)]
+        for evaluation in evaluations:
+            if evaluation.finished or evaluation.diverged_at is not None:
+                self.release(evaluation.member)
+        return evaluations
+
+    def _train(self, stops: Sequence[int]) -> list[list[float]]:
+        """Steps until the last member has reached its stop; each member's losses, step by step."""
+        starts = [seat.step for seat in self.seats]
+        steps = max(stop - start for start, stop in zip(starts, stops, strict=True))
+        width = self._width()
+        coefficients = self._coefficients(starts, stops, steps, width)
+        needed = terms(coefficients)
+        packed = pack(coefficients, self._dtype, self._device)
+        shared = len({(seat.member.seed, seat.member.replicate, seat.step) for seat in self.seats}) == 1
+        indices = self._indices(starts, stops, steps, 1 if shared else width)
+        step = self._step(width, shared, needed)
+        losses = packed.new_empty(steps, width)
+        for now in range(steps):
+            step.index.copy_(indices[now].view_as(step.index))
+            step.packed.copy_(packed[now])
+            step.run()
+            losses[now] = step.losses
+        return losses.t().tolist()
+
+    def _coefficients(
+        self, starts: Sequence[int], stops: Sequence[int], steps: int, width: int
+    ) -> Coefficients:
+        """Every member's coefficients, ``[steps, width]``; neutral in empty rows and past a member's stop."""
+        members = [seat.member for seat in self.seats]
+        start = torch.tensor(starts)
+        step = (start + torch.arange(steps).unsqueeze(-1)).clamp(max=self.source.task.steps - 1)
+        lr = torch.tensor([member.hyperparameters["lr"] for member in members], dtype=torch.float64)
+        total = torch.full_like(start, self.source.task.steps)
+        schedules = [member.schedule for member in members]
+        lr = lr * population.factors(
+            schedules, [member.schedule_hyperparameters for member in members], step, total
+        )
+        optimizers = [member.optimizer for member in members]
+        own = population.coefficients(
+            optimizers, [member.hyperparameters for member in members], step + 1, lr
+        )
+        result = torch.stack(coefficients_like(torch.zeros(steps, width, dtype=torch.int64)))
+        training = start + torch.arange(steps).unsqueeze(-1) < torch.tensor(stops)
+        used = result[:, :, : len(members)]
+        used.copy_(torch.where(training, torch.stack(own), used))
+        return Coefficients(*result)
+
+    def _indices(self, starts: Sequence[int], stops: Sequence[int], steps: int, width: int) -> Tensor:
+        """Each row's batches ``[steps, width, batch]``; any batch where there is nothing to train."""
+        task = self.source.task
+        result = torch.zeros(steps, width, task.batch_size, dtype=torch.int64)
+        for row, (seat, start, stop) in enumerate(zip(self.seats[:width], starts, stops, strict=False)):
+            own = batch_indices(task, seat.member.seed, seat.member.replicate, start, stop)
+            result[: stop - start, row] = own
+        return result.to(self._device)
+
+    def _evaluate(self) -> dict[str, list[float]]:
+        """Each member's scores, some members at a time."""
+        width = self._scored_at_once()
+        own, tape = self._scorer(width)
+        found: dict[str, list[float]] = {}
+        for first in range(0, len(self.seats), width):
+            count = min(width, len(self.seats) - first)
+            for name, value in own.items():
+                value[:count] = self._parameters[name][first : first + count]
+            tape.replay()
+            for name, scores in tape.outputs.items():
+                found.setdefault(name, []).extend(scores[:count].tolist())
+        return found
+
+    def _scored_at_once(self) -> int:
+        rows = len(self.source.validation[0])
+        fitting = EVALUATED * self._width() * self.source.task.batch_size // rows
+        return max(1, min(fitting, self._width()))
+
+    def _scorer(self, width: int) -> tuple[dict[str, Tensor], Tape]:
+        if width not in self._scorers:
+            own = {name: value[:width].clone() for name, value in self._parameters.items()}
+            self._scorers[width] = own, batched.scores(self.source.task, own, self.source.validation)
+        return self._scorers[width]
+
+    def _step(self, width: int, shared: bool, needed: Terms) -> Step:
+        """The recorded step of that width; states that are needed for the first time begin at zero."""
+        wanted = State(needed.buffer, needed.square, needed.mean, needed.peak)  # type: ignore[arg-type]
+        for name, state in self._states.items():
+            grown = [
+                torch.zeros_like(self._parameters[name]) if want and buffer is None else buffer
+                for want, buffer in zip(wanted, state, strict=True)
+            ]
+            if any(new is not old for new, old in zip(grown, state, strict=True)):
+                self._states[name] = State(*grown)
+                self._steps.clear()
+        key = width, shared, needed
+        if key not in self._steps:
+            parameters = {name: value[:width] for name, value in self._parameters.items()}
+            states = {
+                name: State(*(None if buffer is None else buffer[:width] for buffer in state))
+                for name, state in self._states.items()
+            }
+            self._steps[key] = Step(self.source.task, self.source.train, parameters, states, shared, needed)
+        return self._steps[key]
+
+    def _width(self) -> int:
+        """The rows to compute: all, or the half, quarter, ... that still covers the members."""
+        width = self.capacity
+        while (width + 1) // 2 >= len(self.seats) and width > 1:
+            width = (width + 1) // 2
+        return width
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self._parameters.values())).device
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(iter(self._parameters.values())).dtype
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything that has a row for each member, by name."""
+        found = {f"parameter.{name}": value for name, value in self._parameters.items()}
+        for name, state in self._states.items():
+            for field, buffer in zip(State._fields, state, strict=True):
+                if buffer is not None:
+                    found[f"{field}.{name}"] = buffer
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Each member's step and its rows of every tensor."""
+        count = len(self.seats)
+        return {
+            "steps": [seat.step for seat in self.seats],
+            "tensors": {name: tensor[:count].clone() for name, tensor in self._tensors().items()},
+        }
+
+    def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
+        """The reverse of ``state``, for a group without members."""
+        for member in members:
+            self.admit(member)
+        self.seats = [Seat(member, step) for member, step in zip(members, state["steps"], strict=True)]
+        for key, value in state["tensors"].items():
+            field, name = key.split(".", 1)
+            if field == "parameter":
+                self._parameters[name][: len(members)] = value
+                continue
+            buffer = getattr(self._states[name], field)
+            if buffer is None:
+                buffer = torch.zeros_like(self._parameters[name])
+                self._states[name] = self._states[name]._replace(**{field: buffer})
+            buffer[: len(members)] = value

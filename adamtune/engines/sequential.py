@@ -1,0 +1,132 @@
+"""Trains one member after the other with torch.optim: for models that cannot be batched over members,
+and as the reference that the population engine is tested against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adamtune.engines.protocol import Evaluation, Member
+from adamtune.engines.source import Source, diverged_at
+from adamtune.optimizers import torch_optimizers
+from adamtune.tasks.batches import batch_indices
+from adamtune.tasks.protocol import Rows, Task
+
+
+class Sequential:
+    """The Engine of plain loops."""
+
+    def __init__(
+        self, slots: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.slots = slots
+        self._device, self._dtype = torch.device(device), dtype
+        self._sources: dict[Task, Source] = {}
+        self._trainings: dict[Member, _Training] = {}
+
+    def admit(self, members: Sequence[Member]) -> None:
+        """Puts members into free slots, at step 0. Raises ValueError if there are too few."""
+        if len(self._trainings) + len(members) > self.slots:
+            raise ValueError(f"{len(members)} members for {self.slots - len(self._trainings)} free slots")
+        for member in members:
+            self._trainings[member] = _Training(member, self._source(member.task))
+
+    def advance(self) -> list[Evaluation]:
+        """Trains every member to its next evaluation; one Evaluation each, in order of admission."""
+        evaluations = [training.advance() for training in self._trainings.values()]
+        self.release([each.member for each in evaluations if each.finished or each.diverged_at is not None])
+        return evaluations
+
+    def release(self, members: Sequence[Member]) -> None:
+        """Frees the slots of members that are not to be trained further."""
+        for member in members:
+            del self._trainings[member]
+
+    def state(self) -> dict[str, Any]:
+        """What ``restore`` continues from."""
+        return {"members": [training.state() for training in self._trainings.values()]}
+
+    def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
+        """Takes up training where ``state`` was taken; ``members`` in order of admission."""
+        self._trainings.clear()
+        self.admit(members)
+        for training, saved in zip(self._trainings.values(), state["members"], strict=True):
+            training.restore(saved)
+
+    def _source(self, task: Task) -> Source:
+        if task not in self._sources:
+            self._sources[task] = Source(task, self._device, self._dtype)
+        return self._sources[task]
+
+
+class _Training:
+    """One member's model, optimizer and place in its schedule."""
+
+    def __init__(self, member: Member, source: Source) -> None:
+        self.member, self.source, self.step = member, source, 0
+        self.task = member.task
+        with torch.random.fork_rng(devices=[]):
+            self.module = self.task.build()
+        for parameter, value in zip(
+            self.module.parameters(), source.initial(member.seed, member.replicate).values(), strict=True
+        ):
+            parameter.data = value.clone()
+        self.optimizer = torch_optimizers.build(
+            member.optimizer, self.module.parameters(), member.hyperparameters
+        )
+        factors = torch_optimizers.lr_factors(
+            member.schedule, member.schedule_hyperparameters, self.task.steps
+        )
+        self.lrs = [member.hyperparameters["lr"] * factor for factor in factors]
+
+    def advance(self) -> Evaluation:
+        began, start = perf_counter(), self.step
+        losses = self._train(self.source.next_evaluation(start))
+        with torch.no_grad():
+            scores = self.task.scores(self.module, self.source.validation)
+        metrics = {name: float(score) for name, score in scores.items()}
+        diverged = diverged_at(losses, list(metrics.values()), start)
+        metrics["train_loss"] = float(torch.tensor(losses, dtype=torch.float64).mean())
+        return Evaluation(
+            self.member,
+            self.step,
+            metrics if diverged is None else {},
+            diverged,
+            self.step == self.task.steps,
+            perf_counter() - began,
+        )
+
+    def _train(self, stop: int) -> list[float]:
+        """Takes the steps up to ``stop``; the loss before each."""
+        losses = []
+        indices = batch_indices(self.task, self.member.seed, self.member.replicate, self.step, stop)
+        for index in indices.to(self.source.train[0].device):
+            losses.append(self._update(tuple(rows[index] for rows in self.source.train)))
+        return torch.stack(losses).tolist()
+
+    def _update(self, batch: Rows) -> Tensor:
+        self.optimizer.param_groups[0]["lr"] = self.lrs[self.step]
+        self.optimizer.zero_grad()
+        loss = self.task.loss(self.module, batch)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "model": dict(self.module.state_dict()),
+            "optimizer": [dict(each) for each in self.optimizer.state_dict()["state"].values()],
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self.step = saved["step"]
+        self.module.load_state_dict(saved["model"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": dict(enumerate(saved["optimizer"])), "param_groups": groups})

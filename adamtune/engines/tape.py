@@ -1,0 +1,227 @@
+"""Records what a function of static tensors computes, and replays it with next to no overhead.
+
+Under ``vmap`` and autograd most of a small step's time goes into dispatch and allocation. A Tape runs
+the function once, notes every ATen kernel that was reached below both, lays the results out in
+memory that is reused as soon as a result is dead, and from then on calls the kernels alone:
+the same kernels on the same values, so the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+OPTIONS = {"dtype", "layout", "device", "pin_memory"}
+
+
+class Unrecordable(Exception):
+    """The function does something that a replay would not repeat; the message says what."""
+
+
+class Call(NamedTuple):
+    """One kernel call, as recorded."""
+
+    kernel: OpOverload
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any
+
+    @property
+    def mutates(self) -> bool:
+        """Whether it writes to an argument."""
+        return bool(self.kernel._schema.is_mutable)
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the result is nothing but another look at an argument's memory."""
+        inputs = {_memory(each) for each in _tensors((self.args, self.kwargs))}
+        return not self.mutates and all(_memory(each) in inputs for each in _tensors(self.result))
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise entering the mode imports torch._dynamo, which takes a second and is not used.
+        return False
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise Unrecordable(f"it draws random numbers while it runs ({func})")
+        if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
+            raise Unrecordable(f"its control flow depends on the data ({func})")
+        result = func(*args, **(kwargs or {}))
+        self.calls.append(Call(func, args, kwargs or {}, result))
+        return result
+
+
+class Tape:
+    """A recorded function.
+
+    Args:
+        function: takes the inputs and returns a tree of tensors. What it computes from anything but
+            the inputs is computed once.
+        inputs: trees of tensors whose memory the caller fills anew before each replay.
+
+    Attributes:
+        outputs: what the function returned, in memory that each replay overwrites.
+        memory: bytes of the planned memory.
+
+    Raises:
+        Unrecordable: the function draws random numbers, or looks at values to decide what to do.
+    """
+
+    def __init__(self, function: Callable[..., Any], *inputs: Any) -> None:
+        with _Recorder() as recorder:
+            outputs = function(*inputs)
+        calls = _depending_on(inputs, recorder.calls)
+        planner = _Planner(calls, outputs)
+        place = planner.place
+        self.memory = planner.memory
+        self.outputs = tree_map_only(Tensor, place, outputs)
+        self._program = [_bound(call, place) for call in calls]
+
+    def replay(self) -> None:
+        """Computes the outputs from what the inputs hold now. Call it under ``torch.no_grad()``."""
+        for kernel, args, kwargs in self._program:
+            kernel(*args, **kwargs)
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _memory(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _depending_on(inputs: Any, calls: list[Call]) -> list[Call]:
+    """The calls to repeat: those that compute from the inputs, or write what a repeated call changes."""
+    varying = {_memory(each) for each in _tensors(inputs)}
+    for call in calls:
+        if call.mutates:
+            varying |= {_memory(each) for each in _tensors(call.result)}
+    kept = []
+    for call in calls:
+        if call.is_view:
+            continue
+        touched = {_memory(each) for each in _tensors((call.args, call.kwargs, call.result))}
+        if touched & varying:
+            varying |= {_memory(each) for each in _tensors(call.result)}
+            kept.append(call)
+    return kept
+
+
+class _Planner:
+    """Gives every result memory of its own while it is alive, and to the next result afterwards."""
+
+    def __init__(self, calls: list[Call], outputs: Any) -> None:
+        self._last = self._last_uses(calls, outputs)
+        self.memory = 0
+        self._free: list[torch.UntypedStorage] = []
+        self._home: dict[int, torch.UntypedStorage] = {}
+        for position, call in enumerate(calls):
+            self._settle(position, call)
+
+    def place(self, tensor: Tensor) -> Tensor:
+        """The tensor's counterpart in planned memory; the tensor itself if it was not computed here."""
+        home = self._home.get(_memory(tensor))
+        if home is None:
+            return tensor.detach()
+        empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        return empty.set_(home, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+    @staticmethod
+    def _last_uses(calls: list[Call], outputs: Any) -> dict[int, int]:
+        last = {}
+        for position, call in enumerate(calls):
+            for tensor in _tensors((call.args, call.kwargs, call.result)):
+                last[_memory(tensor)] = position
+        return last | {_memory(tensor): len(calls) for tensor in _tensors(outputs)}
+
+    def _settle(self, position: int, call: Call) -> None:
+        arguments = _tensors((call.args, call.kwargs))
+        dying = {
+            memory: self._home[memory]
+            for memory in map(_memory, arguments)
+            if self._last[memory] == position and memory in self._home
+        }
+        if not call.mutates:
+            for result in _tensors(call.result):
+                donor = self._donor(call, result, arguments, dying)
+                self._home[_memory(result)] = dying.pop(donor) if donor is not None else self._claim(result)
+        self._free.extend(dying.values())
+
+    @staticmethod
+    def _donor(call: Call, result: Tensor, arguments: list[Tensor], dying: dict[int, Any]) -> int | None:
+        """An argument that an elementwise kernel may overwrite: dead afterwards and laid out alike."""
+        if torch.Tag.pointwise not in call.kernel.tags:
+            return None
+        layout = _layout(result)
+        for memory in dying:
+            if all(_layout(each) == layout for each in arguments if _memory(each) == memory):
+                return memory
+        return None
+
+    def _claim(self, tensor: Tensor) -> torch.UntypedStorage:
+        size = tensor.untyped_storage().nbytes()
+        fitting = [each for each in self._free if size <= each.nbytes() <= 2 * size]
+        if not fitting:
+            self.memory += size
+            return torch.empty(size, dtype=torch.uint8, device=tensor.device).untyped_storage()
+        chosen = min(reversed(fitting), key=lambda each: each.nbytes())
+        self._free = [each for each in self._free if each is not chosen]
+        return chosen
+
+
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    storage = tensor.untyped_storage().nbytes()
+    return tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset(), storage
+
+
+Bound = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+def _bound(call: Call, place: Callable[[Tensor], Tensor]) -> Bound:
+    """The call with its tensors in planned memory, writing into it where the kernel can."""
+    args, kwargs = tree_map_only(Tensor, place, (call.args, call.kwargs))
+    if call.mutates:
+        return call.kernel, args, kwargs
+    results = [place(each) for each in _tensors(call.result)]
+    if call.kernel.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.clone):
+        return results[0].copy_, args[:1], {}
+    writing = _out_variant(call.kernel, len(results))
+    if writing is None:
+        return _compute_and_copy, (call.kernel, results, args, kwargs), {}
+    kernel, names = writing
+    kept = {name: value for name, value in kwargs.items() if name not in OPTIONS}
+    return kernel, args, kept | dict(zip(names, results, strict=True))
+
+
+def _out_variant(kernel: OpOverload, results: int) -> tuple[OpOverload, list[str]] | None:
+    """The overload that takes the same arguments and writes into given tensors."""
+    wanted = [(each.name, str(each.type)) for each in kernel._schema.arguments if each.name not in OPTIONS]
+    for name in kernel.overloadpacket.overloads():
+        overload = getattr(kernel.overloadpacket, name)
+        arguments = overload._schema.arguments
+        outs = [a.name for a in arguments if a.is_out]
+        rest = [(a.name, str(a.type)) for a in arguments if not a.is_out and a.name not in OPTIONS]
+        if len(outs) == results and rest == wanted:
+            return overload, outs
+    return None
+
+
+def _compute_and_copy(kernel: OpOverload, results: list[Tensor], args: Any, kwargs: Any) -> None:
+    for result, value in zip(results, _tensors(kernel(*args, **kwargs)), strict=True):
+        result.copy_(value)
