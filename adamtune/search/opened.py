@@ -1,0 +1,140 @@
+"""A study in its storage: created, or found and checked to be the same."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import optuna
+from optuna.study import Study, StudyDirection
+
+import adamtune
+from adamtune.config import Study as StudyFile
+from adamtune.config import differences
+from adamtune.engines.choose import Plan, plan
+from adamtune.errors import Refused
+from adamtune.search.samplers import NEEDS_STEERING, Steered
+from adamtune.storage import opening
+from adamtune.storage.checkpoints import Checkpoints
+from adamtune.storage.local import LocalStorage
+from adamtune.storage.records import StudyAttrs, write_study
+from adamtune.storage.shared import SharedStorage
+from adamtune.tasks.protocol import Task
+
+
+class Opened:
+    """A study that this process may train; close it when done.
+
+    Args:
+        file: the study file; its storage has a study of its name that means the same.
+        storage: the storage.
+    """
+
+    def __init__(self, file: StudyFile, storage: LocalStorage | SharedStorage) -> None:
+        self.file, self.storage = file, storage
+        kind = Steered if file.search.sampler in NEEDS_STEERING else Study
+        self.study = kind(file.name, storage)
+        self._id = self.study._study_id
+        self._checkpoints = (
+            Checkpoints(storage.path, file.name) if isinstance(storage, LocalStorage) else None
+        )
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may train trials of the study too (on a database server)."""
+        return self._checkpoints is None
+
+    def check_data(self, task: Task) -> None:
+        """Keeps the data's hash with a new study. Raises Refused if an old one was trained on other data."""
+        kept = self.study.user_attrs.get("data_hash")
+        if kept is None:
+            self.storage.set_study_user_attr(self._id, "data_hash", task.data_hash)
+        elif kept != task.data_hash:
+            raise Refused(
+                f"study {self.file.name} was trained on other data: its hash is {kept[:12]}, now it is"
+                f" {task.data_hash[:12]}. Put the old data back (the same Python and scikit-learn"
+                " versions, too), or start a new study with --name."
+            )
+
+    def plan(self, task: Task) -> Plan:
+        """How the study is trained: decided once, so that a resumed study goes on as it began."""
+        kept = self.study.user_attrs.get("plan")
+        if kept is not None:
+            return Plan(**kept)
+        file = self.file
+        made = plan(task, file.engine, file.population, file.device, file.search.trials, file.search.seeds)
+        self.storage.set_study_user_attr(self._id, "plan", asdict(made))
+        return made
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """What the last commit left in training."""
+        if self._checkpoints is None:
+            return None
+        return self._checkpoints.restore(self.storage, self._id)  # type: ignore[arg-type]
+
+    def commit(self, state: Mapping[str, Any] | None) -> None:
+        """Makes every change durable, with ``state`` to go on from."""
+        if self._checkpoints is not None:
+            self._checkpoints.commit(self.storage, self._id, state)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Lets the storage go; what was not committed is dropped."""
+        self.storage.close()
+
+
+def open_study(file: StudyFile) -> Opened:
+    """The study of a file, created if its storage has none of that name.
+
+    Raises:
+        Refused: there is one of that name with other settings.
+        AdamtuneError: the storage fails.
+    """
+    storage = opening.open_storage(file.storage)
+    try:
+        names = {each.study_name: each._study_id for each in storage.get_all_studies()}
+        if file.name in names:
+            _check_same(file, storage.get_study_user_attrs(names[file.name]))
+            study_id = names[file.name]
+        else:
+            direction = StudyDirection[file.objective.direction.upper()]
+            study_id = storage.create_new_study([direction], file.name)
+        write_study(storage, study_id, _attrs(file))
+        return Opened(file, storage)
+    except BaseException:
+        storage.close()
+        raise
+
+
+def _check_same(file: StudyFile, attrs: Mapping[str, Any]) -> None:
+    if "study" not in attrs:
+        raise Refused(
+            f"{file.storage} has a study {file.name} that adamtune did not make. Use another --name."
+        )
+    old = StudyFile.from_canonical(attrs["study"])
+    changes = differences(old, file)
+    if changes:
+        raise Refused(
+            f"study {file.name} exists in {file.storage} with other settings:\n"
+            + "\n".join(f"  {change}" for change in changes)
+            + "\nIts trials would not be comparable. Start a new study with --name, or undo the change"
+            " (only trials and timeout may be raised)."
+        )
+
+
+def _attrs(file: StudyFile) -> StudyAttrs:
+    import torch
+
+    return {
+        "study_file": file.text,
+        "study": file.canonical(),
+        "study_hash": file.hash,
+        "metric": file.objective.metric,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "optuna": optuna.__version__,
+            "adamtune": adamtune.__version__,
+        },
+    }

@@ -1,0 +1,192 @@
+"""What suggests the settings of the next trial.
+
+Every suggestion's randomness comes from (seed, trial number): a sampler is made anew for each trial, so
+that a resumed study goes on as if it had never stopped, and repeats nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Container, Mapping
+from itertools import islice
+from math import exp, log
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from adamtune.config import Study as StudyFile
+from adamtune.search.suggest import grid
+from adamtune.tasks.seeds import derive
+
+BLIND = 10
+"""Model-based samplers begin when so many trials are finished; before, quasi-random points."""
+
+
+def sampler(study: StudyFile, number: int, finished: int) -> BaseSampler:
+    """The sampler of trial ``number``, asked when ``finished`` trials were over."""
+    name = study.search.sampler
+    if name == "grid":
+        return GridPoint(next(islice(grid(study.space), number, None)))
+    if name == "qmc" or (name in MODELS and finished < BLIND):
+        return SobolPoint(list(study.space.searched), study.search.seed, number)
+    seed = derive(study.search.seed, "sampler", number)
+    if name == "random":
+        return RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return MODELS[name](seed)
+
+
+NEEDS_STEERING = frozenset({"gp", "cmaes"})
+"""Samplers that learn from complete trials alone; TPE learns from pruned and diverged ones too."""
+
+
+class ByNumber(BaseSampler):
+    """Samples each trial with a sampler of its own.
+
+    Args:
+        study: the study file.
+        finished: how many trials are over.
+    """
+
+    def __init__(self, study: StudyFile, finished: Callable[[], int]) -> None:
+        self._study, self._finished = study, finished
+        self._sampler: BaseSampler = RandomSampler()
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Makes the trial's sampler."""
+        self._sampler = sampler(self._study, trial.number, self._finished())
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that are sampled together."""
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Their values."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The value of a parameter that is sampled alone."""
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+def grid_size(study: StudyFile) -> int:
+    """How many combinations a grid has."""
+    return sum(1 for _ in grid(study.space))
+
+
+MODELS: Mapping[str, Callable[[int], BaseSampler]] = {
+    # group: optimizers and schedules have hyperparameters of their own.
+    "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=0, multivariate=True, group=True),
+    "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False),
+    "cmaes": lambda seed: CmaEsSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False),
+}
+
+
+class _Independent(BaseSampler):
+    """A sampler that gives each parameter by its name alone."""
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Nothing: parameters are sampled one by one."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing: parameters are sampled one by one."""
+        return {}
+
+
+class GridPoint(_Independent):
+    """One combination of a grid."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The combination's value."""
+        return self._params[param_name]
+
+
+class SobolPoint(_Independent):
+    """Point ``number`` of a scrambled Sobol sequence, with a dimension for every searched parameter.
+
+    Quasi-random points cover a space more evenly than random ones (Sobol 1967; Owen 1998).
+    """
+
+    def __init__(self, names: list[str], seed: int, number: int) -> None:
+        import torch
+
+        engine = torch.quasirandom.SobolEngine(len(names), scramble=True, seed=derive(seed, "sobol"))
+        point = engine.fast_forward(number).draw(1, dtype=torch.float64)[0]
+        self._point = dict(zip(names, point.tolist(), strict=True))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The point's coordinate, as a value of the distribution."""
+        return at_quantile(param_distribution, self._point[param_name])
+
+
+def at_quantile(distribution: BaseDistribution, quantile: float) -> Any:
+    """The value below which a fraction ``quantile`` in [0, 1) of the distribution lies."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(quantile * len(distribution.choices))]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    integer = isinstance(distribution, IntDistribution)
+    low, high = distribution.low - 0.5 * integer, distribution.high + 0.5 * integer
+    if distribution.log:
+        value = exp(log(low) + quantile * (log(high) - log(low)))
+    else:
+        value = low + quantile * (high - low)
+    value = min(max(value, distribution.low), distribution.high)
+    return round(value) if integer else value
+
+
+class Steered(Study):
+    """The study as samplers see it: a diverged trial is a complete one as bad as the worst.
+
+    Diverged trials have no value, and Optuna's GP and CMA-ES samplers look at complete trials alone, so
+    they would suggest such settings again and again.
+    """
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        trials = super()._get_trials(deepcopy, None, use_cache)
+        values = [
+            trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None
+        ]
+        if values:
+            worst = max(values) if self.direction.name == "MINIMIZE" else min(values)
+            trials = [
+                _as_bad_as(worst, each) if "diverged_at" in each.user_attrs else each for each in trials
+            ]
+        return [each for each in trials if states is None or each.state in states]
+
+
+def _as_bad_as(worst: float, trial: FrozenTrial) -> FrozenTrial:
+    return FrozenTrial(
+        number=trial.number,
+        trial_id=trial._trial_id,
+        state=TrialState.COMPLETE,
+        value=worst,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=trial.user_attrs,
+        system_attrs=trial.system_attrs,
+        intermediate_values=trial.intermediate_values,
+    )

@@ -1,0 +1,100 @@
+"""Trials in training: from settings to members, and from evaluations to what is kept with a trial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from adamtune.config import Study as StudyFile
+from adamtune.engines.protocol import Evaluation, Member
+from adamtune.errors import UsageError
+from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
+from adamtune.storage.records import TrialAttrs, write_trial
+from adamtune.tasks.catalog import TASKS
+from adamtune.tasks.protocol import Task
+
+
+class Tasks:
+    """The study's task, once for every combination of its searched settings."""
+
+    def __init__(self, study: StudyFile) -> None:
+        self._study = study
+        self._built: dict[str, Task] = {}
+
+    def of(self, settings: Mapping[str, Any]) -> Task:
+        """The task that a trial with these settings trains; one object for equal task settings.
+
+        Raises:
+            UsageError: the task's settings do not fit its data.
+        """
+        own = {**self._study.task.settings}
+        own |= {name: settings[name] for name in self._study.space.task if name in settings}
+        key = json.dumps(own)
+        if key not in self._built:
+            try:
+                self._built[key] = TASKS[self._study.task.name].build(own)
+            except ValueError as error:
+                raise UsageError(f"task {self._study.task.name}: {error}") from error
+        return self._built[key]
+
+
+def members(study: StudyFile, number: int, settings: Mapping[str, Any], task: Task) -> list[Member]:
+    """A trial's members: one for each of its training seeds."""
+    optimizer, schedule = settings["optimizer"], settings["schedule"]
+    return [
+        Member(
+            trial=number,
+            replicate=replicate,
+            seed=study.search.seed,
+            task=task,
+            optimizer=optimizer,
+            hyperparameters={name: settings[name] for name in OPTIMIZERS[optimizer].defaults},
+            schedule=schedule,
+            schedule_hyperparameters={name: settings[name] for name in SCHEDULES[schedule].defaults},
+        )
+        for replicate in range(study.search.seeds)
+    ]
+
+
+@dataclass
+class Training:
+    """A trial in training.
+
+    Attributes:
+        seconds: wall time of all its members so far.
+    """
+
+    trial: Trial
+    members: Sequence[Member]
+    seconds: float = 0.0
+
+    def record(self, study: Study, metric: str, evaluations: Sequence[Evaluation]) -> TrialState | None:
+        """Keeps the members' evaluations with the trial; the state it ended in, or None if it goes on."""
+        self.seconds += sum(each.seconds for each in evaluations)
+        diverged = [each.diverged_at for each in evaluations if each.diverged_at is not None]
+        if diverged:
+            # Without a value: it would be that of an earlier step, which says nothing of the settings.
+            at = min(diverged)
+            return self._end(study, TrialState.PRUNED, None, {"diverged_at": at, "steps": at})
+        values = [each.metrics[metric] for each in evaluations]
+        value, step = fmean(values), evaluations[0].step
+        self.trial.report(value, step)
+        means = {name: fmean(each.metrics[name] for each in evaluations) for name in evaluations[0].metrics}
+        attrs: TrialAttrs = {"seeds": values, "metrics": means, "steps": step}
+        if evaluations[0].finished:
+            return self._end(study, TrialState.COMPLETE, value, attrs)
+        if self.trial.should_prune():
+            return self._end(study, TrialState.PRUNED, value, attrs)
+        return None
+
+    def _end(self, study: Study, state: TrialState, value: float | None, attrs: TrialAttrs) -> TrialState:
+        storage, trial_id = study._storage, self.trial._trial_id
+        write_trial(storage, trial_id, {**attrs, "seconds": self.seconds})
+        storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+        return state
