@@ -1,0 +1,91 @@
+"""The ``adamtune`` command: mounts the commands and turns what they raise into exit codes."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from adamtune import __version__
+from adamtune.cli.delete import delete
+from adamtune.cli.report import report
+from adamtune.cli.resume import resume
+from adamtune.cli.schema import schema
+from adamtune.cli.search import search
+from adamtune.cli.studies import studies
+from adamtune.cli.tasks import tasks
+from adamtune.cli.validate import validate
+from adamtune.errors import AdamtuneError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (search, resume, report, studies, tasks, validate, schema, delete):
+    app.command(no_args_is_help=False)(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adamtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def adamtune(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; before or after the command.")
+    ] = False,
+) -> None:
+    """Finds the Adam settings that train your model best, and says whether they beat the defaults.
+
+    Start with: adamtune search configs/quickstart.yaml
+    """
+
+
+def main() -> None:
+    """Runs the command line and ends the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code; messages go to stderr, a traceback if --debug."""
+    debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a curve must not end a program on an ASCII terminal
+    try:
+        try:
+            app([each for each in arguments if each != "--debug"], prog_name="adamtune")
+        finally:
+            sys.stdout.flush()
+        return 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 1
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        return 130
+    except AdamtuneError as error:
+        return _fail(str(error), error.exit_code, debug)
+    except Exception as error:
+        message = f"adamtune failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return _fail(message if debug else f"{message} (run again with --debug to see where)", 1, debug)
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    typer.echo(message, err=True)
+    return code

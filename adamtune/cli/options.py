@@ -1,0 +1,45 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from adamtune.errors import AdamtuneError
+
+STORAGE = "runs/adamtune.db"
+
+
+def complete_study(context: typer.Context, incomplete: str) -> list[str]:
+    """The names of the storage's studies that begin with ``incomplete``, for the shell."""
+    from adamtune.storage.reading import list_studies
+
+    try:
+        found = list_studies(context.params.get("storage") or STORAGE)
+    except AdamtuneError:  # a shell that completes has no place for a message; the command will give it
+        return []
+    return [study.name for study in found if study.name.startswith(incomplete)]
+
+
+STUDY = typer.Argument(metavar="STUDY", help="The study's name.", autocompletion=complete_study)
+
+Study = Annotated[str, STUDY]
+Storage = Annotated[
+    str,
+    typer.Option("--storage", metavar="FILE|URL", help="Where studies are kept: a file, or a database URL."),
+]
+Trials = Annotated[
+    int | None,
+    typer.Option("--trials", min=1, metavar="N", help="The study's total of trials, earlier runs included."),
+]
+Timeout = Annotated[
+    str | None,
+    typer.Option("--timeout", metavar="TIME", help="End cleanly after this time, such as 90s or 30m."),
+]
+
+
+def given(overrides: Mapping[str, object]) -> dict[str, object]:
+    """The overrides of a study file whose option was given."""
+    return {key: value for key, value in overrides.items() if value is not None}

@@ -1,0 +1,14 @@
+"""``adamtune resume``."""
+
+from __future__ import annotations
+
+from adamtune.cli.options import STORAGE, Storage, Study, Timeout, Trials, given
+
+
+def resume(study: Study, trials: Trials = None, timeout: Timeout = None, storage: Storage = STORAGE) -> None:
+    """Go on with a study from what the storage knows, without its file."""
+    from adamtune.cli.running import follow
+    from adamtune.search.run import resume as go_on
+
+    overrides = given({"search.trials": trials, "search.timeout": timeout})
+    follow(lambda observe: go_on(storage, study, overrides, observe), storage, study)

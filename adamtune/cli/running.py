@@ -1,0 +1,51 @@
+"""What ``search`` and ``resume`` share: the view while trials run, and the result at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from adamtune.cli.result import command, show_result
+from adamtune.reports.console import console
+from adamtune.reports.live import Observer, following
+from adamtune.reports.numbers import clock
+from adamtune.reports.ranking import rank
+from adamtune.search.progress import Outcome
+from adamtune.storage.reading import read_study
+
+TOP = 10
+
+
+def follow(run: Callable[[Observer], Outcome], location: str, name: str) -> None:
+    """Runs a search with its view on stderr, then prints the result.
+
+    Raises:
+        typer.Exit: with code 130, if the search was interrupted.
+    """
+    resume = f"Go on with: {command('resume', name, location)}"
+    try:
+        with following(console(stderr=True)) as observe:
+            outcome = run(observe)
+    except KeyboardInterrupt as error:  # the second Ctrl-C
+        typer.echo(f"Stopped at once; what was committed is saved. {resume}", err=True)
+        raise typer.Exit(130) from error
+    if outcome.reason != "interrupted":
+        typer.echo(f"{_ending(outcome)}\n")
+    show_result(console(), rank(read_study(location, name)), location, TOP)
+    if outcome.reason == "interrupted":
+        typer.echo(f"\nInterrupted: {_standing(outcome)}, and saved. {resume}", err=True)
+        raise typer.Exit(130)
+
+
+def _ending(outcome: Outcome) -> str:
+    progress = outcome.progress
+    if outcome.reason == "already_complete":
+        return f"Nothing more to do: {_standing(outcome)}. Raise --trials to go on."
+    if outcome.reason == "timeout":
+        return f"The timeout ended the run: {_standing(outcome)}. The same command goes on."
+    return f"{_standing(outcome)}, {progress.ended} of them in the last {clock(progress.elapsed)}."
+
+
+def _standing(outcome: Outcome) -> str:
+    return f"{outcome.progress.done} of {outcome.progress.total} trials are finished"

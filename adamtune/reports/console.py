@@ -1,0 +1,62 @@
+"""A study on the terminal, through Rich; plain text where it is not a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+from rich.console import Console
+from rich.text import Text
+
+from adamtune.reports.numbers import rounded
+from adamtune.reports.ranking import Ranking, Row
+from adamtune.reports.table import table
+from adamtune.storage.records import State, counted
+
+
+def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
+    """A console that prints text as it is: no markup, no highlighting, no cut lines."""
+    return Console(stderr=stderr, file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
+    """Prints the ranked table of the first ``top`` trials and the counts."""
+    rows = ranking.rows[:top]
+    study = ranking.study
+    order = "lowest" if study.direction == "minimize" else "highest"
+    out.print(Text(f"{study.name}: {study.metric}, {order} first", style="bold"), end="\n\n")
+    heading, lines = table(ranking, rows, out.width)
+    out.print(Text("\n".join(heading), style="bold cyan"))
+    out.print(Text("\n").join(map(_styled, rows, lines)))
+    out.print()
+    hidden = len(ranking.rows) - len(rows)
+    out.print(counts(ranking.counts) + (f" ({hidden} not shown)" if hidden else ""))
+
+
+def _styled(row: Row, line: str) -> Text:
+    return Text(line, style="bold green" if row.rank == 1 else "" if row.rank else "dim")
+
+
+def counts(found: Mapping[State, int]) -> str:
+    """Such as ``60 complete, 3 pruned``: states without trials are left out, complete never."""
+    return ", ".join(f"{n} {state}" for state, n in counted(found).items() if n or state == "complete")
+
+
+def show_best(out: Console, ranking: Ranking, code: str) -> None:
+    """Prints the metrics of the best trial, and ``code``, which builds what it was trained with."""
+    best = ranking.best
+    if best is None:
+        out.print("\nNo trial is complete yet, so there is no best one.")
+        return
+    metrics = "".join(f", {name} {rounded(value)}" for name, value in best.metrics.items())
+    out.print(f"\nBest: trial {best.number}{metrics}", style="bold")
+    if code:
+        out.print(f"\n{code}", style="green", end="")
+
+
+def show_hints(out: Console, hints: Sequence[tuple[str, str]]) -> None:
+    """Prints what to do next: (purpose, command) pairs, the commands aligned."""
+    width = max(len(purpose) for purpose, _ in hints)
+    out.print()
+    for purpose, command in hints:
+        out.print(f"{purpose + ':':{width + 1}}  {command}")

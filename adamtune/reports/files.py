@@ -1,0 +1,115 @@
+"""A ranking for programs and pages: JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adamtune.errors import AdamtuneError
+from adamtune.reports.columns import columns
+from adamtune.reports.ranking import Ranking, Row, in_order
+
+
+def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
+    """Strict JSON, one trial a line; NaN and infinity are null."""
+    head = {
+        "study": ranking.study.name,
+        "metric": ranking.study.metric,
+        "direction": ranking.study.direction,
+        "counts": ranking.counts,
+    }
+    trials = ",\n".join(f"  {_dumps(_trial(row))}" for row in rows)
+    return f'{_dumps(head)[:-1]},\n "trials": [' + (f"\n{trials}\n ]" if trials else "]") + "}\n"
+
+
+def _trial(row: Row) -> dict[str, Any]:
+    trial = row.trial
+    diverged = {} if trial.diverged_at is None else {"diverged_at": trial.diverged_at}
+    return {
+        "rank": row.rank,
+        "number": trial.number,
+        "state": trial.state,
+        "value": trial.value,
+        "seeds": trial.seeds,
+        "params": trial.settings,
+        "metrics": trial.metrics,
+        "intermediate": trial.intermediate,
+        "steps": trial.steps,
+        "seconds": trial.seconds,
+        **diverged,
+    }
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with null for every number in it that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
+
+
+_FIRST = ("rank", "number", "state", "value", "seeds")
+_LAST = ("steps", "seconds", "diverged_at")
+
+
+def to_csv(ranking: Ranking, rows: Sequence[Row]) -> str:
+    """One row a trial with all its settings and metrics; lists and switches are written as in JSON."""
+    settings = in_order(name for row in rows for name in row.trial.settings)
+    metrics = sorted({name for row in rows for name in row.trial.metrics})
+    out = io.StringIO()
+    write = csv.writer(out, lineterminator="\n").writerow
+    write([*_FIRST, *settings, *metrics, *_LAST])
+    for rank, trial in rows:
+        first = (rank, trial.number, trial.state, trial.value, trial.seeds)
+        middle = (*map(trial.settings.get, settings), *map(trial.metrics.get, metrics))
+        write(map(_field, (*first, *middle, trial.steps, trial.seconds, trial.diverged_at)))
+    return out.getvalue()
+
+
+def _field(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if (finite := _finite(value)) is None else json.dumps(finite)
+
+
+def to_markdown(ranking: Ranking, rows: Sequence[Row]) -> str:
+    """A table for people, one row a trial, with the searched settings."""
+    table = columns(ranking, rows)
+    rules = ["---" if column.left else "---:" for column in table]
+    rows_of_cells = zip(*(column.cells for column in table), strict=True)
+    lines = [[column.name for column in table], rules, *rows_of_cells]
+    return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Puts ``text`` at ``path``, whole or not at all.
+
+    Raises:
+        AdamtuneError: it cannot be written.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
+            path.write_text(text, encoding="utf-8")
+            return
+        path = path.resolve()
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise AdamtuneError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,111 @@
+"""The view of a running search: a live display on a terminal, a line per finished batch elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from adamtune.reports.console import counts
+from adamtune.reports.numbers import clock, rounded, setting
+from adamtune.reports.sparkline import chart
+from adamtune.search.progress import Best, Progress
+
+Observer = Callable[[Progress], None]
+
+_SECONDS_BETWEEN_FRAMES = 1 / 8
+
+
+@contextmanager
+def following(out: Console) -> Iterator[Observer]:
+    """What to hand a search as its observer; draws nothing outside its calls (no thread)."""
+    if not out.is_terminal or out.is_dumb_terminal:
+        yield _log(out)
+        return
+    out.soft_wrap = False  # a display that redraws has to know its lines
+    with Live(console=out, auto_refresh=False, transient=True) as live:
+        last = -_SECONDS_BETWEEN_FRAMES
+
+        def draw(progress: Progress) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _SECONDS_BETWEEN_FRAMES:
+                live.update(view(progress, out.width), refresh=True)
+                last = time.monotonic()
+
+        yield draw
+
+
+def _log(out: Console) -> Observer:
+    told = 0
+
+    def line(progress: Progress) -> None:
+        nonlocal told
+        for note in progress.notes[told:]:
+            out.print(note)
+        told = len(progress.notes)
+        if progress.last_batch:
+            out.print("; ".join(filter(None, (_standing(progress), _best_value(progress), _pace(progress)))))
+
+    return line
+
+
+def _standing(progress: Progress) -> str:
+    return f"{progress.done}/{progress.total} trials, {counts(progress.counts)}"
+
+
+def _best_value(progress: Progress) -> str:
+    best = progress.best
+    return f"best {progress.metric} {rounded(best.value)} (trial {best.number})" if best else ""
+
+
+def _pace(progress: Progress) -> str:
+    """The trials a minute of this run, and the time left at that pace."""
+    if not progress.ended or not progress.elapsed:
+        return ""
+    pace = progress.ended / progress.elapsed
+    left = max(progress.total - progress.done, 0) / pace
+    return f"{rounded(60 * pace, 3)} trials/min, {clock(left)} left"
+
+
+def view(progress: Progress, width: int) -> RenderableType:
+    """The whole live display."""
+    bar = Table.grid(padding=(0, 2), expand=True)
+    bar.add_row(
+        Text(progress.study, style="bold", no_wrap=True),
+        ProgressBar(total=max(progress.total, 1), completed=progress.done),
+        Text(f"{progress.done}/{progress.total}", no_wrap=True),
+    )
+    times = "; ".join(filter(None, (f"{clock(progress.elapsed)} elapsed", _pace(progress))))
+    parts: list[RenderableType] = [bar, Text(f"{counts(progress.counts)}; {times}")]
+    parts += [Text(note, style="dim") for note in progress.notes]
+    if progress.best:
+        parts += [Padding(_best(progress, progress.best, width), (1, 0, 0, 0))]
+    return Group(*parts)
+
+
+def _best(progress: Progress, best: Best, width: int) -> RenderableType:
+    settings = "  ".join(f"{name}={setting(name)(value)}" for name, value in best.settings.items())
+    return Group(
+        Text(f"Best: trial {best.number}, {progress.metric} {rounded(best.value)}", style="bold green"),
+        Text(settings),
+        *_curve(best, max(min(width - 12, 60), 20)),
+    )
+
+
+def _curve(best: Best, width: int, height: int = 5) -> list[Text]:
+    """The learning curve with its highest and lowest value and its first and last step on the axes."""
+    rows = chart(best.curve, width, height)
+    if not rows:
+        return []
+    values = [value for _, value in best.curve]
+    labels = [rounded(max(values)), *[""] * (height - 2), rounded(min(values))]
+    first, last = f"step {best.curve[0][0]}", str(best.curve[-1][0])
+    lines = [f"{label:>10} {row}" for label, row in zip(labels, rows, strict=True)]
+    return [Text(line, style="cyan") for line in (*lines, f"{'':11}{first}{last:>{width - len(first)}}")]

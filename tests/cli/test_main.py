@@ -1,0 +1,196 @@
+"""Help, exit codes, errors, and the shell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from adamtune import __version__
+from adamtune.cli.main import app, run
+from adamtune.cli.options import STORAGE
+from adamtune.config import Study
+from adamtune.errors import AdamtuneError, Refused, StudyFileError
+
+from .conftest import Ended
+
+Adamtune = Callable[..., Ended]
+
+COMMANDS = ("search", "resume", "report", "studies", "tasks", "validate", "schema", "delete")
+
+
+def parameters() -> Iterator[tuple[str, object]]:
+    group = typer.main.get_command(app)
+    for name, command in {"adamtune": group, **group.commands}.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            yield f"{name} {parameter.name}", parameter
+
+
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def test_the_commands() -> None:
+    group = typer.main.get_command(app)
+    assert tuple(group.commands) == COMMANDS  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command(adamtune: Adamtune, command: str) -> None:
+    for option in ("--help", "-h"):
+        code, out, err = adamtune(command, option)
+        assert (code, err) == (0, "")
+        assert f"Usage: adamtune {command}" in out
+
+
+@pytest.mark.parametrize(("name", "parameter"), [*parameters()])
+def test_every_option_has_help(name: str, parameter: object) -> None:
+    assert getattr(parameter, "help", None), name
+
+
+def test_help_names_every_command(adamtune: Adamtune) -> None:
+    for arguments in (["--help"], []):
+        ended = adamtune(*arguments)
+        assert all(f" {command} " in ended.out + ended.err for command in COMMANDS)
+
+
+def test_version(adamtune: Adamtune) -> None:
+    assert adamtune("--version") == (0, f"adamtune {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["search"], ["report", "--top", "0"], ["report", "--format", "xml"], ["--nonsense"]],
+)
+def test_wrong_command_lines(adamtune: Adamtune, arguments: list[str]) -> None:
+    code, out, err = adamtune(*arguments)
+    assert (code, out) == (2, "")
+    assert "Usage: adamtune" in err
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("adamtune.config.schema", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (AdamtuneError("the disk is full"), 1, "the disk is full\n"),
+        (Refused("in use by process 7"), 3, "in use by process 7\n"),
+        (StudyFileError(["a.yaml:1: x", "a.yaml:2: y"]), 2, "a.yaml:1: x\na.yaml:2: y\n"),
+        (
+            ValueError("low\nhigh"),
+            1,
+            "adamtune failed: ValueError: low (run again with --debug to see where)\n",
+        ),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_become_exit_codes(
+    adamtune: Adamtune, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str
+) -> None:
+    failing(monkeypatch, error)
+    assert adamtune("schema") == (code, "", message)
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "schema"], ["schema", "--debug"]])
+def test_traceback_with_debug_alone(
+    adamtune: Adamtune, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    failing(monkeypatch, Refused("in use"))
+    code, out, err = adamtune(*arguments)
+    assert (code, out) == (3, "")
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert err.endswith("in use\n")
+
+
+def test_interrupt_before_a_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adamtune.cli.main.app", interrupt)
+    assert run(["schema"]) == 130
+
+
+def test_default_storage_is_the_study_files() -> None:
+    assert Study.model_fields["storage"].default == STORAGE
+
+
+def test_module_and_reader_that_leaves() -> None:
+    """``adamtune schema | head -0``: no traceback, and no complaint at exit."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-m", "adamtune", "schema"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_completion_of_study_names(storage: Path) -> None:
+    for location, names in ((storage, ["digits-cnn"]), (storage.with_name("none.db"), [])):
+        ended = process(
+            "-m",
+            "adamtune",
+            _ADAMTUNE_COMPLETE="complete_bash",
+            COMP_WORDS=f"adamtune report --storage {location} d",
+            COMP_CWORD="4",
+        )
+        assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, names, "")
+
+
+def test_ascii_terminals_get_the_table_too(storage: Path) -> None:
+    ended = process("-m", "adamtune", "report", "--storage", str(storage), PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "0.05610" in ended.stdout
+    assert "\x1b" not in ended.stdout
+
+
+HEAVY = ("torch", "optuna", "pandas", "sklearn", "sqlalchemy")
+LOADED = """
+import sys
+from adamtune.cli.main import run
+code = run(sys.argv[2:])
+loaded = [name for name in sys.argv[1].split(",") if name in sys.modules]
+sys.exit(f"loaded {loaded}" if loaded else code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "light"),
+    [
+        (["--help"], (*HEAVY, "pydantic", "yaml")),
+        (["--version"], (*HEAVY, "pydantic", "yaml", "rich")),
+        (["validate", "STUDY"], (*HEAVY, "rich")),
+        (["schema"], (*HEAVY, "rich")),
+        (["tasks"], (*HEAVY, "rich")),
+        (["report", "--storage", "STORAGE"], HEAVY),
+        (["report", "--storage", "STORAGE", "--format", "json"], (*HEAVY, "rich")),
+        (["studies", "--storage", "STORAGE"], HEAVY),
+    ],
+)
+def test_heavy_imports_stay_out(storage: Path, arguments: list[str], light: tuple[str, ...]) -> None:
+    study = storage.with_name("study.yaml")
+    study.write_text("name: x\ntask: mlp\n")
+    places = {"STUDY": str(study), "STORAGE": str(storage)}
+    ended = process("-c", LOADED, ",".join(light), *(places.get(each, each) for each in arguments))
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -1,0 +1,137 @@
+"""``search`` and ``resume`` around a search that is played back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adamtune.config import Study
+from adamtune.reports.live import Observer
+from adamtune.search.progress import Finished, Outcome, Progress, Reason
+
+from .conftest import Ended
+
+Adamtune = Callable[..., Ended]
+
+NOW = Progress(
+    "digits-cnn",
+    "val_loss",
+    "minimize",
+    total=4,
+    counts={"complete": 2, "pruned": 1, "diverged": 1},
+    elapsed=42.0,
+    ended=3,
+    last_batch=(Finished(3, "pruned", None),),
+)
+
+
+class Search:
+    """Stands for ``adamtune.search.run``: keeps what it was asked, and ends as it was told."""
+
+    def __init__(self, reason: Reason | BaseException) -> None:
+        self.reason = reason
+        self.asked: tuple[Any, ...] = ()
+
+    def run(self, study: Study, observe: Observer) -> Outcome:
+        self.asked = (study,)
+        return self._end(observe)
+
+    def resume(self, location: str, name: str, overrides: dict[str, object], observe: Observer) -> Outcome:
+        self.asked = (location, name, overrides)
+        return self._end(observe)
+
+    def _end(self, observe: Observer) -> Outcome:
+        observe(NOW)
+        if isinstance(self.reason, BaseException):
+            raise self.reason
+        return Outcome(self.reason, NOW)
+
+
+@pytest.fixture
+def playing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reason | BaseException], Search]:
+    def play(reason: Reason | BaseException) -> Search:
+        search = Search(reason)
+        module = SimpleNamespace(run=search.run, resume=search.resume)
+        monkeypatch.setitem(sys.modules, "adamtune.search.run", module)  # type: ignore[arg-type]
+        return search
+
+    return play
+
+
+@pytest.fixture
+def config(tmp_path: Path, storage: Path) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(f"name: digits-cnn\ntask: cnn\nstorage: {storage}\n")
+    return path
+
+
+Playing = Callable[[Reason | BaseException], Search]
+
+
+@pytest.mark.parametrize(
+    ("reason", "first"),
+    [
+        ("complete", "4 of 4 trials are finished, 3 of them in the last 0:42."),
+        ("already_complete", "Nothing more to do: 4 of 4 trials are finished. Raise --trials to go on."),
+        ("timeout", "The timeout ended the run: 4 of 4 trials are finished. The same command goes on."),
+    ],
+)
+def test_result_at_the_end(
+    adamtune: Adamtune, playing: Playing, config: Path, reason: Reason, first: str
+) -> None:
+    playing(reason)
+    code, out, err = adamtune("search", config)
+    assert code == 0
+    assert out.startswith(f"{first}\n\ndigits-cnn: val_loss, lowest first\n")
+    assert "optimizer = torch.optim.AdamW(" in out
+    assert err.startswith("4/4 trials, 2 complete, 1 pruned, 1 diverged; ")
+
+
+def test_options_replace_the_files(adamtune: Adamtune, playing: Playing, config: Path, storage: Path) -> None:
+    search = playing("complete")
+    options = ("--trials", 9, "--timeout", "90s", "--seed", 7, "--name", "empty", "--storage", storage)
+    assert adamtune("search", config, *options).code == 0
+    (study,) = search.asked
+    assert (study.search.trials, study.search.timeout, study.search.seed) == (9, 90.0, 7)
+    assert (study.name, study.storage) == ("empty", str(storage))
+
+
+def test_interrupted(adamtune: Adamtune, playing: Playing, config: Path, storage: Path) -> None:
+    playing("interrupted")
+    code, out, err = adamtune("search", config)
+    assert code == 130
+    assert out.startswith("digits-cnn: val_loss, lowest first\n")
+    assert err.endswith(
+        "\nInterrupted: 4 of 4 trials are finished, and saved."
+        f" Go on with: adamtune resume digits-cnn --storage {storage}\n"
+    )
+
+
+def test_interrupted_twice(adamtune: Adamtune, playing: Playing, config: Path, storage: Path) -> None:
+    playing(KeyboardInterrupt())
+    code, out, err = adamtune("search", config)
+    assert (code, out) == (130, "")
+    assert err.endswith(f"Go on with: adamtune resume digits-cnn --storage {storage}\n")
+
+
+def test_resume(adamtune: Adamtune, playing: Playing, storage: Path) -> None:
+    search = playing("complete")
+    code, out, _ = adamtune("resume", "digits-cnn", "--trials", 8, "--storage", storage)
+    assert code == 0
+    assert out.startswith("4 of 4 trials are finished")
+    assert search.asked == (str(storage), "digits-cnn", {"search.trials": 8})
+
+
+def test_wrong_option_is_told_before_anything_runs(
+    adamtune: Adamtune, playing: Playing, config: Path
+) -> None:
+    search = playing("complete")
+    code, out, err = adamtune("search", config, "--timeout", "soon")
+    assert (code, out, search.asked) == (2, "", ())
+    assert "--timeout" in err
+    assert "soon" in err
