@@ -66,9 +66,9 @@ def train(task: Task, settings: dict[str, Any], seed: int) -> Iterator[tuple[int
 
 
 def _batches(task: Task) -> Iterator[Rows]:
-    rows, done = len(task.train[0]), 0
+    rows, done, device = len(task.train[0]), 0, task.train[0].device
     while True:
-        epoch = torch.randperm(rows)[: rows // task.batch_size * task.batch_size]
+        epoch = torch.randperm(rows, device=device)[: rows // task.batch_size * task.batch_size]
         for indices in torch.split(epoch, task.batch_size):
             if done == task.steps:
                 return

@@ -76,16 +76,23 @@ def plan(
         if engine == "population":
             raise UsageError(f"engine: population cannot train this model: {error}; use auto") from error
         return Plan("sequential", seeds, 1, device, f"sequential on {device}: in lockstep, {error}")
-    threads = len(os.sched_getaffinity(0)) if device == "cpu" else 1
+    threads = cores() if device == "cpu" else 1
     if population == "auto":
         slots = _slots(memory, device, threads, trials, seeds)
-        reason = f"a member's step works in {memory / 2**20:.2g} MiB"
+        reason = f"one works in {memory / 2**20:.2g} MiB, and {trials * seeds} are to be done"
     else:
         slots, reason = max(population, seeds), "as the study file says"
     threads = min(threads, slots)
-    cores = f" on {threads} threads" if threads > 1 else ""
-    why = f"population of {slots} in lockstep{cores} on {device}: {reason}, {trials} trials"
+    side_by_side = f" on {threads} threads" if threads > 1 else ""
+    why = f"{slots} trainings in lockstep{side_by_side} on {device}: {reason}"
     return Plan("population", slots, threads, device, why)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def working_memory(task: Task) -> int:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from adamtune.engines import batched
+from adamtune.engines.script import Bound, compiled
 from adamtune.optimizers import elementwise
 from adamtune.optimizers.coefficients import Terms
-from adamtune.optimizers.elementwise import FIELDS, State
+from adamtune.optimizers.elementwise import FIELDS, Part, State
 from adamtune.tasks.protocol import Rows, Task
 
 
@@ -44,15 +45,22 @@ class Step:
         members, lead = len(first), (task.batch_size,) if shared else (len(first), task.batch_size)
         self.index = torch.zeros(lead, dtype=torch.int64, device=first.device)
         self.packed = first.new_zeros(members, FIELDS)
-        self._rows, self._needed = rows, needed
-        self._gathered = [each[self.index.flatten()] for each in rows]
+        flat = self.index.flatten()
+        self._gathered = [each[flat] for each in rows]
         batch = tuple(each.view(*lead, *each.shape[1:]) for each in self._gathered)
+        self._gather = compiled(
+            [
+                Bound(torch.ops.aten.index_select.out, (each, 0, flat), {"out": gathered})
+                for each, gathered in zip(rows, self._gathered, strict=True)
+            ]
+        )
         self._tape = batched.gradients(task, parameters, batch, shared)
         self.losses, gradients = self._tape.outputs
-        self._updates = [
-            (_flat(parameters[name]), _flat(gradients[name]), State(*map(_flat_or_none, states[name])))
+        parts = [
+            Part(_flat(parameters[name]), _flat(gradients[name]), State(*map(_flat_or_none, states[name])))
             for name in parameters
         ]
+        self._update = elementwise.bind(parts, self.packed, needed)
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def run(self) -> None:
@@ -67,12 +75,9 @@ class Step:
         self._graph.replay()
 
     def _run(self) -> None:
-        flat = self.index.flatten()
-        for rows, gathered in zip(self._rows, self._gathered, strict=True):
-            torch.index_select(rows, 0, flat, out=gathered)
+        self._gather()
         self._tape.replay()
-        for parameters, gradient, state in self._updates:
-            elementwise.update_(parameters, gradient, state, self.packed, self._needed)
+        self._update()
 
 
 def _flat(tensor: Tensor) -> Tensor:

@@ -17,7 +17,11 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from adamtune.engines.script import Bound, compiled
+
 OPTIONS = {"dtype", "layout", "device", "pin_memory"}
+SHAPE_ALONE = {"ones_like", "zeros_like", "full_like", "new_ones", "new_zeros", "new_full"}
+"""Kernels that look at their argument's shape, not at its values."""
 
 
 class Unrecordable(Exception):
@@ -36,6 +40,11 @@ class Call(NamedTuple):
     def mutates(self) -> bool:
         """Whether it writes to an argument."""
         return bool(self.kernel._schema.is_mutable)
+
+    @property
+    def name(self) -> str:
+        """The kernel's, without its overload's."""
+        return str(self.kernel.overloadpacket.__name__)
 
     @property
     def is_view(self) -> bool:
@@ -76,6 +85,7 @@ class Tape:
 
     Attributes:
         outputs: what the function returned, in memory that each replay overwrites.
+        replay: computes the outputs from what the inputs hold now; to be called under ``torch.no_grad()``.
         memory: bytes of the planned memory.
 
     Raises:
@@ -90,12 +100,8 @@ class Tape:
         place = planner.place
         self.memory = planner.memory
         self.outputs = tree_map_only(Tensor, place, outputs)
-        self._program = [_bound(call, place) for call in calls]
-
-    def replay(self) -> None:
-        """Computes the outputs from what the inputs hold now. Call it under ``torch.no_grad()``."""
-        for kernel, args, kwargs in self._program:
-            kernel(*args, **kwargs)
+        self.program = [_bound(call, place) for call in calls]
+        self.replay = compiled(self.program)
 
 
 def _tensors(tree: Any) -> list[Tensor]:
@@ -116,8 +122,8 @@ def _depending_on(inputs: Any, calls: list[Call]) -> list[Call]:
     for call in calls:
         if call.is_view:
             continue
-        touched = {_memory(each) for each in _tensors((call.args, call.kwargs, call.result))}
-        if touched & varying:
+        read = () if call.name in SHAPE_ALONE else (call.args, call.kwargs)
+        if {_memory(each) for each in _tensors((read, call.result))} & varying:
             varying |= {_memory(each) for each in _tensors(call.result)}
             kept.append(call)
     return kept
@@ -190,23 +196,20 @@ def _layout(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset(), storage
 
 
-Bound = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
-
 def _bound(call: Call, place: Callable[[Tensor], Tensor]) -> Bound:
     """The call with its tensors in planned memory, writing into it where the kernel can."""
     args, kwargs = tree_map_only(Tensor, place, (call.args, call.kwargs))
     if call.mutates:
-        return call.kernel, args, kwargs
+        return Bound(call.kernel, args, kwargs)
     results = [place(each) for each in _tensors(call.result)]
-    if call.kernel.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.clone):
-        return results[0].copy_, args[:1], {}
+    if call.name in {"_to_copy", "clone"}:
+        return Bound(torch.ops.aten.copy_.default, (results[0], args[0]), {})
     writing = _out_variant(call.kernel, len(results))
     if writing is None:
-        return _compute_and_copy, (call.kernel, results, args, kwargs), {}
+        return Bound(_compute_and_copy, (call.kernel, results, args, kwargs), {})
     kernel, names = writing
     kept = {name: value for name, value in kwargs.items() if name not in OPTIONS}
-    return kernel, args, kept | dict(zip(names, results, strict=True))
+    return Bound(kernel, args, kept | dict(zip(names, results, strict=True)))
 
 
 def _out_variant(kernel: OpOverload, results: int) -> tuple[OpOverload, list[str]] | None:

@@ -16,16 +16,19 @@ const int adamtune_fields = FIELDS;
 #define REAL float
 #define SQRT sqrtf
 #define ROW row_float
-#define UPDATE adamtune_update_float
+#define UPDATE update_float
+#define UPDATE_ALL adamtune_update_float
 #include "_fused.c"
 #undef REAL
 #undef SQRT
 #undef ROW
 #undef UPDATE
+#undef UPDATE_ALL
 #define REAL double
 #define SQRT sqrt
 #define ROW row_double
-#define UPDATE adamtune_update_double
+#define UPDATE update_double
+#define UPDATE_ALL adamtune_update_double
 #include "_fused.c"
 
 #else
@@ -73,7 +76,7 @@ static inline __attribute__((always_inline)) void ROW(
 
 /* One step of `members` rows of n contiguous elements; k is [members, FIELDS]. Buffers may be NULL
  * where no member needs them. */
-void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient, REAL *buffer, REAL *square,
+static void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient, REAL *buffer, REAL *square,
             REAL *mean, REAL *peak, const REAL *k)
 {
     for (ptrdiff_t row = 0; row < members; row++, k += FIELDS) {
@@ -102,5 +105,14 @@ void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient, REAL 
 #undef DO
 #undef AT
     }
+}
+
+/* The same for `parts` tensors of one population: n and every pointer hold one entry each. */
+void UPDATE_ALL(ptrdiff_t parts, ptrdiff_t members, const ptrdiff_t *n, REAL *const *x,
+                const REAL *const *gradient, REAL *const *buffer, REAL *const *square, REAL *const *mean,
+                REAL *const *peak, const REAL *k)
+{
+    for (ptrdiff_t i = 0; i < parts; i++)
+        UPDATE(members, n[i], x[i], gradient[i], buffer[i], square[i], mean[i], peak[i], k);
 }
 #endif

@@ -7,6 +7,7 @@ fit in the cache (any device), and a fused C loop (CPU, where there is a C compi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,26 +42,43 @@ def init(parameters: Tensor, needed: Terms) -> State:
     return State(*(torch.zeros_like(parameters) if want else None for want in wanted))
 
 
-def update_(parameters: Tensor, gradient: Tensor, state: State, packed: Tensor, needed: Terms) -> None:
-    """Takes one step, changing ``parameters`` and ``state`` in place.
+class Part(NamedTuple):
+    """One tensor of a population's model: parameters and gradient ``[members, n]``, and its state."""
 
-    Rows (members) are independent: a NaN stays in its row, and callers may split the rows among
-    threads (the C loop runs without the interpreter lock).
+    parameters: Tensor
+    gradient: Tensor
+    state: State
+
+
+def bind(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callable[[], None]:
+    """A function that takes one step, changing ``parameters`` and ``state`` of every part in place.
+
+    Rows (members) are independent: a NaN stays in its row. The tensors are checked here, once, and
+    must stay where they are.
 
     Args:
-        parameters: ``[members, n]``; so is ``gradient``, which is not changed.
-        state: every buffer that ``needed`` asks for; rows of a new member are zero.
-        packed: coefficients of this step ``[members, fields]``, of the parameters' dtype and device.
+        parts: every buffer that ``needed`` asks for is there; rows of a new member are zero.
+        packed: coefficients of a step ``[members, fields]``, of the parameters' dtype and device.
         needed: the parts of the pass that some member needs.
 
     Raises:
-        ValueError: shapes, dtypes or devices differ, or a buffer is missing.
+        ValueError: shapes, dtypes or devices differ, a buffer is missing, or one is not contiguous.
     """
-    _check(parameters, gradient, state, packed, needed)
-    if fused.handles(parameters, state):
-        fused.update_(parameters, gradient.contiguous(), state, packed.contiguous())
-    else:
-        update_blocks_(parameters, gradient, state, packed, needed)
+    for part in parts:
+        _check(part, packed, needed)
+    if all(fused.handles(part.parameters) for part in parts):
+        return fused.bind(parts, packed)
+
+    def step() -> None:
+        for part in parts:
+            update_blocks_(*part, packed, needed)
+
+    return step
+
+
+def update_(parameters: Tensor, gradient: Tensor, state: State, packed: Tensor, needed: Terms) -> None:
+    """One step of one tensor: ``bind``, called at once."""
+    bind([Part(parameters, gradient, state)], packed, needed)()
 
 
 @torch.no_grad()
@@ -143,8 +161,9 @@ def _sqrt_(values: Tensor, out: Tensor) -> Tensor:
     return out
 
 
-def _check(parameters: Tensor, gradient: Tensor, state: State, packed: Tensor, needed: Terms) -> None:
+def _check(part: Part, packed: Tensor, needed: Terms) -> None:
     """What would corrupt memory, or train something else, if it went unnoticed."""
+    parameters, gradient, state = part
     shape, kind = parameters.shape, (parameters.dtype, parameters.device)
     wanted = (needed.buffer, needed.square, needed.mean, needed.peak)
     for name, buffer, want in zip(State._fields, state, wanted, strict=True):
@@ -157,8 +176,10 @@ def _check(parameters: Tensor, gradient: Tensor, state: State, packed: Tensor, n
             f"parameters {tuple(shape)} want a gradient of that shape and coefficients "
             f"({shape[0]}, {FIELDS}), got {tuple(gradient.shape)} and {tuple(packed.shape)}"
         )
-    for tensor in (gradient, packed):
+    for tensor in (gradient, packed, *(each for each in state if each is not None)):
         if (tensor.dtype, tensor.device) != kind:
             raise ValueError(
-                f"parameters are {kind}, gradient or coefficients ({tensor.dtype}, {tensor.device})"
+                f"parameters are {kind}, gradient, state or coefficients ({tensor.dtype}, {tensor.device})"
             )
+    if not all(each is None or each.is_contiguous() for each in (parameters, gradient, *state, packed)):
+        raise ValueError("parameters, gradient, state and coefficients must be contiguous")

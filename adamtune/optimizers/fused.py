@@ -14,12 +14,16 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from adamtune.optimizers.elementwise import Part
 
 LOG = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("_fused.c")
@@ -27,25 +31,27 @@ FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-share
 SYMBOLS = {torch.float32: "adamtune_update_float", torch.float64: "adamtune_update_double"}
 
 
-def handles(parameters: Tensor, state: Sequence[Tensor | None]) -> bool:
-    """Whether the C pass is there and can take these tensors (None: an absent buffer)."""
-    dtype = parameters.dtype
-    if library() is None or dtype not in SYMBOLS or parameters.device.type != "cpu":
-        return False
-    for each in (parameters, *state):
-        if each is not None and not (each.is_contiguous() and each.dtype == dtype):
-            return False
-    return True
+def handles(parameters: Tensor) -> bool:
+    """Whether the C pass is there and can take such tensors."""
+    return parameters.device.type == "cpu" and parameters.dtype in SYMBOLS and library() is not None
 
 
-def update_(parameters: Tensor, gradient: Tensor, state: Sequence[Tensor | None], packed: Tensor) -> None:
-    """One step, as ``elementwise.update_`` says; every tensor contiguous and accepted by ``handles``."""
+def bind(parts: Sequence[Part], packed: Tensor) -> Callable[[], None]:
+    """A function that takes one step, as ``elementwise.bind`` says, for tensors checked there."""
     loaded = library()
     assert loaded is not None
-    members, n = parameters.shape
-    buffers = [None if each is None else each.data_ptr() for each in state]
-    function = loaded[parameters.dtype]
-    function(members, n, parameters.data_ptr(), gradient.data_ptr(), *buffers, packed.data_ptr())
+    function = loaded[packed.dtype]
+    tensors = [(part.parameters, part.gradient, *part.state) for part in parts]
+    counts = (ctypes.c_ssize_t * len(parts))(*(part.parameters.shape[1] for part in parts))
+    pointers = [
+        (ctypes.c_void_p * len(parts))(*(None if each is None else each.data_ptr() for each in column))
+        for column in zip(*tensors, strict=True)
+    ]
+
+    def step(kept: object = (tensors, packed)) -> None:  # the memory lives as long as the function
+        function(len(parts), len(packed), counts, *pointers, packed.data_ptr())
+
+    return step
 
 
 @cache
@@ -62,7 +68,7 @@ def library() -> dict[torch.dtype, ctypes._NamedFuncPointer] | None:
         return None
     functions = {dtype: loaded[symbol] for dtype, symbol in SYMBOLS.items()}
     for function in functions.values():
-        function.argtypes = [ctypes.c_ssize_t] * 2 + [ctypes.c_void_p] * 7
+        function.argtypes = [ctypes.c_ssize_t] * 2 + [ctypes.c_void_p] * 8
         function.restype = None
     return functions
 

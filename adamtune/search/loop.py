@@ -12,6 +12,7 @@ from optuna.trial import Trial, TrialState
 
 from adamtune.config import Study as StudyFile
 from adamtune.engines.protocol import Engine, Evaluation
+from adamtune.search.observed import VIEWS
 from adamtune.search.progress import Finished, Reason
 from adamtune.search.samplers import grid_size
 from adamtune.search.standing import Standing
@@ -43,6 +44,8 @@ class Loop:
     ) -> None:
         self.file, self.study, self.engine, self.tasks = file, study, engine, tasks
         self.standing = standing
+        view = VIEWS.get(file.search.sampler, Study)
+        self._asking = view(study.study_name, study._storage, study.sampler, study.pruner)
         self._commit = commit
         self._trainings: dict[int, Training] = {}
         self._committed = perf_counter()
@@ -73,7 +76,7 @@ class Loop:
         return max(0, total_trials(self.file) - self.standing.asked)
 
     def _ask(self) -> Training:
-        trial = self.study.ask()
+        trial = self._asking.ask()
         settings = suggest(trial, self.file.space)
         trial.set_user_attr("settings", settings)
         self.standing.begin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.study import Study, StudyDirection
@@ -15,13 +15,14 @@ from adamtune.config import Study as StudyFile
 from adamtune.config import differences
 from adamtune.engines.choose import Plan, plan
 from adamtune.errors import Refused
-from adamtune.search.samplers import NEEDS_STEERING, Steered
 from adamtune.storage import opening
 from adamtune.storage.checkpoints import Checkpoints
 from adamtune.storage.local import LocalStorage
 from adamtune.storage.records import StudyAttrs, write_study
-from adamtune.storage.shared import SharedStorage
 from adamtune.tasks.protocol import Task
+
+if TYPE_CHECKING:
+    from adamtune.storage.shared import SharedStorage
 
 
 class Opened:
@@ -34,8 +35,7 @@ class Opened:
 
     def __init__(self, file: StudyFile, storage: LocalStorage | SharedStorage) -> None:
         self.file, self.storage = file, storage
-        kind = Steered if file.search.sampler in NEEDS_STEERING else Study
-        self.study = kind(file.name, storage)
+        self.study = Study(file.name, storage)
         self._id = self.study._study_id
         self._checkpoints = (
             Checkpoints(storage.path, file.name) if isinstance(storage, LocalStorage) else None

@@ -7,7 +7,7 @@ that a resumed study goes on as if it had never stopped, and repeats nothing.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from math import exp, log
 from typing import Any
@@ -16,14 +16,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from adamtune.config import Fixed, Space
 from adamtune.config import Study as StudyFile
-from adamtune.search.suggest import grid
+from adamtune.search.suggest import grid, optuna_distribution
 from adamtune.tasks.seeds import derive
 
+MODELS = frozenset({"tpe", "gp", "cmaes"})
 BLIND = 10
-"""Model-based samplers begin when so many trials are finished; before, quasi-random points."""
+"""Samplers with a model begin when so many trials are finished; before, quasi-random points."""
 
 
 def sampler(study: StudyFile, number: int, finished: int) -> BaseSampler:
@@ -31,18 +33,54 @@ def sampler(study: StudyFile, number: int, finished: int) -> BaseSampler:
     name = study.search.sampler
     if name == "grid":
         return GridPoint(next(islice(grid(study.space), number, None)))
+    if not study.space.searched:
+        return RandomSampler()  # never asked: every trial is the same
     if name == "qmc" or (name in MODELS and finished < BLIND):
         return SobolPoint(list(study.space.searched), study.search.seed, number)
     seed = derive(study.search.seed, "sampler", number)
-    if name == "random":
-        return RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return MODELS[name](seed)
+        match name:
+            case "tpe":
+                return Tpe(seed, study.space)
+            case "gp":
+                return GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
+            case "cmaes":
+                return CmaEsSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
+    return RandomSampler(seed=seed)
 
 
-NEEDS_STEERING = frozenset({"gp", "cmaes"})
-"""Samplers that learn from complete trials alone; TPE learns from pruned and diverged ones too."""
+class Tpe(TPESampler):
+    """Optuna's multivariate TPE, which need not look through the trials to know the space."""
+
+    def __init__(self, seed: int, space: Space) -> None:
+        grouped = conditional(space)
+        super().__init__(seed=seed, n_startup_trials=0, multivariate=True, group=grouped)
+        self._known = None if grouped else searched(space)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that are sampled together."""
+        return super().infer_relative_search_space(study, trial) if self._known is None else self._known
+
+
+def searched(space: Space) -> dict[str, BaseDistribution]:
+    """Every searched parameter, by name in order, as Optuna wants them."""
+    found = {
+        name: optuna_distribution(each)
+        for name, each in space.searched.items()
+        if not isinstance(each, Fixed)
+    }
+    return dict(sorted(found.items()))
+
+
+def conditional(space: Space) -> bool:
+    """Whether some parameter is asked for under some optimizers or schedules only."""
+    groups = [*space.optimizers.values(), *space.schedules.values()]
+    asked = [{name for name, each in group.items() if not isinstance(each, Fixed)} for group in groups]
+    count = len(space.optimizers)
+    return any(
+        each != first for part in (asked[:count], asked[count:]) for first in part[:1] for each in part
+    )
 
 
 class ByNumber(BaseSampler):
@@ -82,14 +120,6 @@ class ByNumber(BaseSampler):
 def grid_size(study: StudyFile) -> int:
     """How many combinations a grid has."""
     return sum(1 for _ in grid(study.space))
-
-
-MODELS: Mapping[str, Callable[[int], BaseSampler]] = {
-    # group: optimizers and schedules have hyperparameters of their own.
-    "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=0, multivariate=True, group=True),
-    "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False),
-    "cmaes": lambda seed: CmaEsSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False),
-}
 
 
 class _Independent(BaseSampler):
@@ -152,41 +182,3 @@ def at_quantile(distribution: BaseDistribution, quantile: float) -> Any:
         value = low + quantile * (high - low)
     value = min(max(value, distribution.low), distribution.high)
     return round(value) if integer else value
-
-
-class Steered(Study):
-    """The study as samplers see it: a diverged trial is a complete one as bad as the worst.
-
-    Diverged trials have no value, and Optuna's GP and CMA-ES samplers look at complete trials alone, so
-    they would suggest such settings again and again.
-    """
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        trials = super()._get_trials(deepcopy, None, use_cache)
-        values = [
-            trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None
-        ]
-        if values:
-            worst = max(values) if self.direction.name == "MINIMIZE" else min(values)
-            trials = [
-                _as_bad_as(worst, each) if "diverged_at" in each.user_attrs else each for each in trials
-            ]
-        return [each for each in trials if states is None or each.state in states]
-
-
-def _as_bad_as(worst: float, trial: FrozenTrial) -> FrozenTrial:
-    return FrozenTrial(
-        number=trial.number,
-        trial_id=trial._trial_id,
-        state=TrialState.COMPLETE,
-        value=worst,
-        datetime_start=trial.datetime_start,
-        datetime_complete=trial.datetime_complete,
-        params=trial.params,
-        distributions=trial.distributions,
-        user_attrs=trial.user_attrs,
-        system_attrs=trial.system_attrs,
-        intermediate_values=trial.intermediate_values,
-    )

@@ -41,8 +41,8 @@ class MlpSettings(Settings):
         None, description="rows of friedman1, 1000 when left out (diabetes always has its 442)"
     )
     hidden: tuple[Width, ...] = Field((64, 64), description="width of each hidden layer")
-    batch_size: Count = Field(32, validate_default=True)
-    epochs: Count = 30
+    batch_size: Count = Field(32, validate_default=True, description="rows of every batch")
+    epochs: Count = Field(30, description="passes over the training rows")
 
     @property
     def rows(self) -> int:
@@ -76,8 +76,8 @@ class CnnSettings(Settings):
         (16, 32), description="channels of each convolution; images of 8x8 allow three"
     )
     hidden: Width = Field(64, description="width of the hidden layer")
-    batch_size: Count = 64
-    epochs: Count = 10
+    batch_size: Count = Field(64, description="rows of every batch")
+    epochs: Count = Field(10, description="passes over the training rows")
 
     @field_validator("batch_size")
     @classmethod
@@ -91,10 +91,12 @@ class TransformerSettings(Settings):
 
     dataset: Literal["python-reference"] = Field("python-reference", description="which text to learn")
     d_model: Width = Field(32, description="width of the residual stream, a multiple of heads")
-    layers: Annotated[int, Field(ge=1, le=48)] = 2
-    heads: Annotated[int, Field(ge=1, le=64)] = Field(2, validate_default=True)
+    layers: Annotated[int, Field(ge=1, le=48)] = Field(2, description="blocks of attention and feedforward")
+    heads: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, validate_default=True, description="attention heads of each layer"
+    )
     context: Annotated[int, Field(ge=2, le=1024)] = Field(32, description="characters seen at once")
-    batch_size: Count = 32
+    batch_size: Count = Field(32, description="stretches of text in every batch")
     steps: Count = Field(300, description="optimizer steps of one training")
 
     @field_validator("heads")

@@ -7,16 +7,15 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from adamtune.tasks.data.shipped import shipped
 from adamtune.tasks.data.split import Split, fingerprint, shuffle_split, standardise
 
 
 @lru_cache(maxsize=1)
 def digits() -> Split:
     """1,797 images of ten classes (Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, 1998)."""
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    images = pixels.astype(np.float64).reshape(-1, 1, 8, 8)
+    table = shipped("digits.csv.gz", delimiter=",")
+    images, labels = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1]
     x_train, x_validation, y_train, y_validation = shuffle_split(
         images, labels.astype(np.int64), stratify=labels
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adamtune.tasks.data.shipped import shipped
 from adamtune.tasks.data.split import Split, fingerprint, shuffle_split, standardise
 
 FRIEDMAN_SEED = 0
@@ -16,9 +17,7 @@ FRIEDMAN_SEED = 0
 @lru_cache(maxsize=8)
 def diabetes() -> Split:
     """A measure of disease progression in 442 patients (Efron et al., Least Angle Regression, 2004)."""
-    from sklearn.datasets import load_diabetes
-
-    return _split(*load_diabetes(return_X_y=True, scaled=False))
+    return _split(shipped("diabetes_data_raw.csv.gz"), shipped("diabetes_target.csv.gz"))
 
 
 @lru_cache(maxsize=8)

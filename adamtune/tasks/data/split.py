@@ -33,12 +33,12 @@ def shuffle_split(*arrays: NDArray[Any], stratify: NDArray[Any] | None = None) -
 
     ``stratify`` holds labels whose shares are to be the same in both parts.
     """
-    from sklearn.model_selection import train_test_split
-
-    parts: list[NDArray[Any]] = train_test_split(
-        *arrays, train_size=training_rows(len(arrays[0])), random_state=SPLIT_SEED, stratify=stratify
-    )
-    return parts
+    order = np.random.RandomState(SPLIT_SEED).permutation(len(arrays[0]))
+    by_label = np.arange(len(order)) if stratify is None else np.argsort(stratify[order], kind="stable")
+    held_out = np.zeros(len(order), dtype=bool)
+    held_out[by_label[::5]] = True
+    assert (~held_out).sum() == training_rows(len(order))
+    return [array[order[part]] for array in arrays for part in (~held_out, held_out)]
 
 
 def standardise(

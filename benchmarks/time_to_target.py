@@ -1,0 +1,106 @@
+"""How long a search takes to find settings as good as the best that the plain script finds.
+
+    python -m benchmarks.time_to_target mlp              # about 15 minutes on 2 cores
+    python -m benchmarks.time_to_target cnn --seeds 3
+
+The target is the median over the seeds of the best val_loss among the plain script's unpruned trials.
+The wall time runs from the start of the process, imports included, to the end of the first complete
+trial that is as good. Both sides search the same space and may prune; the better median of each counts.
+A plain run that does not get there counts with its whole time, as if it had got there at its end. A
+study of adamtune that does not is extended, up to --extend times the trials, then counts as never.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.command_line import add_settings, parser
+from benchmarks.processes import python
+from benchmarks.studies import TASKS, TRIALS, study_file
+from benchmarks.tables import machine, table
+
+PROCESSES = 2
+PRUNERS = ("none", "median", "asha")
+
+Times = dict[str, list[float]]
+"""Seconds to the target by pruner, one for each seed; infinity for never."""
+
+
+def main() -> None:
+    arguments = parse()
+    trials = arguments.trials or TRIALS[arguments.task]
+    seeds = range(arguments.seeds)
+    print(f"{machine()}; {arguments.task}, {trials} trials, {len(seeds)} seeds\n", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        unpruned = [run_plain(arguments, trials, seed, "none", Path(folder)) for seed in seeds]
+        target = median(each["best"] for each in unpruned)
+        print(f"Target: val_loss {target:.6g}\n", flush=True)
+        theirs: Times = {"none": [seconds_to(target, each) for each in unpruned]}
+        ours: Times = {}
+        for seed in seeds:
+            for pruner in arguments.pruners:
+                if pruner != "none":
+                    figures = run_plain(arguments, trials, seed, pruner, Path(folder))
+                    theirs.setdefault(pruner, []).append(seconds_to(target, figures))
+                figures = run_adamtune(arguments, trials, seed, pruner, target, Path(folder))
+                ours.setdefault(pruner, []).append(figures["target_seconds"] or math.inf)
+    print_times(ours, theirs)
+
+
+def parse() -> argparse.Namespace:
+    options = parser("time_to_target", __doc__)
+    options.add_argument("task", choices=TASKS)
+    add_settings(options)
+    options.add_argument("--trials", type=int, help="instead of 256, and of 64 for the transformer")
+    options.add_argument("--seeds", type=int, default=5, help="5 by default")
+    options.add_argument("--pruners", nargs="+", choices=PRUNERS, default=PRUNERS, help="all by default")
+    options.add_argument("--extend", type=int, default=4, metavar="TIMES", help="4 by default")
+    return options.parse_args()
+
+
+def run_plain(
+    arguments: argparse.Namespace, trials: int, seed: int, pruner: str, folder: Path
+) -> dict[str, Any]:
+    storage = folder / f"plain-{pruner}-{seed}.db"
+    return python(
+        "benchmarks.plain",
+        *(arguments.task, "--settings", json.dumps(arguments.settings), "--trials", trials),
+        *("--processes", PROCESSES, "--storage", storage, "--seed", seed, "--pruner", pruner),
+    ).figures
+
+
+def seconds_to(target: float, figures: dict[str, Any]) -> float:
+    reached = (when for when, value in figures["improvements"] if value <= target)
+    return float(next(reached, figures["seconds"]))
+
+
+def run_adamtune(
+    arguments: argparse.Namespace, trials: int, seed: int, pruner: str, target: float, folder: Path
+) -> dict[str, Any]:
+    search = {"trials": trials, "seed": seed, "sampler": "tpe", "pruner": pruner}
+    storage = folder / f"adamtune-{pruner}-{seed}.db"
+    file = folder / f"{storage.stem}.yaml"
+    file.write_text(study_file(arguments.task, arguments.settings, search, storage=str(storage)))
+    at_most = trials * arguments.extend
+    return python("benchmarks.reach", file, "--target", target, "--at-most", at_most).figures
+
+
+def print_times(ours: Times, theirs: Times) -> None:
+    rows = [
+        (side, pruner, median(seconds), ", ".join(f"{each:.1f}" for each in seconds))
+        for side, times in (("adamtune", ours), ("plain", theirs))
+        for pruner, seconds in times.items()
+    ]
+    print(table(["side", "pruner", "median, s", "of each seed, s"], rows))
+    best_of_ours, best_of_theirs = (min(map(median, times.values())) for times in (ours, theirs))
+    print(f"\nadamtune is there {best_of_theirs / best_of_ours:.3g} times sooner.")
+
+
+if __name__ == "__main__":
+    main()

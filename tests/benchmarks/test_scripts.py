@@ -1,0 +1,108 @@
+"""Every script runs from the command line, at tiny sizes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.processes import python
+from benchmarks.studies import study_file
+
+SCRIPTS = ("throughput", "time_to_target", "reach", "scaling", "gpu", "divergence")
+
+
+def table_rows(printed: str) -> list[list[str]]:
+    """The cells of every table, headers and rules left out."""
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    rules = [place for place, line in enumerate(lines) if set(line) <= set("|-: ")]
+    headers = {place - 1 for place in rules}
+    kept = (line for place, line in enumerate(lines) if place not in headers | set(rules))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in kept]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_says_how_to_run_it(script: str) -> None:
+    assert f"python -m benchmarks.{script}" in python(f"benchmarks.{script}", "--help").stdout
+
+
+def test_a_script_that_fails_says_what_failed() -> None:
+    with pytest.raises(SystemExit, match=r"(?s)benchmarks.gpu oops failed with code 2.*invalid choice"):
+        python("benchmarks.gpu", "oops")
+
+
+@pytest.mark.slow
+def test_throughput() -> None:
+    small = ("mlp", "--settings", '{"epochs": 1}', "--trials", 4, "--rounds", 1, "--seconds", 0.1)
+    end_to_end, *steady = table_rows(python("benchmarks.throughput", *small).stdout)
+    assert end_to_end[:2] == ["mlp", "4"]
+    ours, plain, times = map(float, end_to_end[2:5])
+    assert times == pytest.approx(ours / plain, rel=0.02)
+    assert [row[0] for row in steady] == ["mlp", "mlp, friedman1, batch 64"]
+    for row in steady:
+        ours, plain, times = map(float, row[2:5])
+        assert times == pytest.approx(plain / ours, rel=0.02)
+
+
+@pytest.mark.slow
+def test_time_to_target() -> None:
+    small = ("mlp", "--settings", '{"epochs": 1}', "--trials", 4, "--seeds", 1, "--pruners", "none", "median")
+    printed = python("benchmarks.time_to_target", *small).stdout
+    rows = table_rows(printed)
+    assert [row[:2] for row in rows] == [
+        ["adamtune", "none"],
+        ["adamtune", "median"],
+        ["plain", "none"],
+        ["plain", "median"],
+    ]
+    seconds = [float(row[2]) for row in rows]
+    assert 0 < seconds[2] < 100  # the target is the best of this very run, so it is reached
+    assert "times sooner" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "trials"), [(1e9, {1, 2}), (-1.0, {8})])
+def test_reach_stops_at_the_target_or_extends_the_study(
+    tmp_path: Path, target: float, trials: set[int]
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(study_file("mlp", {"epochs": 1}, {"trials": 2}, storage=str(tmp_path / "reach.db")))
+    figures = json.loads(python("benchmarks.reach", file, "--target", target, "--at-most", 8).stdout)
+    assert figures["trials"] in trials
+    assert (figures["target_seconds"] is not None) == (target > 0)
+
+
+@pytest.mark.slow
+def test_scaling() -> None:
+    small = ("mlp", "--sizes", 1, "--populations", 1, 4, "--seconds", 0.05)
+    (row,) = table_rows(python("benchmarks.scaling", *small).stdout)
+    assert row[0] == "hidden [32, 32]"
+    costs = dict(zip(("1", "4"), map(float, row[5:7]), strict=True))
+    assert row[7] == min(costs, key=lambda members: costs[members])
+    assert float(row[3]) == pytest.approx(
+        3 * 2 * 32 * (10 * 32 + 32 * 32 + 32) / float(row[2]) / 1e3, rel=0.2
+    )
+
+
+@pytest.mark.slow
+def test_divergence() -> None:
+    small = ("--epochs", 1, "--trials", 12, "--last", 6, "--seeds", 1, "--samplers", "tpe", "random")
+    printed = python("benchmarks.divergence", *small).stdout
+    assert "60 values of lr" in printed
+    assert [row[0] for row in table_rows(printed)] == ["tpe", "random"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_says_when_there_is_none() -> None:
+    assert "no CUDA device" in python("benchmarks.gpu").stdout
+
+
+@pytest.mark.gpu
+def test_gpu() -> None:
+    small = ("mlp", "--settings", '{"epochs": 1}', "--rounds", 1, "--seconds", 0.1, "--population", 8)
+    (row,) = table_rows(python("benchmarks.gpu", *small).stdout)
+    assert row[:2] == ["mlp", "8"]

@@ -1,0 +1,45 @@
+"""Small real tasks, and float64 throughout: torch keeps parts of NAdam's state in the default dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+import torch
+
+from adamtune.tasks.catalog import TASKS
+from adamtune.tasks.protocol import Task
+
+SETTINGS = {
+    "mlp": {"dataset": "friedman1", "samples": 150, "hidden": [8], "batch_size": 4, "epochs": 2},
+    "cnn": {"channels": [2, 3], "hidden": 4, "batch_size": 47, "epochs": 2},
+    "transformer": {"d_model": 8, "layers": 1, "context": 8, "batch_size": 4, "steps": 60},
+}
+"""Each task at a size that a test can afford: 60 steps, ten evaluations."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Two threads in operations this small only wait for each other, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def tasks() -> Mapping[str, Task]:
+    """Every task of the catalog, small."""
+    return {name: entry.build(SETTINGS[name]) for name, entry in TASKS.items()}
+
+
+@pytest.fixture(scope="session")
+def mlp(tasks: Mapping[str, Task]) -> Task:
+    return tasks["mlp"]

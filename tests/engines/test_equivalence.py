@@ -1,0 +1,119 @@
+"""The population comes to what plain loops with torch.optim come to: metrics, parameters and state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from adamtune.engines.protocol import Engine, Evaluation, Member
+from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
+from adamtune.tasks.batches import initial_parameters
+from adamtune.tasks.catalog import TASKS
+from adamtune.tasks.protocol import Task
+
+from .training import (
+    TOLERANCE,
+    advance,
+    assert_all_differ,
+    assert_close,
+    curve,
+    population,
+    sequential,
+    tensors,
+)
+from .varied import varied_member
+
+STRETCHES = 9
+STEPS = 54
+"""Of 60, so that members are still there to be looked at."""
+
+
+def covering(task: Task, shift: int) -> list[Member]:
+    """Every rule twice and every schedule at least once, paired differently for each ``shift``."""
+    rules, schedules = list(OPTIMIZERS), list(SCHEDULES)
+    count = max(2 * len(rules), len(schedules))
+    return [
+        varied_member(task, i, rules[i % len(rules)], schedules[(3 * i + shift) % len(schedules)])
+        for i in range(count)
+    ]
+
+
+def product(task: Task) -> list[Member]:
+    pairs = [(rule, schedule) for rule in OPTIMIZERS for schedule in SCHEDULES]
+    return [varied_member(task, i, *pair) for i, pair in enumerate(pairs)]
+
+
+def assert_equivalent(members: Sequence[Member], threads: int = 1) -> None:
+    fast, slow = population(len(members), threads), sequential(len(members))
+    ours, theirs = trained(fast, members), trained(slow, members)
+    for each in members:
+        assert ours[each][-1].step == STEPS
+        assert_close(curve(ours[each]), curve(theirs[each]))
+    assert_all_differ([curve(ours[each]) for each in members])
+    for each, mine, reference in zip(members, tensors(fast, members), tensors(slow, members), strict=True):
+        assert_same_change(each, mine, reference)
+
+
+def trained(engine: Engine, members: Sequence[Member]) -> dict[Member, list[Evaluation]]:
+    engine.admit(members)
+    found: dict[Member, list[Evaluation]] = {}
+    for _ in range(STRETCHES):
+        advance(engine, found)
+    return found
+
+
+def assert_same_change(each: Member, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Changes since the start are compared, so that small ones do not hide behind large weights."""
+    start = initial_parameters(each.task, each.seed, each.replicate)
+    assert {f"parameter.{name}" for name in start} <= expected.keys() <= found.keys()
+    for key, value in expected.items():
+        field, name = key.split(".", 1)
+        before = start[name].double() if field == "parameter" else torch.zeros_like(value)
+        change = value - before
+        assert change.abs().max() > 0, (each.optimizer, key)
+        error, size = (found[key] - before - change).abs().max(), change.abs().max()
+        assert error < min(TOLERANCE, 1e-7 * size), (each.trial, each.optimizer, key, error / size)
+
+
+def test_tasks_have_data_that_could_show_a_difference(tasks: Mapping[str, Task]) -> None:
+    for task in tasks.values():
+        for rows in (*task.train, *task.validation):
+            assert rows[:50].double().std() > 0
+
+
+def test_the_covering_subset_covers(tasks: Mapping[str, Task]) -> None:
+    for shift, task in enumerate(tasks.values()):
+        members = covering(task, shift)
+        assert {each.optimizer for each in members} == set(OPTIMIZERS)
+        assert {each.schedule for each in members} == set(SCHEDULES)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_rule_and_schedule_equals_the_plain_loop(name: str, tasks: Mapping[str, Task]) -> None:
+    assert_equivalent(covering(tasks[name], list(TASKS).index(name)))
+
+
+def test_members_of_one_replicate_equal_the_plain_loop_on_their_shared_batches(mlp: Task) -> None:
+    shared = [each for each in covering(mlp, 5) if each.replicate == 0]
+    assert len(shared) > 4
+    assert_equivalent(shared)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_the_full_product_of_rules_and_schedules(name: str, tasks: Mapping[str, Task]) -> None:
+    assert_equivalent(product(tasks[name]), threads=2)
+
+
+def test_state_is_compared_for_every_rule(mlp: Task) -> None:
+    members = [varied_member(mlp, i, rule, "constant") for i, rule in enumerate(OPTIMIZERS)]
+    engine = sequential(len(members))
+    trained(engine, members)
+    kept = {
+        each.optimizer: {key.split(".")[0] for key in found} - {"parameter"}
+        for each, found in zip(members, tensors(engine, members), strict=True)
+    }
+    assert all(kept[rule] for rule in OPTIMIZERS if rule != "sgd"), kept

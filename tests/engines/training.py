@@ -1,0 +1,147 @@
+"""Members to train, engines to train them, and what comes out: the vocabulary of these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adamtune.engines.population import Population
+from adamtune.engines.protocol import Engine, Evaluation, Member
+from adamtune.engines.sequential import Sequential
+from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
+from adamtune.tasks.batches import initial_parameters
+from adamtune.tasks.protocol import Task
+
+TOLERANCE = 1e-9
+FIELDS = {
+    "exp_avg": "buffer",
+    "momentum_buffer": "buffer",
+    "exp_avg_sq": "square",
+    "square_avg": "square",
+    "grad_avg": "mean",
+    "max_exp_avg_sq": "peak",
+}
+"""torch's names for the optimizer's state, and the population's."""
+
+Curve = list[tuple[int, dict[str, float]]]
+"""A member's evaluations: the step and the metrics."""
+
+
+def member(
+    task: Task,
+    trial: int = 0,
+    optimizer: str = "adam",
+    schedule: str = "constant",
+    *,
+    replicate: int = 0,
+    seed: int = 0,
+    **changed: float,
+) -> Member:
+    """A member with the catalog's defaults, but for what is ``changed``."""
+    own, of_schedule = OPTIMIZERS[optimizer].defaults, SCHEDULES[schedule].defaults
+    assert changed.keys() <= own.keys() | of_schedule.keys()
+    return Member(
+        trial,
+        replicate,
+        seed,
+        task,
+        optimizer,
+        {name: changed.get(name, value) for name, value in own.items()},
+        schedule,
+        {name: changed.get(name, value) for name, value in of_schedule.items()},
+    )
+
+
+def some(task: Task, count: int, **same: Any) -> list[Member]:
+    """Members with learning rates that differ, so that no two train alike."""
+    return [member(task, trial, lr=2e-3 * 1.7**trial, **same) for trial in range(count)]
+
+
+def population(slots: int, threads: int = 1, dtype: torch.dtype = torch.float64) -> Population:
+    return Population(slots, threads, dtype=dtype)
+
+
+def sequential(slots: int, dtype: torch.dtype = torch.float64) -> Sequential:
+    return Sequential(slots, dtype=dtype)
+
+
+def finish(engine: Engine, members: Sequence[Member] = ()) -> dict[Member, list[Evaluation]]:
+    """Admits the members and trains until all have left; each one's evaluations."""
+    engine.admit(members)
+    found: dict[Member, list[Evaluation]] = {}
+    while evaluations := advance(engine, found):
+        if all(each.finished or each.diverged_at is not None for each in evaluations):
+            break
+    return found
+
+
+def advance(engine: Engine, found: dict[Member, list[Evaluation]]) -> list[Evaluation]:
+    """One stretch, kept with what was found before."""
+    evaluations = engine.advance()
+    for each in evaluations:
+        found.setdefault(each.member, []).append(each)
+    return evaluations
+
+
+def curve(evaluations: Sequence[Evaluation]) -> Curve:
+    assert all(each.diverged_at is None for each in evaluations)
+    return [(each.step, dict(each.metrics)) for each in evaluations]
+
+
+def alone(each: Member) -> Curve:
+    """What the member comes to when it is trained by a plain loop."""
+    return curve(finish(sequential(1), [each])[each])
+
+
+def assert_close(found: Curve, expected: Curve, tolerance: float = TOLERANCE) -> None:
+    assert [step for step, _ in found] == [step for step, _ in expected]
+    for (step, ours), (_, theirs) in zip(found, expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            difference = abs(ours[name] - theirs[name])
+            assert difference <= tolerance * max(1.0, abs(theirs[name])), (step, name, difference)
+
+
+def assert_all_differ(curves: Sequence[Curve]) -> None:
+    """No two members came to the same: otherwise a test could pass with their rows mixed up."""
+    last = [each[-1][1]["train_loss"] for each in curves]
+    assert len(set(last)) == len(last)
+
+
+def tensors(engine: Engine, members: Sequence[Member]) -> list[dict[str, Tensor]]:
+    """Each member's parameters and optimizer state, by the population's names.
+
+    Args:
+        engine: what trains them.
+        members: all of its members, in the order of admission.
+    """
+    state = engine.state()
+    if isinstance(engine, Population):
+        return _rows(state, members)
+    return [_named(each, saved) for each, saved in zip(members, state["members"], strict=True)]
+
+
+def _rows(state: Mapping[str, Any], members: Sequence[Member]) -> list[dict[str, Tensor]]:
+    found: list[dict[str, Tensor]] = [{} for _ in members]
+    for group in state["groups"]:
+        for row, place in enumerate(group["members"]):
+            found[place] = {name: tensor[row].clone() for name, tensor in group["tensors"].items()}
+    return found
+
+
+def _named(each: Member, saved: Mapping[str, Any]) -> dict[str, Tensor]:
+    names = list(initial_parameters(each.task, 0, 0))
+    found = {f"parameter.{name}": saved["model"][name].clone() for name in names}
+    states = saved["optimizer"]
+    for name, own in zip(names if states else (), _in_order(states), strict=True):
+        for theirs, ours in FIELDS.items():
+            if own.get(theirs) is not None:
+                found[f"{ours}.{name}"] = own[theirs].clone()
+    return found
+
+
+def _in_order(states: Any) -> list[dict[str, Any]]:
+    return list(states.values()) if isinstance(states, dict) else list(states)
