@@ -31,7 +31,7 @@ def main() -> None:
     print(f"{torch.cuda.get_device_name()}; {machine()}; {arguments.rounds} rounds\n", flush=True)
     rows = [
         side_by_side(
-            Workload(task, task, arguments.settings, TRIALS, arguments.population),
+            Workload(task, task, arguments.settings, TRIALS, arguments.population or "auto"),
             *(arguments.processes, "cuda", arguments.rounds, arguments.seconds),
         )
         for task in arguments.tasks or TASKS
@@ -46,7 +46,7 @@ def parse() -> argparse.Namespace:
     options = parser("gpu", __doc__)
     add_tasks(options, TASKS)
     add_settings(options)
-    options.add_argument("--population", type=int, default="auto", metavar="MEMBERS", help="auto by default")
+    options.add_argument("--population", type=int, metavar="MEMBERS", help="auto by default")
     options.add_argument("--processes", type=int, default=1, help="of the plain loop; 1 by default")
     add_rounds(options)
     return options.parse_args()

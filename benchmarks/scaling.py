@@ -1,6 +1,6 @@
 """What a member-step costs, by population and by model size, beside what the machine could do at best.
 
-    python -m benchmarks.scaling                         # about 10 minutes on 2 cores
+    python -m benchmarks.scaling                         # about 12 minutes on 2 cores
     python -m benchmarks.scaling mlp --populations 64 128 256
 
 Training steps alone: a stretch is ten steps and its evaluation is next to nothing. The peak is that
@@ -14,20 +14,18 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import inf
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from adamtune.engines.choose import working_memory
 from adamtune.engines.population import Population
 from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Rows, Task
+from adamtune.tasks.protocol import Task
 from benchmarks.command_line import add_tasks, parser
 from benchmarks.steady import engine_rate, plain_rate
 from benchmarks.tables import machine, table
@@ -43,9 +41,9 @@ LARGEST, LONGEST = 8 * 2**30, 20.0
 """Populations whose steps write to more bytes, or whose stretch takes more seconds, are left out."""
 EXPLANATION = """\
 MiB: the working memory of a member's step. GFLOP/s: of the matrix product just before. bound: µs of
-the step's arithmetic at that speed. plain: µs a step of plain torch in {processes} processes. Then µs of
-wall time a member-step in populations of so many members. best: the population that costs least, and
-the part of the peak that it reaches."""
+the step's arithmetic at that speed. plain: µs a step of plain torch in {processes} processes, evaluations
+included. Then µs of wall time a member-step in populations of so many members. best: the population
+that costs least, and the part of the peak that it reaches."""
 
 
 def main() -> None:
@@ -117,50 +115,16 @@ def step_flops(task: Task) -> int:
     return int(counter.get_total_flops())
 
 
-@dataclass(frozen=True, eq=False)
 class Stretch:
     """A task that is evaluated every few steps, on two rows: so the steps alone are measured."""
 
-    task: Task
-
-    @property
-    def steps(self) -> int:
-        """Those of the task, in whole stretches."""
-        return self.task.steps // STRETCH * STRETCH
-
     evaluate_every = STRETCH
 
-    @property
-    def batch_size(self) -> int:
-        """The task's."""
-        return self.task.batch_size
-
-    @property
-    def train(self) -> Rows:
-        """The task's."""
-        return self.task.train
-
-    @property
-    def validation(self) -> Rows:
-        """Two rows, for one has no variance."""
-        return tuple(each[:2] for each in self.task.validation)
-
-    @property
-    def data_hash(self) -> str:
-        """The task's."""
-        return self.task.data_hash
-
-    def build(self) -> nn.Module:
-        """The task's."""
-        return self.task.build()
-
-    def loss(self, model: Any, batch: Rows) -> torch.Tensor:
-        """The task's."""
-        return self.task.loss(model, batch)
-
-    def scores(self, model: Any, rows: Rows) -> Any:
-        """The task's."""
-        return self.task.scores(model, rows)
+    def __init__(self, task: Task) -> None:
+        self.steps = task.steps // STRETCH * STRETCH
+        self.batch_size, self.train, self.data_hash = task.batch_size, task.train, task.data_hash
+        self.validation = tuple(each[:2] for each in task.validation)  # one row has no variance
+        self.build, self.loss, self.scores = task.build, task.loss, task.scores
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import count, islice
+from itertools import cycle, islice
 from multiprocessing import get_context
 from statistics import median
 from threading import Barrier
@@ -69,8 +69,11 @@ def draws(seed: int) -> Iterator[dict[str, Any]]:
 
 
 def members(task: Task) -> Iterator[Member]:
-    """Members with random settings, without end; all of one replicate."""
-    for number, settings in zip(count(), draws(seed=0), strict=False):
+    """Members with random settings, without end; all of one replicate.
+
+    The settings come round again, because drawing them anew would take time from the engine.
+    """
+    for number, settings in enumerate(cycle(list(islice(draws(seed=0), 128)))):
         adamw = {name: settings[name] for name in ("lr", "eps", "weight_decay")}
         betas = {name: 1 - settings[f"one_minus_{name}"] for name in ("beta1", "beta2")}
         schedule = settings["schedule"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from adamtune.engines import batched
 from adamtune.engines.protocol import Evaluation, Member
-from adamtune.engines.source import Source, diverged_at
+from adamtune.engines.source import Source, evaluation
 from adamtune.engines.step import Step
 from adamtune.engines.tape import Tape
 from adamtune.optimizers import population
@@ -23,11 +24,18 @@ EVALUATED = 4
 """Members are evaluated together as long as their rows are at most this many batches a member."""
 
 
-class Seat(NamedTuple):
-    """A member in training, and the optimizer steps it has taken."""
+@dataclass
+class Seat:
+    """A member in training.
+
+    Attributes:
+        step: optimizer steps taken.
+        losses: the loss before each update since the last evaluation.
+    """
 
     member: Member
-    step: int
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
 
 
 class Group:
@@ -40,6 +48,7 @@ class Group:
     def __init__(self, source: Source, capacity: int) -> None:
         self.source, self.capacity = source, capacity
         self.seats: list[Seat] = []
+        self.seconds = 0.0
         self._parameters: dict[str, Tensor] = {}
         self._states: dict[str, State] = {}
         self._steps: dict[tuple[int, bool, Terms], Step] = {}
@@ -59,7 +68,7 @@ class Group:
             for buffer in self._states[name]:
                 if buffer is not None:
                     buffer[row] = 0
-        self.seats.append(Seat(member, 0))
+        self.seats.append(Seat(member))
 
     def release(self, member: Member) -> None:
         """Frees a member's row, for the last one to move there."""
@@ -71,34 +80,27 @@ class Group:
         self.seats[row] = self.seats[last]
         self.seats.pop()
 
-    def advance(self) -> list[Evaluation]:
-        """Trains every member to its next evaluation; those that finish or diverge leave."""
+    def train(self, pause: Callable[[], bool]) -> bool:
+        """Trains towards every member's next evaluation; whether all are there."""
         began = perf_counter()
-        stops = [self.source.next_evaluation(seat.step) for seat in self.seats]
-        with torch.no_grad():
-            losses = self._train(stops)
-            scores = self._evaluate()
-        evaluations = []
-        share = (perf_counter() - began) / len(self.seats)
-        for row, (seat, stop) in enumerate(zip(self.seats, stops, strict=True)):
-            own = losses[row][: stop - seat.step]
-            metrics = {name: values[row] for name, values in scores.items()}
-            diverged = diverged_at(own, list(metrics.values()), seat.step)
-            metrics["train_loss"] = sum(own) / len(own)
-            finished = stop == self.source.task.steps
-            evaluations.append(
-                Evaluation(seat.member, stop, {} if diverged else metrics, diverged, finished, share)
-            )
-        self.seats = [Seat(seat.member, stop) for seat, stop in zip(self.seats, stops, strict=True)]
-        for evaluation in evaluations:
-            if evaluation.finished or evaluation.diverged_at is not None:
-                self.release(evaluation.member)
-        return evaluations
-
-    def _train(self, stops: Sequence[int]) -> list[list[float]]:
-        """Steps until the last member has reached its stop; each member's losses, step by step."""
         starts = [seat.step for seat in self.seats]
+        stops = [self.source.next_evaluation(seat.step - len(seat.losses)) for seat in self.seats]
         steps = max(stop - start for start, stop in zip(starts, stops, strict=True))
+        taken = 0
+        if steps:
+            with torch.no_grad():
+                losses = self._take(starts, stops, steps, pause)
+            taken = len(losses)
+            for seat, stop, own in zip(self.seats, stops, losses.t().tolist(), strict=False):
+                seat.losses += own[: stop - seat.step]
+                seat.step = min(stop, seat.step + taken)
+        self.seconds += perf_counter() - began
+        return taken == steps
+
+    def _take(
+        self, starts: Sequence[int], stops: Sequence[int], steps: int, pause: Callable[[], bool]
+    ) -> Tensor:
+        """Takes ``steps`` steps, fewer if ``pause`` says so; the losses ``[taken, members]``."""
         width = self._width()
         coefficients = self._coefficients(starts, stops, steps, width)
         needed = terms(coefficients)
@@ -107,12 +109,37 @@ class Group:
         indices = self._indices(starts, stops, steps, 1 if shared else width)
         step = self._step(width, shared, needed)
         losses = packed.new_empty(steps, width)
-        for now in range(steps):
-            step.index.copy_(indices[now].view_as(step.index))
-            step.packed.copy_(packed[now])
+        taken = 0
+        while taken < steps and not pause():
+            step.index.copy_(indices[taken].view_as(step.index))
+            step.packed.copy_(packed[taken])
             step.run()
-            losses[now] = step.losses
-        return losses.t().tolist()
+            losses[taken] = step.losses
+            taken += 1
+        return losses[:taken]
+
+    def evaluate(self) -> list[Evaluation]:
+        """Scores every member; those that have finished or diverged leave."""
+        began = perf_counter()
+        with torch.no_grad():
+            scores = self._score()
+        self.seconds += perf_counter() - began
+        share, self.seconds = self.seconds / len(self.seats), 0.0
+        evaluations = [
+            evaluation(
+                seat.member,
+                seat.step,
+                seat.losses,
+                {name: values[row] for name, values in scores.items()},
+                share,
+            )
+            for row, seat in enumerate(self.seats)
+        ]
+        for seat, each in zip(list(self.seats), evaluations, strict=True):
+            seat.losses = []
+            if each.finished or each.diverged_at is not None:
+                self.release(each.member)
+        return evaluations
 
     def _coefficients(
         self, starts: Sequence[int], stops: Sequence[int], steps: int, width: int
@@ -146,7 +173,7 @@ class Group:
             result[: stop - start, row] = own
         return result.to(self._device)
 
-    def _evaluate(self) -> dict[str, list[float]]:
+    def _score(self) -> dict[str, list[float]]:
         """Each member's scores, some members at a time."""
         width = self._scored_at_once()
         own, tape = self._scorer(width)
@@ -211,9 +238,9 @@ class Group:
         """Everything that has a row for each member, by name."""
         found = {f"parameter.{name}": value for name, value in self._parameters.items()}
         for name, state in self._states.items():
-            for field, buffer in zip(State._fields, state, strict=True):
+            for key, buffer in zip(State._fields, state, strict=True):
                 if buffer is not None:
-                    found[f"{field}.{name}"] = buffer
+                    found[f"{key}.{name}"] = buffer
         return found
 
     def state(self) -> dict[str, Any]:
@@ -221,6 +248,8 @@ class Group:
         count = len(self.seats)
         return {
             "steps": [seat.step for seat in self.seats],
+            "losses": [list(seat.losses) for seat in self.seats],
+            "seconds": self.seconds,
             "tensors": {name: tensor[:count].clone() for name, tensor in self._tensors().items()},
         }
 
@@ -228,7 +257,11 @@ class Group:
         """The reverse of ``state``, for a group without members."""
         for member in members:
             self.admit(member)
-        self.seats = [Seat(member, step) for member, step in zip(members, state["steps"], strict=True)]
+        self.seats = [
+            Seat(member, step, list(losses))
+            for member, step, losses in zip(members, state["steps"], state["losses"], strict=True)
+        ]
+        self.seconds = state["seconds"]
         for key, value in state["tensors"].items():
             field, name = key.split(".", 1)
             if field == "parameter":

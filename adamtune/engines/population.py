@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
@@ -13,6 +13,9 @@ from adamtune.engines.group import Group
 from adamtune.engines.protocol import Evaluation, Member
 from adamtune.engines.source import Source
 from adamtune.tasks.protocol import Task
+
+KEPT = 4
+"""Cohorts that are kept though they have no members: recording a computation anew takes a while."""
 
 
 class Population:
@@ -48,13 +51,15 @@ class Population:
             group.admit(member)
             self._homes[member] = group
 
-    def advance(self) -> list[Evaluation]:
+    def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
         """Trains every member to its next evaluation; one Evaluation each, in order of admission."""
         busy = [group for cohort in self._cohorts.values() for group in cohort if group.seats]
-        if self._threads == 1:
-            stretches = [group.advance() for group in busy]
-        else:
-            stretches = list(self._pool.map(Group.advance, busy))
+        apply = map if self._threads == 1 else self._pool.map
+        # All groups train before one is scored: after a pause, none may be a stretch ahead.
+        there = list(apply(lambda group: group.train(pause), busy))
+        if not all(there):
+            return []
+        stretches = list(apply(Group.evaluate, busy))
         order = {member: place for place, member in enumerate(self._homes)}
         evaluations = sorted(chain.from_iterable(stretches), key=lambda each: order[each.member])
         for each in evaluations:
@@ -92,7 +97,14 @@ class Population:
 
     def _cohort(self, task: Task) -> list[Group]:
         if task not in self._cohorts:
+            self._forget_idle()
             source = Source(task, self._device, self._dtype)
             capacity = -(-self.slots // self._threads)
             self._cohorts[task] = [Group(source, capacity) for _ in range(self._threads)]
         return self._cohorts[task]
+
+    def _forget_idle(self) -> None:
+        """Lets go of cohorts without members, but for the latest few, which may be wanted again."""
+        idle = [task for task, groups in self._cohorts.items() if not any(group.seats for group in groups)]
+        for task in idle[:-KEPT]:
+            del self._cohorts[task]

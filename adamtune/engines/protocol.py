@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -61,8 +61,12 @@ class Engine(Protocol):
     def admit(self, members: Sequence[Member]) -> None:
         """Puts members into free slots, at step 0. Raises ValueError if there are too few."""
 
-    def advance(self) -> list[Evaluation]:
-        """Trains every member to its next evaluation; one Evaluation each, in order of admission."""
+    def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
+        """Trains every member to its next evaluation; one Evaluation each, in order of admission.
+
+        Where ``pause`` becomes true before, it returns nothing, and the next call goes on from there as
+        if there had been no pause.
+        """
 
     def release(self, members: Sequence[Member]) -> None:
         """Frees the slots of members that are not to be trained further (pruned)."""

@@ -7,7 +7,7 @@ of four, and threads that each run one do not wait for each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class _Script:
     """The graph of a function whose inputs are the program's tensors."""
 
     def __init__(self, program: Sequence[Bound]) -> None:
-        self._graph: Any = torch._C.Graph()  # torch's stubs know little of it
+        self._graph = cast(Any, torch._C.Graph())  # torch's stubs know little of it
         self._inputs: dict[int, Any] = {}
         self._tensors: list[Tensor] = []
         for call in program:

@@ -4,15 +4,16 @@ and as the reference that the population engine is tested against.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from adamtune.engines.protocol import Evaluation, Member
-from adamtune.engines.source import Source, diverged_at
+from adamtune.engines.source import Source, evaluation
 from adamtune.optimizers import torch_optimizers
 from adamtune.tasks.batches import batch_indices
 from adamtune.tasks.protocol import Rows, Task
@@ -36,9 +37,12 @@ class Sequential:
         for member in members:
             self._trainings[member] = _Training(member, self._source(member.task))
 
-    def advance(self) -> list[Evaluation]:
+    def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
         """Trains every member to its next evaluation; one Evaluation each, in order of admission."""
-        evaluations = [training.advance() for training in self._trainings.values()]
+        there = [training.train(pause) for training in self._trainings.values()]
+        if not all(there):
+            return []
+        evaluations = [training.evaluate() for training in self._trainings.values()]
         self.release([each.member for each in evaluations if each.finished or each.diverged_at is not None])
         return evaluations
 
@@ -69,6 +73,8 @@ class _Training:
 
     def __init__(self, member: Member, source: Source) -> None:
         self.member, self.source, self.step = member, source, 0
+        self.losses: list[float] = []
+        self.seconds = 0.0
         self.task = member.task
         with torch.random.fork_rng(devices=[]):
             self.module = self.task.build()
@@ -84,30 +90,23 @@ class _Training:
         )
         self.lrs = [member.hyperparameters["lr"] * factor for factor in factors]
 
-    def advance(self) -> Evaluation:
-        began, start = perf_counter(), self.step
-        losses = self._train(self.source.next_evaluation(start))
-        with torch.no_grad():
-            scores = self.task.scores(self.module, self.source.validation)
-        metrics = {name: float(score) for name, score in scores.items()}
-        diverged = diverged_at(losses, list(metrics.values()), start)
-        metrics["train_loss"] = float(torch.tensor(losses, dtype=torch.float64).mean())
-        return Evaluation(
-            self.member,
-            self.step,
-            metrics if diverged is None else {},
-            diverged,
-            self.step == self.task.steps,
-            perf_counter() - began,
-        )
+    def train(self, pause: Callable[[], bool]) -> bool:
+        """Takes steps towards the next evaluation; whether it is there."""
+        began = perf_counter()
+        stop = self.source.next_evaluation(self.step - len(self.losses))
+        if self.step < stop:
+            self._take(stop, pause)
+        self.seconds += perf_counter() - began
+        return self.step == stop
 
-    def _train(self, stop: int) -> list[float]:
-        """Takes the steps up to ``stop``; the loss before each."""
+    def _take(self, stop: int, pause: Callable[[], bool]) -> None:
         losses = []
         indices = batch_indices(self.task, self.member.seed, self.member.replicate, self.step, stop)
         for index in indices.to(self.source.train[0].device):
+            if pause():
+                break
             losses.append(self._update(tuple(rows[index] for rows in self.source.train)))
-        return torch.stack(losses).tolist()
+        self.losses += torch.stack(losses).tolist() if losses else []
 
     def _update(self, batch: Rows) -> Tensor:
         self.optimizer.param_groups[0]["lr"] = self.lrs[self.step]
@@ -118,15 +117,33 @@ class _Training:
         self.step += 1
         return loss.detach()
 
+    def evaluate(self) -> Evaluation:
+        """The scores, and what the losses since the last evaluation say."""
+        began = perf_counter()
+        with torch.no_grad():
+            scores = self.task.scores(self.module, self.source.validation)
+        found = {name: float(score) for name, score in scores.items()}
+        seconds = self.seconds + perf_counter() - began
+        made = evaluation(self.member, self.step, self.losses, found, seconds)
+        self.losses, self.seconds = [], 0.0
+        return made
+
     def state(self) -> dict[str, Any]:
         return {
             "step": self.step,
-            "model": dict(self.module.state_dict()),
-            "optimizer": [dict(each) for each in self.optimizer.state_dict()["state"].values()],
+            "losses": list(self.losses),
+            "seconds": self.seconds,
+            "model": _copy(self.module.state_dict()),
+            "optimizer": _copy(self.optimizer.state_dict()["state"]),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        self.step = saved["step"]
+        self.step, self.losses, self.seconds = saved["step"], list(saved["losses"]), saved["seconds"]
         self.module.load_state_dict(saved["model"])
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": dict(enumerate(saved["optimizer"])), "param_groups": groups})
+        self.optimizer.load_state_dict({"state": _copy(saved["optimizer"]), "param_groups": groups})
+
+
+def _copy(state: Mapping[Any, Any]) -> dict[Any, Any]:
+    """``state`` with tensors of its own."""
+    return tree_map_only(Tensor, torch.clone, dict(state))  # type: ignore[no-any-return]

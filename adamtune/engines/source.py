@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from math import isfinite
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
+from adamtune.engines.protocol import Evaluation, Member
 from adamtune.tasks.batches import initial_parameters
 from adamtune.tasks.protocol import Rows, Task
 
@@ -35,20 +38,34 @@ class Source:
         return tensor.to(self._device, self._dtype if tensor.is_floating_point() else None)
 
     def next_evaluation(self, step: int) -> int:
-        """The step of the evaluation after ``step``."""
+        """The step of the evaluation after ``step``; the last step once that is taken."""
         every = self.task.evaluate_every
         return min(self.task.steps, (step // every + 1) * every)
 
 
-def diverged_at(losses: Sequence[float], scores: Sequence[float], start: int) -> int | None:
-    """The first step of a stretch whose loss was not finite, or the last one if its scores are not.
+def evaluation(
+    member: Member, step: int, losses: Sequence[float], scores: Mapping[str, float], seconds: float
+) -> Evaluation:
+    """What is said of a member.
 
     Args:
-        losses: the loss before each update of the stretch.
-        scores: the scores after it.
-        start: the step before the stretch.
+        member: the member.
+        step: optimizer steps taken.
+        losses: the loss before each update since the last evaluation.
+        scores: the task's scores after the last update.
+        seconds: wall time since the last evaluation.
     """
-    finite = torch.tensor(losses).isfinite()
-    if not finite.all():
-        return start + int(finite.logical_not().nonzero()[0]) + 1
-    return None if torch.tensor(scores).isfinite().all() else start + len(losses)
+    diverged = diverged_at(losses, list(scores.values()), step - len(losses))
+    metrics = {**scores, "train_loss": fmean(losses)} if diverged is None else {}
+    return Evaluation(member, step, metrics, diverged, step == member.task.steps, seconds)
+
+
+def diverged_at(losses: Sequence[float], scores: Sequence[float], start: int) -> int | None:
+    """The first step whose loss was not finite, or the last one if the scores after it are not.
+
+    Args:
+        losses: the loss before each update since step ``start``.
+        scores: the scores after the last one.
+    """
+    steps = (step for step, loss in enumerate(losses, start + 1) if not isfinite(loss))
+    return next(steps, None if all(map(isfinite, scores)) else start + len(losses))

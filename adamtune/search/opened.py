@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,22 @@ class Opened:
         """Makes every change durable, with ``state`` to go on from."""
         if self._checkpoints is not None:
             self._checkpoints.commit(self.storage, self._id, state)  # type: ignore[arg-type]
+        elif state is not None:
+            self.storage.beat(self._ids(each["number"] for each in state["running"]))
+
+    def orphans(self, own: Iterable[int]) -> list[int]:
+        """Ids of trials that this process is to train because theirs died; none in a local file.
+
+        Args:
+            own: the numbers of the trials that are in training here.
+        """
+        if self._checkpoints is not None:
+            return []
+        self.storage.beat(self._ids(own))
+        return self.storage.take_over(self._id)
+
+    def _ids(self, numbers: Iterable[int]) -> list[int]:
+        return [self.storage.get_trial_id_from_study_id_trial_number(self._id, each) for each in numbers]
 
     def close(self) -> None:
         """Lets the storage go; what was not committed is dropped."""
@@ -95,8 +111,10 @@ def open_study(file: StudyFile) -> Opened:
     try:
         names = {each.study_name: each._study_id for each in storage.get_all_studies()}
         if file.name in names:
-            _check_same(file, storage.get_study_user_attrs(names[file.name]))
             study_id = names[file.name]
+            # A process that was killed at once leaves an empty study, without its attributes.
+            if storage.get_n_trials(study_id):
+                _check_same(file, storage.get_study_user_attrs(study_id))
         else:
             direction = StudyDirection[file.objective.direction.upper()]
             study_id = storage.create_new_study([direction], file.name)

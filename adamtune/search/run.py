@@ -17,11 +17,12 @@ from adamtune.search.loop import Loop, total_trials
 from adamtune.search.opened import Opened, open_study
 from adamtune.search.progress import Outcome, Progress, Reason
 from adamtune.search.pruners import pruner
-from adamtune.search.samplers import ByNumber
 from adamtune.search.standing import Standing
 from adamtune.search.trials import Tasks
+from adamtune.storage.location import local_path
 from adamtune.storage.lock import study_lock
 from adamtune.storage.reading import read_study
+from adamtune.storage.server import server_faults
 
 Observer = Callable[[Progress], None]
 
@@ -39,7 +40,9 @@ def run(file: StudyFile, observe: Observer) -> Outcome:
         AdamtuneError: the run failed; what was committed is kept.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with study_lock(file.storage, file.name), closing(open_study(file)) as opened:
+    shared = local_path(file.storage) is None
+    guard = server_faults(file.storage) if shared else study_lock(file.storage, file.name)
+    with guard, closing(open_study(file)) as opened:
         return _search(opened, observe)
 
 
@@ -74,19 +77,18 @@ def _search(opened: Opened, observe: Observer) -> Outcome:
     file, study = opened.file, opened.study
     standing = Standing(study, file.objective.metric, total_trials(file))
     saved = opened.checkpoint()
-    if saved is None and standing.asked >= total_trials(file):
+    if saved is None and standing.done >= total_trials(file):
         return Outcome("already_complete", standing.progress())
     tasks = Tasks(file)
     task = tasks.of({})
     opened.check_data(task)
     plan = opened.plan(task)
     standing.note(plan.why)
-    study.sampler = ByNumber(file, lambda: standing.done)
     study.pruner = pruner(file.search.pruner, task.evaluate_every, task.steps)
-    loop = Loop(file, study, plan.build(), tasks, standing, opened.commit)
+    loop = Loop(opened, plan.build(), tasks, standing)
     if saved is not None:
         loop.restore(saved)
-    with _interruptions() as interrupted:
+    with _interruptions(lambda: standing.note(STOPPING)) as interrupted:
 
         def stop() -> Reason | None:
             if interrupted():
@@ -98,15 +100,19 @@ def _search(opened: Opened, observe: Observer) -> Outcome:
     return Outcome(reason, standing.progress())
 
 
+STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"
+
+
 @contextmanager
-def _interruptions() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came. The first lets the round end; the second ends at once."""
+def _interruptions(told: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came. The first calls ``told``; the second ends at once."""
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         if came:
             raise KeyboardInterrupt
         came.append(number)
+        told()
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

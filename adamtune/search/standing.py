@@ -12,6 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 from adamtune.search.progress import Best, Finished, Progress
 from adamtune.storage.records import counted, state_of
 
+BEGUN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
+
 
 class Standing:
     """Counts and the best trial of a study.
@@ -30,7 +32,11 @@ class Standing:
         self._last: tuple[Finished, ...] = ()
         self._notes: list[str] = []
         self._best: FrozenTrial | None = None
-        trials = study.get_trials(deepcopy=False)
+        self.recount()
+
+    def recount(self) -> None:
+        """Counts what the storage has, where other processes may have added to it."""
+        trials = self._study.get_trials(deepcopy=False, states=BEGUN)
         self.counts = Counter(state_of(each.state.name, "diverged_at" in each.user_attrs) for each in trials)
         for each in trials:
             if each.state == TrialState.COMPLETE:

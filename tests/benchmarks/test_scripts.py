@@ -23,7 +23,6 @@ def table_rows(printed: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in kept]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_says_how_to_run_it(script: str) -> None:
     assert f"python -m benchmarks.{script}" in python(f"benchmarks.{script}", "--help").stdout
@@ -95,7 +94,6 @@ def test_divergence() -> None:
     assert [row[0] for row in table_rows(printed)] == ["tpe", "random"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_says_when_there_is_none() -> None:
     assert "no CUDA device" in python("benchmarks.gpu").stdout

@@ -33,8 +33,8 @@ class Counting(Sequential):
         super().admit(members)
         self.admitted += members
 
-    def advance(self) -> list[Evaluation]:
-        evaluations = super().advance()
+    def advance(self, *pause: Any) -> list[Evaluation]:
+        evaluations = super().advance(*pause)
         every = evaluations[0].member.task.evaluate_every
         self.steps += sum(each.step - (each.step - 1) // every * every for each in evaluations)
         return evaluations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from adamtune.tasks.catalog import TASKS
 from adamtune.tasks.protocol import Task
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "mlp": {"dataset": "friedman1", "samples": 150, "hidden": [8], "batch_size": 4, "epochs": 2},
     "cnn": {"channels": [2, 3], "hidden": 4, "batch_size": 47, "epochs": 2},
     "transformer": {"d_model": 8, "layers": 1, "context": 8, "batch_size": 4, "steps": 60},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +60,7 @@ def noise(seed: int, rows: int) -> Rows:
 class Calls(nn.Module):
     """A model whose forward is a function of itself and its input; keywords become attributes."""
 
-    def __init__(self, function: Callable[[Calls, Tensor], Tensor], **parts: nn.Module | Tensor) -> None:
+    def __init__(self, function: Callable[[Any, Tensor], Tensor], **parts: nn.Module | Tensor) -> None:
         super().__init__()
         self.function = function
         for name, part in parts.items():

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import pytest
 import torch
 
-from adamtune.engines.population import Population
 from adamtune.engines.protocol import Engine, Evaluation, Member
 from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
 from adamtune.tasks.batches import initial_parameters
@@ -20,6 +19,7 @@ from adamtune.tasks.protocol import Task
 from .conftest import SETTINGS
 from .models import Toy
 from .training import (
+    Make,
     advance,
     alone,
     assert_all_differ,
@@ -76,7 +76,7 @@ def test_replicates_and_seeds_differ(mlp: Task) -> None:
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_members_of_a_replicate_start_alike(make: type[Population], tasks: Mapping[str, Task]) -> None:
+def test_members_of_a_replicate_start_alike(make: Make, tasks: Mapping[str, Task]) -> None:
     task = tasks["transformer"]
     members = [member(task, trial, replicate=trial % 2, lr=0.1**trial) for trial in range(4)]
     engine = make(4)
@@ -91,7 +91,7 @@ def test_members_of_a_replicate_start_alike(make: type[Population], tasks: Mappi
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_members_of_a_replicate_see_the_same_batches(make: type[Population], mlp: Task) -> None:
+def test_members_of_a_replicate_see_the_same_batches(make: Make, mlp: Task) -> None:
     """With steps too short to matter, the training loss tells the batches apart and nothing else."""
     members = [
         member(mlp, trial, optimizer, replicate=trial % 2, lr=1e-30)
@@ -158,7 +158,7 @@ def test_a_member_admitted_later_trains_as_if_it_had_come_first(tasks: Mapping[s
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_the_last_stretch_may_be_shorter(make: type[Population]) -> None:
+def test_the_last_stretch_may_be_shorter(make: Make) -> None:
     task = Toy(steps=7, evaluate_every=3)
     early, late = some(task, 2)
     engine = make(2)
@@ -178,7 +178,7 @@ def test_the_last_stretch_may_be_shorter(make: type[Population]) -> None:
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_the_training_loss_is_the_mean_over_the_stretch(make: type[Population]) -> None:
+def test_the_training_loss_is_the_mean_over_the_stretch(make: Make) -> None:
     by_step = alone(member(Toy(steps=7, evaluate_every=1)))
     each = member(Toy(steps=7, evaluate_every=3))
     losses = [metrics["train_loss"] for _, metrics in by_step]
@@ -199,7 +199,7 @@ def test_cohorts_train_side_by_side(threads: int, tasks: Mapping[str, Task]) -> 
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_members_past_the_slots_are_refused(make: type[Population], mlp: Task) -> None:
+def test_members_past_the_slots_are_refused(make: Make, mlp: Task) -> None:
     engine: Engine = make(2)
     members = some(mlp, 3)
     with pytest.raises(ValueError, match="3 members for 2 free slots"):
@@ -221,7 +221,7 @@ def test_the_seconds_of_a_stretch_are_shared(mlp: Task) -> None:
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_torchs_generator_is_left_as_it_was(make: type[Population], mlp: Task) -> None:
+def test_torchs_generator_is_left_as_it_was(make: Make, mlp: Task) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     finish(make(2), some(mlp, 2))

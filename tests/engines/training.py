@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ FIELDS = {
 
 Curve = list[tuple[int, dict[str, float]]]
 """A member's evaluations: the step and the metrics."""
+Make = Callable[[int], Engine]
+"""From slots to an engine."""
 
 
 def member(
@@ -145,3 +147,12 @@ def _named(each: Member, saved: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _in_order(states: Any) -> list[dict[str, Any]]:
     return list(states.values()) if isinstance(states, dict) else list(states)
+
+
+def copied(state: Any) -> Any:
+    """A deep copy, as a file would be."""
+    if isinstance(state, Mapping):
+        return {key: copied(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [copied(each) for each in state]
+    return state.clone() if isinstance(state, Tensor) else state

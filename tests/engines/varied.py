@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
-from adamtune.optimizers.catalog import EPS, OPTIMIZERS, SCHEDULES, Entry, Hyperparameter
+from adamtune.engines.protocol import Member
+from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES, Entry, Hyperparameter
 from adamtune.optimizers.legality import check
 from adamtune.tasks.protocol import Task
-
-from .training import Member
 
 
 def varied_member(task: Task, trial: int, rule: str, schedule: str) -> Member:
@@ -21,16 +21,17 @@ def varied_member(task: Task, trial: int, rule: str, schedule: str) -> Member:
 def varied(entry: Entry, draw: random.Random) -> dict[str, float]:
     """Legal hyperparameters, most of them not at their defaults."""
     while True:
-        changed = {
-            each.name: other(each, draw)
-            for each in entry.hyperparameters
-            if each is EPS or draw.random() < 0.7
-        }
-        try:
-            check(entry.name, changed)
-        except ValueError:
-            continue
-        return entry.defaults | changed
+        changed = {each.name: other(each, draw) for each in entry.hyperparameters if draw.random() < 0.7}
+        if legal(entry.name, changed):
+            return entry.defaults | changed
+
+
+def legal(name: str, hyperparameters: Mapping[str, float]) -> bool:
+    try:
+        check(name, hyperparameters)
+    except ValueError:
+        return False
+    return True
 
 
 def other(each: Hyperparameter, draw: random.Random) -> float:
@@ -39,12 +40,9 @@ def other(each: Hyperparameter, draw: random.Random) -> float:
         return not each.default
     if each.kind is int:
         return draw.randint(int(each.low), int(min(each.high, 6)))
-    if each is EPS:
-        # The gradient of an attention's key bias is zero but for rounding, about 1e-17: the default
-        # eps would make 1e-9 of it, which is what the engines may differ by.
-        return draw.uniform(1e-7, 1e-5)
     if each.complement:
         # Shorter memories make centred RMSprop divide by a difference that is rounding alone.
         return draw.uniform(0.8, 0.98)
-    high = min(each.high, 10 * each.default or 0.3)
+    # Larger learning rates would make the training chaotic: it would magnify rounding without end.
+    high = min(each.high, (2 if each.name == "lr" else 10) * each.default or 0.3)
     return draw.uniform(max(each.low, high / 20), 0.95 * high)

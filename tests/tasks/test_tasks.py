@@ -88,7 +88,7 @@ def test_a_short_training_lowers_the_validation_loss(name: str, lr: float) -> No
     task = TASKS[name].build(SMALL[name])
     untrained = task.build()
     untrained.load_state_dict(initial_parameters(task, 0, 0))
-    assert scores(task, train(task, lr))["val_loss"] < 0.85 * scores(task, untrained)["val_loss"]
+    assert scores(task, train(task, lr))["val_loss"] < 0.9 * scores(task, untrained)["val_loss"]
 
 
 @every_task
@@ -158,7 +158,7 @@ def test_a_uniform_guess_costs_the_logarithm_of_the_vocabulary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "lr", "least"), [({}, 3e-4, 0.3), ({"dataset": "friedman1"}, 3e-3, 0.85)]
+    ("settings", "lr", "least"), [({}, 3e-4, 0.3), ({"dataset": "friedman1"}, 3e-3, 0.9)]
 )
 def test_mlp_learns_what_it_should(settings: dict[str, Any], lr: float, least: float) -> None:
     task = TASKS["mlp"].build(settings)

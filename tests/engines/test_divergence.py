@@ -1,0 +1,109 @@
+"""A member whose loss is not finite ends alone: its neighbours stay as they were, its slot is free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+
+from adamtune.engines.protocol import Evaluation, Member
+from adamtune.engines.source import diverged_at
+from adamtune.tasks.catalog import TASKS
+from adamtune.tasks.protocol import Task
+
+from .models import Toy
+from .training import Make, advance, alone, assert_close, curve, finish, member, population, sequential, some
+
+HUGE = {"sgd": 1e200, "adam": 1e300}
+"""Learning rates that no float64 training survives."""
+
+
+def exploding(task: Task, trial: int, optimizer: str = "sgd") -> Member:
+    return member(task, trial, optimizer, lr=HUGE[optimizer])
+
+
+@pytest.mark.parametrize("optimizer", HUGE)
+@pytest.mark.parametrize("name", TASKS)
+def test_neighbours_are_as_without_it(name: str, optimizer: str, tasks: Mapping[str, Task]) -> None:
+    task = tasks[name]
+    calm = some(task, 3)
+    wild = exploding(task, 9, optimizer)
+    expected = finish(population(4), calm)
+    for members in ([wild, *calm], [calm[0], wild, *calm[1:]], [*calm, wild]):
+        found = finish(population(4), members)
+        assert found[wild][-1].diverged_at is not None
+        for each in calm:
+            assert_close(curve(found[each]), curve(expected[each]))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_in_float32_neighbours_are_as_without_it_too(optimizer: str, mlp: Task) -> None:
+    calm = some(mlp, 3)
+    wild = member(mlp, 9, optimizer, lr=1e30)
+    found = finish(population(4, dtype=torch.float32), [calm[0], wild, *calm[1:]])
+    expected = finish(population(4, dtype=torch.float32), calm)
+    assert found[wild][-1].diverged_at is not None
+    for each in calm:
+        assert_close(curve(found[each]), curve(expected[each]), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("make", [population, sequential])
+def test_the_evaluation_says_where(make: Make) -> None:
+    """The same step, whichever engine and however long the stretch."""
+    by_step = finish(sequential(1), [exploding(Toy(evaluate_every=1), 0)])
+    (last,) = [each[-1] for each in by_step.values()]
+    assert last.diverged_at == last.step
+    for every in (2, 3, 6):
+        evaluations = finish(make(1), [exploding(Toy(evaluate_every=every), 0)])
+        (evaluation,) = [each[-1] for each in evaluations.values()]
+        # Between two evaluations the loss alone is looked at, a step after the weights.
+        assert evaluation.diverged_at in (last.diverged_at, last.diverged_at + 1)
+        assert evaluation.metrics == {}
+
+
+@pytest.mark.parametrize("make", [population, sequential])
+@pytest.mark.parametrize("optimizer", HUGE)
+def test_the_slot_is_free_at_once_and_clean(make: Make, optimizer: str, mlp: Task) -> None:
+    engine = make(2)
+    calm = member(mlp, 0, "amsgrad", lr=0.01)
+    engine.admit([exploding(mlp, 1, optimizer), calm])
+    found: dict[Member, list[Evaluation]] = {}
+    evaluations = advance(engine, found)
+    assert evaluations[0].diverged_at is not None
+    # Everything that the slot held was spoiled: the next one needs all of it.
+    heir = member(mlp, 2, "rmsprop", lr=0.01, momentum=0.5, centered=True)
+    engine.admit([heir])
+    with pytest.raises(ValueError, match="0 free slots"):
+        engine.admit([member(mlp, 3)])
+    while len(found[calm]) < 10 or len(found[heir]) < 10:
+        advance(engine, found)
+    assert_close(curve(found[calm]), alone(calm))
+    assert_close(curve(found[heir]), alone(heir))
+
+
+@pytest.mark.parametrize("make", [population, sequential])
+def test_members_may_all_diverge(make: Make, mlp: Task) -> None:
+    engine = make(3)
+    engine.admit([exploding(mlp, trial) for trial in range(3)])
+    assert all(each.diverged_at is not None and not each.finished for each in engine.advance())
+    each = member(mlp, lr=0.01)
+    assert_close(curve(finish(engine, [each])[each]), alone(each))
+
+
+@pytest.mark.parametrize(
+    ("losses", "scores", "start", "expected"),
+    [
+        ([1.0, 2.0], [3.0], 10, None),
+        ([1.0, float("nan"), float("inf")], [3.0], 10, 12),
+        ([float("-inf"), 1.0], [float("nan")], 10, 11),
+        ([1.0, 2.0], [3.0, float("nan")], 10, 12),
+        ([1e200, 2.0], [1e300], 10, None),
+    ],
+)
+def test_the_step_of_a_divergence(
+    losses: list[float], scores: list[float], start: int, expected: int | None
+) -> None:
+    assert diverged_at(losses, scores, start) == expected
+    torch.set_default_dtype(torch.float32)
+    assert diverged_at(losses, scores, start) == expected

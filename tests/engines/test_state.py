@@ -1,0 +1,164 @@
+"""What ``state`` gives is what ``restore`` goes on from, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from adamtune.engines.protocol import Engine, Evaluation, Member
+from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
+from adamtune.storage.checkpoints import load, save
+from adamtune.tasks.catalog import TASKS
+from adamtune.tasks.protocol import Task
+
+from .conftest import SETTINGS
+from .models import FEATURES, Calls, Toy
+from .training import Make, copied, curve, finish, population, sequential, some
+from .varied import varied_member
+
+ENGINES: dict[str, Make] = {
+    "population": population,
+    "two threads": lambda slots: population(slots, 2),
+    "sequential": sequential,
+}
+
+
+@pytest.fixture(params=ENGINES)
+def make(request: pytest.FixtureRequest) -> Make:
+    return ENGINES[request.param]
+
+
+@pytest.fixture
+def cohorts(mlp: Task) -> list[Task]:
+    """Tasks of different width and of different batch size."""
+    return [
+        mlp,
+        TASKS["mlp"].build({**SETTINGS["mlp"], "hidden": [5, 3]}),
+        TASKS["mlp"].build({**SETTINGS["mlp"], "batch_size": 8}),
+    ]
+
+
+def members_of(cohorts: list[Task], count: int) -> list[Member]:
+    rules, schedules = list(OPTIMIZERS), list(SCHEDULES)
+    return [
+        varied_member(cohorts[i % len(cohorts)], i, rules[i % len(rules)], schedules[i % len(schedules)])
+        for i in range(count)
+    ]
+
+
+def half_trained(engine: Engine, cohorts: list[Task]) -> list[Member]:
+    """Leaves members at different steps in the engine, in slots that others have left; those members."""
+    members = members_of(cohorts, 13)
+    engine.admit(members[:10])
+    evaluations = [*engine.advance(), *engine.advance()]
+    assert all(each.diverged_at is None for each in evaluations)
+    engine.release([members[1], members[6], members[9]])
+    engine.admit(members[10:])
+    engine.advance()
+    return [each for i, each in enumerate(members) if i not in (1, 6, 9)]
+
+
+def rest(engine: Engine) -> dict[Member, list[Evaluation]]:
+    return finish(engine)
+
+
+def assert_same_bits(
+    found: Mapping[Member, list[Evaluation]], expected: Mapping[Member, list[Evaluation]]
+) -> None:
+    assert list(found) == list(expected)
+    for each in expected:
+        assert curve(found[each]) == curve(expected[each]), (each.trial, each.optimizer)
+
+
+def test_a_restored_engine_goes_on_to_the_last_bit(make: Make, cohorts: list[Task], tmp_path: Path) -> None:
+    engine, restored = make(10), make(10)
+    members = half_trained(engine, cohorts)
+    save(tmp_path / "state", engine.state())
+    expected = rest(engine)
+    assert len({each[0].step for each in expected.values()}) > 1
+    restored.restore(members, load(tmp_path / "state"))
+    assert_same_bits(rest(restored), expected)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_goes_on_to_the_last_bit_in_float32(
+    name: str, make: Make, tasks: Mapping[str, Task]
+) -> None:
+    torch.set_default_dtype(torch.float32)
+    members = members_of([tasks[name]], 8)
+    engine, restored = make(8), make(8)
+    for each in (engine, restored):
+        each._dtype = torch.float32  # type: ignore[attr-defined]
+    engine.admit(members)
+    for _ in range(8):
+        engine.advance()
+    restored.restore(members, copied(engine.state()))
+    assert_same_bits(rest(restored), rest(engine))
+
+
+def test_a_restored_engine_can_be_saved_again(make: Make, cohorts: list[Task]) -> None:
+    engine, second, third = make(10), make(10), make(10)
+    members = half_trained(engine, cohorts)
+    second.restore(members, copied(engine.state()))
+    third.restore(members, copied(second.state()))
+    assert_same_bits(rest(third), rest(engine))
+
+
+def test_restoring_replaces_what_was_in_training(make: Make, cohorts: list[Task]) -> None:
+    engine, other = make(10), make(10)
+    members = half_trained(engine, cohorts)
+    half_trained(other, cohorts)
+    other.restore(members, copied(engine.state()))
+    assert_same_bits(rest(other), rest(engine))
+
+
+def test_a_state_stays_what_it_was_when_training_goes_on(make: Make, mlp: Task) -> None:
+    engine = make(2)
+    engine.admit(some(mlp, 2))
+    engine.advance()
+    state = engine.state()
+    before = copied(state)
+    engine.advance()
+    torch.testing.assert_close(state, before, rtol=0, atol=0)
+
+
+def test_a_state_can_be_restored_more_than_once(make: Make, mlp: Task) -> None:
+    engine, members = make(2), some(mlp, 2)
+    engine.admit(members)
+    engine.advance()
+    state = copied(engine.state())
+    found = []
+    for _ in range(2):
+        engine.restore(members, state)
+        found.append(rest(engine))
+    assert_same_bits(found[1], found[0])
+
+
+def test_parameters_without_state_do_not_shift_the_others(make: Make) -> None:
+    """The loss does not reach the first parameter, so torch.optim keeps nothing for it."""
+    task = Toy(
+        lambda: Calls(lambda self, x: self.head(x), idle=nn.Linear(FEATURES, 1), head=nn.Linear(FEATURES, 1)),
+        evaluate_every=1,
+    )
+    engine, restored, members = make(2), make(2), some(task, 2)
+    engine.admit(members)
+    for _ in range(3):
+        engine.advance()
+    restored.restore(members, copied(engine.state()))
+    assert_same_bits(rest(restored), rest(engine))
+
+
+def test_batch_norm_goes_on_with_its_running_statistics() -> None:
+    task = Toy(lambda: nn.Sequential(nn.BatchNorm1d(FEATURES), nn.Linear(FEATURES, 1)), evaluate_every=1)
+    engine, restored, members = sequential(2), sequential(2), some(task, 2)
+    engine.admit(members)
+    for _ in range(3):
+        engine.advance()
+    state = copied(engine.state())
+    restored.restore(members, state)
+    assert_same_bits(rest(restored), rest(engine))
+    assert state["members"][0]["model"]["0.running_mean"].abs().max() > 0
