@@ -41,11 +41,12 @@ def follow(run: Callable[[Observer], Outcome], location: str, name: str) -> None
 def _ending(outcome: Outcome) -> str:
     progress = outcome.progress
     if outcome.reason == "already_complete":
-        return f"Nothing more to do: {_standing(outcome)}. Raise --trials to go on."
+        return f"Nothing more to do: {_standing(outcome)}. To go on, ask for more with --trials."
     if outcome.reason == "timeout":
         return f"The timeout ended the run: {_standing(outcome)}. The same command goes on."
-    return f"{_standing(outcome)}, {progress.ended} of them in the last {clock(progress.elapsed)}."
+    return f"{_standing(outcome)}; this run finished {progress.ended} in {clock(progress.elapsed)}."
 
 
 def _standing(outcome: Outcome) -> str:
-    return f"{outcome.progress.done} of {outcome.progress.total} trials are finished"
+    progress = outcome.progress
+    return f"{progress.done} of {max(progress.total, progress.done)} trials are finished"

@@ -80,11 +80,16 @@ class _MembersLinear(torch.autograd.Function):
 
 
 def layer_norm(
-    x: Tensor, shape: list[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    x: Tensor,
+    shape: list[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
 ) -> Tensor:
     """Layer normalisation over the last dimension, in passes that stay in cache."""
     if len(shape) != 1:
-        return torch.layer_norm(x, shape, weight, bias, eps)
+        return torch.layer_norm(x, shape, weight, bias, eps, cudnn_enable)
     normal: Tensor = _Members.apply(_bind(_MembersNormalise, eps), x)
     scaled = normal if weight is None else normal * weight
     return scaled if bias is None else scaled + bias

@@ -13,7 +13,7 @@ from torch import Tensor
 from adamtune.engines import batched
 from adamtune.engines.protocol import Evaluation, Member
 from adamtune.engines.source import Source, evaluation
-from adamtune.engines.step import Step
+from adamtune.engines.step import STRETCH, Step
 from adamtune.engines.tape import Tape
 from adamtune.optimizers import population
 from adamtune.optimizers.coefficients import Coefficients, Terms, coefficients_like, pack, terms
@@ -83,40 +83,35 @@ class Group:
     def train(self, pause: Callable[[], bool]) -> bool:
         """Trains towards every member's next evaluation; whether all are there."""
         began = perf_counter()
-        starts = [seat.step for seat in self.seats]
-        stops = [self.source.next_evaluation(seat.step - len(seat.losses)) for seat in self.seats]
-        steps = max(stop - start for start, stop in zip(starts, stops, strict=True))
-        taken = 0
-        if steps:
-            with torch.no_grad():
-                losses = self._take(starts, stops, steps, pause)
-            taken = len(losses)
-            for seat, stop, own in zip(self.seats, stops, losses.t().tolist(), strict=False):
-                seat.losses += own[: stop - seat.step]
-                seat.step = min(stop, seat.step + taken)
+        with torch.no_grad():
+            while (left := max(self._stop(seat) - seat.step for seat in self.seats)) and not pause():
+                self._take(min(left, STRETCH), pause)
         self.seconds += perf_counter() - began
-        return taken == steps
+        return not left
 
-    def _take(
-        self, starts: Sequence[int], stops: Sequence[int], steps: int, pause: Callable[[], bool]
-    ) -> Tensor:
-        """Takes ``steps`` steps, fewer if ``pause`` says so; the losses ``[taken, members]``."""
+    def _stop(self, seat: Seat) -> int:
+        """The step of the evaluation that a member is on its way to."""
+        return self.source.next_evaluation(seat.step - len(seat.losses))
+
+    def _take(self, steps: int, pause: Callable[[], bool]) -> None:
+        """Takes ``steps`` steps, fewer if ``pause`` says so; none for members that are at their stop."""
+        starts, stops = [seat.step for seat in self.seats], [self._stop(seat) for seat in self.seats]
         width = self._width()
         coefficients = self._coefficients(starts, stops, steps, width)
         needed = terms(coefficients)
-        packed = pack(coefficients, self._dtype, self._device)
         shared = len({(seat.member.seed, seat.member.replicate, seat.step) for seat in self.seats}) == 1
-        indices = self._indices(starts, stops, steps, 1 if shared else width)
         step = self._step(width, shared, needed)
-        losses = packed.new_empty(steps, width)
+        step.begin(
+            self._indices(starts, stops, steps, 1 if shared else width),
+            pack(coefficients, self._dtype, self._device),
+        )
         taken = 0
         while taken < steps and not pause():
-            step.index.copy_(indices[taken].view_as(step.index))
-            step.packed.copy_(packed[taken])
             step.run()
-            losses[taken] = step.losses
             taken += 1
-        return losses[:taken]
+        for seat, stop, losses in zip(self.seats, stops, step.losses(taken), strict=False):
+            seat.losses += losses[: stop - seat.step]
+            seat.step = min(stop, seat.step + taken)
 
     def evaluate(self) -> list[Evaluation]:
         """Scores every member; those that have finished or diverged leave."""
@@ -169,8 +164,10 @@ class Group:
         task = self.source.task
         result = torch.zeros(steps, width, task.batch_size, dtype=torch.int64)
         for row, (seat, start, stop) in enumerate(zip(self.seats[:width], starts, stops, strict=False)):
-            own = batch_indices(task, seat.member.seed, seat.member.replicate, start, stop)
-            result[: stop - start, row] = own
+            end = min(stop, start + steps)
+            result[: end - start, row] = batch_indices(
+                task, seat.member.seed, seat.member.replicate, start, end
+            )
         return result.to(self._device)
 
     def _score(self) -> dict[str, list[float]]:

@@ -54,7 +54,7 @@ class Population:
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
         """Trains every member to its next evaluation; one Evaluation each, in order of admission."""
         busy = [group for cohort in self._cohorts.values() for group in cohort if group.seats]
-        apply = map if self._threads == 1 else self._pool.map
+        apply = self._pool.map if self._device.type == "cpu" else map
         # All groups train before one is scored: after a pause, none may be a stretch ahead.
         there = list(apply(lambda group: group.train(pause), busy))
         if not all(there):

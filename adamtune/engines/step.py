@@ -14,6 +14,11 @@ from adamtune.optimizers.coefficients import Terms
 from adamtune.optimizers.elementwise import FIELDS, Part, State
 from adamtune.tasks.protocol import Rows, Task
 
+STRETCH = 128
+"""Steps that are laid out at a time: their batches and coefficients lie ready on the device."""
+
+aten = torch.ops.aten
+
 
 class Step:
     """Gathers the batch, computes every member's gradient and updates its parameters.
@@ -25,11 +30,6 @@ class Step:
         states: by name, like the parameters.
         shared: whether all members train on the same batch.
         needed: the parts of the elementwise pass that some member needs.
-
-    Attributes:
-        index: which rows are the batch, int64 ``[batch]`` or ``[members, batch]``: fill it before a run.
-        packed: the members' coefficients, ``[members, fields]``: fill it before a run.
-        losses: the loss of each member before the update, ``[members]``.
     """
 
     def __init__(
@@ -42,30 +42,51 @@ class Step:
         needed: Terms,
     ) -> None:
         first = next(iter(parameters.values()))
-        members, lead = len(first), (task.batch_size,) if shared else (len(first), task.batch_size)
-        self.index = torch.zeros(lead, dtype=torch.int64, device=first.device)
-        self.packed = first.new_zeros(members, FIELDS)
-        flat = self.index.flatten()
-        self._gathered = [each[flat] for each in rows]
-        batch = tuple(each.view(*lead, *each.shape[1:]) for each in self._gathered)
-        self._gather = compiled(
+        members, length = len(first), min(STRETCH, task.evaluate_every)
+        lead = (task.batch_size,) if shared else (members, task.batch_size)
+        self._now = torch.zeros(1, dtype=torch.int64, device=first.device)
+        self._indices = self._now.new_zeros(length, *lead)
+        self._coefficients = first.new_zeros(length, members, FIELDS)
+        self._losses = first.new_zeros(length, members)
+        index, packed = self._indices[:1].clone(), self._coefficients[:1].clone()
+        gathered = [each[index.flatten()] for each in rows]
+        batch = tuple(each.view(*lead, *each.shape[1:]) for each in gathered)
+        tape = batched.gradients(task, parameters, batch, shared)
+        losses, gradients = tape.outputs
+        self._compute = compiled(
             [
-                Bound(torch.ops.aten.index_select.out, (each, 0, flat), {"out": gathered})
-                for each, gathered in zip(rows, self._gathered, strict=True)
+                Bound(aten.index_select.out, (self._indices, 0, self._now), {"out": index}),
+                Bound(aten.index_select.out, (self._coefficients, 0, self._now), {"out": packed}),
+                *(
+                    Bound(aten.index_select.out, (each, 0, index.flatten()), {"out": out})
+                    for each, out in zip(rows, gathered, strict=True)
+                ),
+                *tape.program,
+                Bound(aten.index_copy_.default, (self._losses, 0, self._now, losses.unsqueeze(0)), {}),
+                Bound(aten.add_.Scalar, (self._now, 1), {}),
             ]
         )
-        self._tape = batched.gradients(task, parameters, batch, shared)
-        self.losses, gradients = self._tape.outputs
         parts = [
             Part(_flat(parameters[name]), _flat(gradients[name]), State(*map(_flat_or_none, states[name])))
             for name in parameters
         ]
-        self._update = elementwise.bind(parts, self.packed, needed)
+        self._update = elementwise.bind(parts, packed[0], needed)
         self._graph: torch.cuda.CUDAGraph | None = None
 
+    def begin(self, indices: Tensor, coefficients: Tensor) -> None:
+        """Lays out the next steps, ``STRETCH`` at most.
+
+        Args:
+            indices: which rows are the batches, int64 ``[steps, batch]`` or ``[steps, members, batch]``.
+            coefficients: ``[steps, members, fields]``.
+        """
+        self._indices[: len(indices)] = indices.view(len(indices), *self._indices.shape[1:])
+        self._coefficients[: len(coefficients)] = coefficients
+        self._now.zero_()
+
     def run(self) -> None:
-        """Takes the step. On a GPU all kernels of a step are launched at once."""
-        if self.index.device.type != "cuda":
+        """Takes the next step. On a GPU all its kernels are launched at once."""
+        if self._now.device.type != "cuda":
             self._run()
             return
         if self._graph is None:
@@ -74,9 +95,12 @@ class Step:
                 self._run()
         self._graph.replay()
 
+    def losses(self, taken: int) -> list[list[float]]:
+        """Each member's losses before the ``taken`` updates since ``begin``."""
+        return self._losses[:taken].t().tolist()
+
     def _run(self) -> None:
-        self._gather()
-        self._tape.replay()
+        self._compute()
         self._update()
 
 

@@ -9,6 +9,7 @@ the same kernels on the same values, so the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -85,7 +86,7 @@ class Tape:
 
     Attributes:
         outputs: what the function returned, in memory that each replay overwrites.
-        replay: computes the outputs from what the inputs hold now; to be called under ``torch.no_grad()``.
+        program: the kernel calls that compute them.
         memory: bytes of the planned memory.
 
     Raises:
@@ -101,7 +102,11 @@ class Tape:
         self.memory = planner.memory
         self.outputs = tree_map_only(Tensor, place, outputs)
         self.program = [_bound(call, place) for call in calls]
-        self.replay = compiled(self.program)
+
+    @cached_property
+    def replay(self) -> Callable[[], None]:
+        """Computes the outputs from what the inputs hold now; to be called under ``torch.no_grad()``."""
+        return compiled(self.program)
 
 
 def _tensors(tree: Any) -> list[Tensor]:

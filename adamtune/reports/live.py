@@ -67,10 +67,11 @@ def _best_value(progress: Progress) -> str:
 
 def _pace(progress: Progress) -> str:
     """The trials a minute of this run, and the time left at that pace."""
-    if not progress.ended or not progress.elapsed:
+    trained = progress.ended + progress.under_way
+    if not trained or not progress.elapsed:
         return ""
-    pace = progress.ended / progress.elapsed
-    left = max(progress.total - progress.done, 0) / pace
+    pace = trained / progress.elapsed
+    left = max(progress.total - progress.done - progress.under_way, 0) / pace
     return f"{rounded(60 * pace, 3)} trials/min, {clock(left)} left"
 
 
@@ -79,7 +80,7 @@ def view(progress: Progress, width: int) -> RenderableType:
     bar = Table.grid(padding=(0, 2), expand=True)
     bar.add_row(
         Text(progress.study, style="bold", no_wrap=True),
-        ProgressBar(total=max(progress.total, 1), completed=progress.done),
+        ProgressBar(total=max(progress.total, 1), completed=progress.done + progress.under_way),
         Text(f"{progress.done}/{progress.total}", no_wrap=True),
     )
     times = "; ".join(filter(None, (f"{clock(progress.elapsed)} elapsed", _pace(progress))))

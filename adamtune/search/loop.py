@@ -82,7 +82,7 @@ class Loop:
         return bool(begun)
 
     def _others_train(self) -> bool:
-        """Whether other processes train what is left: one may die and leave it to this one, so wait a little."""
+        """Whether other processes train what is left; waits a little, for one may leave it to this one."""
         if self._standing.counts["running"]:
             sleep(WAIT_SECONDS)
         return self._standing.counts["running"] > 0
@@ -121,6 +121,7 @@ class Loop:
             self._engine.release([member for member in training.members if member not in gone])
             ended.append(self._finished(training, state))
         self._standing.end(ended)
+        self._standing.under_way = sum(each.fraction for each in self._trainings.values())
 
     def _finished(self, training: Training, state: TrialState) -> Finished:
         trial = self._opened.storage.get_trial(training.trial._trial_id)

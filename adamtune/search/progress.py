@@ -45,6 +45,7 @@ class Progress:
         counts: how many trials are complete, pruned, diverged, failed and running, by those names.
         elapsed: seconds since this run started.
         ended: trials that ended in this run.
+        under_way: how much of the running trials' training is done, in trials.
         notes: lines for people, such as which engine was picked and why. They are only ever added to.
         last_batch: the trials that ended in this round.
     """
@@ -57,6 +58,7 @@ class Progress:
     elapsed: float
     ended: int
     best: Best | None = None
+    under_way: float = 0.0
     notes: tuple[str, ...] = ()
     last_batch: tuple[Finished, ...] = ()
 

@@ -31,6 +31,7 @@ class Standing:
         self._ended = 0
         self._last: tuple[Finished, ...] = ()
         self._notes: list[str] = []
+        self.under_way = 0.0
         self._best: FrozenTrial | None = None
         self.recount()
 
@@ -91,6 +92,7 @@ class Standing:
             elapsed=self.elapsed,
             ended=self._ended,
             best=None if self._best is None else _best(self._best),
+            under_way=self.under_way,
             notes=tuple(self._notes),
             last_batch=self._last,
         )

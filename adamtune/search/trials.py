@@ -68,11 +68,13 @@ class Training:
 
     Attributes:
         seconds: wall time of all its members so far.
+        fraction: the part of its steps that it had taken at its last evaluation.
     """
 
     trial: Trial
     members: Sequence[Member]
     seconds: float = 0.0
+    fraction: float = 0.0
 
     def record(self, study: Study, metric: str, evaluations: Sequence[Evaluation]) -> TrialState | None:
         """Keeps the members' evaluations with the trial; the state it ended in, or None if it goes on."""
@@ -84,6 +86,7 @@ class Training:
             return self._end(study, TrialState.PRUNED, None, {"diverged_at": at, "steps": at})
         values = [each.metrics[metric] for each in evaluations]
         value, step = fmean(values), evaluations[0].step
+        self.fraction = step / evaluations[0].member.task.steps
         self.trial.report(value, step)
         means = {name: fmean(each.metrics[name] for each in evaluations) for name in evaluations[0].metrics}
         attrs: TrialAttrs = {"seeds": values, "metrics": means, "steps": step}

@@ -76,8 +76,8 @@ Playing = Callable[[Reason | BaseException], Search]
 @pytest.mark.parametrize(
     ("reason", "first"),
     [
-        ("complete", "4 of 4 trials are finished, 3 of them in the last 0:42."),
-        ("already_complete", "Nothing more to do: 4 of 4 trials are finished. Raise --trials to go on."),
+        ("complete", "4 of 4 trials are finished; this run finished 3 in 0:42."),
+        ("already_complete", "Nothing more to do: 4 of 4 trials are finished. To go on, ask for more with --trials."),
         ("timeout", "The timeout ended the run: 4 of 4 trials are finished. The same command goes on."),
     ],
 )

@@ -77,6 +77,21 @@ def written_through_a_view(x: Tensor) -> Tensor:
     return doubled + x
 
 
+def written_by_number(x: Tensor) -> Tensor:
+    doubled = x * 2
+    doubled[torch.tensor([0, 2])] = x[1]
+    doubled[:, torch.tensor([3, 1])] += x[:, :2].exp()
+    return doubled
+
+
+def gradient_of_a_choice(x: Tensor) -> Any:
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        chosen = torch.log_softmax(leaf, -1).gather(1, torch.tensor([[0], [3], [3], [4]]))
+        table = F.embedding(torch.tensor([1, 1, 3]), leaf)
+        return torch.autograd.grad(chosen.sum() + table.sin().sum(), leaf)
+
+
 def read_before_and_after_writing(x: Tensor) -> tuple[Tensor, Tensor]:
     values = x.exp()
     before = values.sum()
@@ -103,6 +118,8 @@ FUNCTIONS: dict[str, Function] = {
     "an accumulator": accumulated,
     "writing through views": written_through_a_view,
     "reading before and after writing": read_before_and_after_writing,
+    "writing by number": written_by_number,
+    "the gradient of a choice": gradient_of_a_choice,
     "gradients": with_gradient,
     "many results": lambda x: [*x.sort(0), *x.max(1), *torch.var_mean(x, 0), *x.topk(2)],
     "splitting and joining": lambda x: torch.cat([each.exp() for each in x.split(2)] + [x.relu()]),

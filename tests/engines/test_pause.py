@@ -1,0 +1,128 @@
+"""A pause between two steps, and everything that may happen in it, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+import torch
+
+from adamtune.engines.protocol import Engine, Evaluation, Member
+from adamtune.optimizers import fused
+
+from .models import Toy
+from .test_state import ENGINES
+from .training import Make, alone, assert_close, copied, curve, finish, some, tensors
+from .varied import varied_member
+
+
+@pytest.fixture(params=ENGINES)
+def make(request: pytest.FixtureRequest) -> Make:
+    return ENGINES[request.param]
+
+
+@pytest.fixture
+def members() -> list[Member]:
+    """Of rules whose first steps are others than the later ones, too."""
+    task, rules = Toy(steps=13, evaluate_every=6), ["adam", "radam", "nadam", "sgd", "amsgrad"]
+    return [varied_member(task, i, rule, "wsd") for i, rule in enumerate(rules)]
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """True once it has been asked more than ``steps`` times; the groups' threads all ask."""
+    asked = count()
+    return lambda: next(asked) >= steps
+
+
+def finish_with_pauses(
+    engine: Engine, steps: int, meanwhile: Callable[[Engine], Engine] = lambda engine: engine
+) -> dict[Member, list[Evaluation]]:
+    """Trains to the end with pauses after so many steps; ``meanwhile`` gives the engine to go on with."""
+    found: dict[Member, list[Evaluation]] = {}
+    pauses = 0
+    while True:
+        evaluations = engine.advance(after(steps))
+        if evaluations:
+            for each in evaluations:
+                found.setdefault(each.member, []).append(each)
+            if all(each.finished for each in evaluations):
+                assert pauses > 0
+                return found
+        else:
+            pauses += 1
+            engine = meanwhile(engine)
+
+
+@pytest.mark.parametrize("steps", [4, 5])
+def test_pauses_change_nothing(steps: int, make: Make, members: list[Member]) -> None:
+    engine = make(5)
+    engine.admit(members)
+    found, expected = finish_with_pauses(engine, steps), finish(make(5), members)
+    for each in members:
+        assert curve(found[each]) == curve(expected[each])
+
+
+def test_what_is_saved_in_a_pause_is_what_training_goes_on_from(make: Make, members: list[Member]) -> None:
+    def restored(engine: Engine) -> Engine:
+        fresh = make(5)
+        fresh.restore(members, copied(engine.state()))
+        return fresh
+
+    engine = make(5)
+    engine.admit(members)
+    found, expected = finish_with_pauses(engine, 4, restored), finish(make(5), members)
+    for each in members:
+        assert curve(found[each]) == curve(expected[each])
+
+
+def test_a_pause_at_once_takes_no_step(make: Make, members: list[Member]) -> None:
+    engine = make(5)
+    engine.admit(members)
+    (start, *_) = tensors(engine, members)
+    weight = "parameter.0.weight"
+    assert engine.advance(lambda: True) == []
+    assert torch.equal(tensors(engine, members)[0][weight], start[weight])
+    assert engine.advance(after(5)) == []
+    assert not torch.equal(tensors(engine, members)[0][weight], start[weight])
+
+
+def test_members_may_leave_in_a_pause(make: Make, members: list[Member]) -> None:
+    engine = make(5)
+    engine.admit(members)
+    engine.advance()
+    assert engine.advance(after(4)) == []
+    engine.release(members[1:3])
+    found = finish(engine)
+    assert set(found) == {members[0], *members[3:]}
+    for each, evaluations in found.items():
+        assert_close(curve(evaluations), alone(each)[1:])
+
+
+@pytest.mark.parametrize("rule", ["amsgrad", "rmsprop"])
+@pytest.mark.parametrize("handles", [fused.handles, lambda *_: False], ids=["C", "torch"])
+def test_members_may_come_in_a_pause(
+    rule: str, handles: Callable[..., bool], make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that wait for the newcomer at the end of their stretch do not lose what they remember."""
+    monkeypatch.setattr(fused, "handles", handles)
+    early, late = some(Toy(steps=13, evaluate_every=6), 2, optimizer=rule)
+    engine = make(2)
+    engine.admit([early])
+    engine.advance()
+    assert engine.advance(after(2)) == []
+    engine.admit([late])
+    found = finish(engine)
+    assert_close(curve(found[early]), alone(early)[1:][: len(found[early])])
+    assert_close(curve(found[late]), alone(late)[: len(found[late])])
+
+
+def test_the_losses_before_a_pause_count(make: Make) -> None:
+    """In the mean, and in the step of a divergence."""
+    each = some(Toy(steps=6, evaluate_every=6), 1)[0]
+    engine = make(1)
+    engine.admit([each])
+    assert engine.advance(after(4)) == []
+    (evaluation,) = engine.advance()
+    assert evaluation.step == 6
+    assert_close([(6, dict(evaluation.metrics))], alone(each), tolerance=1e-14)
