@@ -33,13 +33,15 @@ def gradients(task: Task, parameters: Parameters, batch: Rows, shared: bool) -> 
     Raises:
         Unrecordable: the model cannot be trained in lockstep; the message says why.
     """
-    module = _skeleton(task)
+    module = _skeleton(task, parameters)
 
     def compute(parameters: Parameters, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
         leaves = {name: each.detach().requires_grad_() for name, each in parameters.items()}
         over = (0, None if shared else 0)
         losses = vmap(lambda own, rows: task.loss(_with(module, own), rows), over)(leaves, batch)
-        found = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+        if any(each is None for each in found):
+            raise Unrecordable("some of its weights have no gradient")
         # The optimizer's pass wants each gradient laid out as its parameters are.
         return losses, {name: each.contiguous() for name, each in zip(leaves, found, strict=True)}
 
@@ -48,7 +50,7 @@ def gradients(task: Task, parameters: Parameters, batch: Rows, shared: bool) -> 
 
 def scores(task: Task, parameters: Parameters, rows: Rows) -> Tape:
     """A tape from parameters to the task's scores over ``rows``, by name, each ``[members]``."""
-    module = _skeleton(task)
+    module = _skeleton(task, parameters).eval()
 
     @torch.no_grad()
     def compute(parameters: Parameters) -> dict[str, Tensor]:
@@ -62,13 +64,18 @@ def _record(compute: Callable[..., Any], *inputs: Any) -> Tape:
         try:
             return Tape(compute, *inputs)
         except (RuntimeError, ValueError, NotImplementedError) as error:
-            raise Unrecordable(str(error).strip().splitlines()[0]) from error
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise Unrecordable(lines[0]) from error
 
 
-def _skeleton(task: Task) -> torch.nn.Module:
-    """The model's structure; its own weights are never used."""
+def _skeleton(task: Task, parameters: Parameters) -> torch.nn.Module:
+    """The model's structure, where and in which precision its parameters are; its weights are never used."""
     with torch.random.fork_rng(devices=[]):
-        return task.build()
+        module = task.build()
+    if not all(each.requires_grad for each in module.parameters()):
+        raise Unrecordable("some of its weights are frozen")
+    first = next(iter(parameters.values()))
+    return module.to(first.device, first.dtype)
 
 
 def _with(module: torch.nn.Module, parameters: Parameters) -> Callable[..., Tensor]:

@@ -35,11 +35,12 @@ class _Members(torch.autograd.Function):
 
     @staticmethod
     def forward(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-        raise NotImplementedError("formulations are for use under vmap")
+        """Tensors that no member has of its own: they have no gradient either."""
+        return function(*(each.unsqueeze(0) for each in tensors)).squeeze(0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        raise NotImplementedError("formulations are for use under vmap")
+        """Nothing is kept: there is no backward pass."""
 
     @staticmethod
     def vmap(info: Any, dims: Any, function: Callable[..., Tensor], *tensors: Tensor) -> tuple[Tensor, int]:
@@ -55,12 +56,12 @@ def _bind(function: type[torch.autograd.Function], *settings: Any) -> Callable[.
     return lambda *tensors: function.apply(*tensors, *settings)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x [..., in]`` times ``weight [out, in]``: one matrix product a member, whatever ``x`` leads with."""
-    product: Tensor = _Members.apply(_MembersLinear.apply, x.reshape(-1, x.shape[-1]), weight)
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input [..., in]`` times ``weight [out, in]``: one matrix product a member, whatever leads."""
+    product: Tensor = _Members.apply(_MembersLinear.apply, input.reshape(-1, input.shape[-1]), weight)
     if bias is not None:
         product = product + bias
-    return product.view(*x.shape[:-1], weight.shape[0])
+    return product.view(*input.shape[:-1], weight.shape[0])
 
 
 class _MembersLinear(torch.autograd.Function):
@@ -80,17 +81,17 @@ class _MembersLinear(torch.autograd.Function):
 
 
 def layer_norm(
-    x: Tensor,
-    shape: list[int],
+    input: Tensor,
+    normalized_shape: list[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
     cudnn_enable: bool = True,
 ) -> Tensor:
     """Layer normalisation over the last dimension, in passes that stay in cache."""
-    if len(shape) != 1:
-        return torch.layer_norm(x, shape, weight, bias, eps, cudnn_enable)
-    normal: Tensor = _Members.apply(_bind(_MembersNormalise, eps), x)
+    if len(normalized_shape) != 1:
+        return torch.layer_norm(input, normalized_shape, weight, bias, eps, cudnn_enable)
+    normal: Tensor = _Members.apply(_bind(_MembersNormalise, eps), input)
     scaled = normal if weight is None else normal * weight
     return scaled if bias is None else scaled + bias
 
@@ -115,7 +116,7 @@ class _MembersNormalise(torch.autograd.Function):
 
 
 def cross_entropy(
-    logits: Tensor,
+    input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
     size_average: None = None,
@@ -124,15 +125,15 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Mean cross-entropy of ``logits [rows, classes]`` with class indices ``target [rows]``."""
+    """Mean cross-entropy of ``input [rows, classes]`` with class indices ``target [rows]``."""
     plain = weight is None and reduction == "mean" and label_smoothing == 0.0
-    if not plain or logits.dim() != 2 or target.dim() != 1:
+    if not plain or input.dim() != 2 or target.dim() != 1:
         return F.cross_entropy(
-            logits, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing
+            input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing
         )
     counted = target != ignore_index
-    share = counted / counted.sum()
-    loss: Tensor = _Members.apply(_MembersCrossEntropy.apply, logits, target * counted, share)
+    share = counted.to(input.dtype) / counted.sum()
+    loss: Tensor = _Members.apply(_MembersCrossEntropy.apply, input, target * counted, share)
     return loss
 
 
@@ -178,7 +179,7 @@ def attention(
 
 
 def convolution(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: int | Pair = 1,
@@ -190,14 +191,14 @@ def convolution(
 
     Strided, dilated and grouped convolutions are left to torch.
     """
-    plain = _pair(stride) == (1, 1) and _pair(dilation) == (1, 1) and groups == 1 and x.dim() == 4
+    plain = _pair(stride) == (1, 1) and _pair(dilation) == (1, 1) and groups == 1 and input.dim() == 4
     if (
         not plain
         or isinstance(padding, str)
         or any(p >= k for p, k in zip(_pair(padding), weight.shape[2:], strict=True))
     ):
-        return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    out: Tensor = _Members.apply(_bind(_MembersConvolution, _pair(padding)), x, weight)
+        return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    out: Tensor = _Members.apply(_bind(_MembersConvolution, _pair(padding)), input, weight)
     return out if bias is None else out + bias[:, None, None]
 
 

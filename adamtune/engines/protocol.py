@@ -65,7 +65,7 @@ class Engine(Protocol):
         """Trains every member to its next evaluation; one Evaluation each, in order of admission.
 
         Where ``pause`` becomes true before, it returns nothing, and the next call goes on from there as
-        if there had been no pause.
+        if there had been no pause. No member may be admitted in between.
         """
 
     def release(self, members: Sequence[Member]) -> None:

@@ -58,6 +58,8 @@ class _Script:
         if not isinstance(call.kernel, OpOverload):
             raise Untranslatable(call.kernel)
         schema = call.kernel._schema
+        if any(each.is_write and isinstance(each.type, torch._C.ListType) for each in schema.arguments):
+            raise Untranslatable(schema)  # its optimizer does not see that such a call does anything
         given = dict(zip((each.name for each in schema.arguments), call.args, strict=False)) | call.kwargs
         values = [
             self._value(given.get(each.name, each.default_value if each.has_default_value() else None))

@@ -17,6 +17,7 @@ from adamtune.engines.source import Source, evaluation
 from adamtune.optimizers import torch_optimizers
 from adamtune.tasks.batches import batch_indices
 from adamtune.tasks.protocol import Rows, Task
+from adamtune.tasks.seeds import derive
 
 
 class Sequential:
@@ -77,7 +78,7 @@ class _Training:
         self.seconds = 0.0
         self.task = member.task
         with torch.random.fork_rng(devices=[]):
-            self.module = self.task.build()
+            self.module = self.task.build().to(source.device, source.dtype)
         for parameter, value in zip(
             self.module.parameters(), source.initial(member.seed, member.replicate).values(), strict=True
         ):
@@ -95,11 +96,13 @@ class _Training:
         began = perf_counter()
         stop = self.source.next_evaluation(self.step - len(self.losses))
         if self.step < stop:
-            self._take(stop, pause)
+            with torch.random.fork_rng(devices=[]):
+                self._take(stop, pause)
         self.seconds += perf_counter() - began
         return self.step == stop
 
     def _take(self, stop: int, pause: Callable[[], bool]) -> None:
+        self.module.train()
         losses = []
         indices = batch_indices(self.task, self.member.seed, self.member.replicate, self.step, stop)
         for index in indices.to(self.source.train[0].device):
@@ -109,6 +112,8 @@ class _Training:
         self.losses += torch.stack(losses).tolist() if losses else []
 
     def _update(self, batch: Rows) -> Tensor:
+        # A model that draws (dropout) draws what its seed, replicate and step say.
+        torch.manual_seed(derive(self.member.seed, "step", self.member.replicate, self.step))
         self.optimizer.param_groups[0]["lr"] = self.lrs[self.step]
         self.optimizer.zero_grad()
         loss = self.task.loss(self.module, batch)
@@ -120,6 +125,7 @@ class _Training:
     def evaluate(self) -> Evaluation:
         """The scores, and what the losses since the last evaluation say."""
         began = perf_counter()
+        self.module.eval()
         with torch.no_grad():
             scores = self.task.scores(self.module, self.source.validation)
         found = {name: float(score) for name, score in scores.items()}

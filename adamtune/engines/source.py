@@ -20,7 +20,7 @@ class Source:
 
     def __init__(self, task: Task, device: torch.device, dtype: torch.dtype) -> None:
         self.task = task
-        self._device, self._dtype = device, dtype
+        self.device, self.dtype = device, dtype
         self.train = self._rows(task.train)
         self.validation = self._rows(task.validation)
         # Members of one replicate start alike, and there are few replicates.
@@ -35,7 +35,7 @@ class Source:
         }
 
     def _placed(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._device, self._dtype if tensor.is_floating_point() else None)
+        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
 
     def next_evaluation(self, step: int) -> int:
         """The step of the evaluation after ``step``; the last step once that is taken."""

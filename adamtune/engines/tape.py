@@ -43,6 +43,13 @@ class Call(NamedTuple):
         return bool(self.kernel._schema.is_mutable)
 
     @property
+    def written(self) -> list[Tensor]:
+        """The arguments that it writes to."""
+        arguments = self.kernel._schema.arguments
+        given = dict(zip((each.name for each in arguments), self.args, strict=False)) | self.kwargs
+        return _tensors([given.get(each.name) for each in arguments if each.is_write])
+
+    @property
     def name(self) -> str:
         """The kernel's, without its overload's."""
         return str(self.kernel.overloadpacket.__name__)
@@ -69,9 +76,11 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise Unrecordable(f"it draws random numbers while it runs ({func})")
-        if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
+        if _depends_on_values(func, args):
             raise Unrecordable(f"its control flow depends on the data ({func})")
         result = func(*args, **(kwargs or {}))
+        if any(each.is_conj() or each.is_neg() for each in _tensors(result)):
+            raise Unrecordable(f"it looks at a tensor's conjugate or negative ({func})")
         self.calls.append(Call(func, args, kwargs or {}, result))
         return result
 
@@ -109,6 +118,13 @@ class Tape:
         return compiled(self.program)
 
 
+def _depends_on_values(kernel: OpOverload, args: tuple[Any, ...]) -> bool:
+    """Whether what the kernel returns is no tensor, or one whose shape depends on values."""
+    if kernel.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put_, torch.ops.aten.index_put):
+        return any(each.dtype in (torch.bool, torch.uint8) for each in _tensors(args[1]))
+    return torch.Tag.data_dependent_output in kernel.tags or torch.Tag.dynamic_output_shape in kernel.tags
+
+
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
@@ -120,15 +136,18 @@ def _memory(tensor: Tensor) -> int:
 def _depending_on(inputs: Any, calls: list[Call]) -> list[Call]:
     """The calls to repeat: those that compute from the inputs, or write what a repeated call changes."""
     varying = {_memory(each) for each in _tensors(inputs)}
+    own = set(varying)
     for call in calls:
-        if call.mutates:
-            varying |= {_memory(each) for each in _tensors(call.result)}
+        varying |= {_memory(each) for each in call.written}
     kept = []
     for call in calls:
+        if not {_memory(each) for each in call.written} <= own:
+            raise Unrecordable(f"it changes a tensor of its own while it runs ({call.kernel})")
         if call.is_view:
             continue
+        own |= {_memory(each) for each in _tensors(call.result)}
         read = () if call.name in SHAPE_ALONE else (call.args, call.kwargs)
-        if {_memory(each) for each in _tensors((read, call.result))} & varying:
+        if {_memory(each) for each in _tensors((read, call.written, call.result))} & varying:
             varying |= {_memory(each) for each in _tensors(call.result)}
             kept.append(call)
     return kept
@@ -172,6 +191,10 @@ class _Planner:
             for result in _tensors(call.result):
                 donor = self._donor(call, result, arguments, dying)
                 self._home[_memory(result)] = dying.pop(donor) if donor is not None else self._claim(result)
+            unread = [
+                _memory(each) for each in _tensors(call.result) if self._last[_memory(each)] == position
+            ]
+            dying |= {memory: self._home[memory] for memory in unread}
         self._free.extend(dying.values())
 
     @staticmethod
@@ -213,7 +236,8 @@ def _bound(call: Call, place: Callable[[Tensor], Tensor]) -> Bound:
     if writing is None:
         return Bound(_compute_and_copy, (call.kernel, results, args, kwargs), {})
     kernel, names = writing
-    kept = {name: value for name, value in kwargs.items() if name not in OPTIONS}
+    taken = {each.name for each in kernel._schema.arguments}
+    kept = {name: value for name, value in kwargs.items() if name in taken}
     return Bound(kernel, args, kept | dict(zip(names, results, strict=True)))
 
 

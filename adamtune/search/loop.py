@@ -45,6 +45,7 @@ class Loop:
         sampler = ByNumber(self._file, lambda: standing.done)
         self._asking = view(self._study.study_name, opened.storage, sampler, self._study.pruner)
         self._trainings: dict[int, Training] = {}
+        self._paused = False
         self._committed = perf_counter()
 
     def run(self, stop: Callable[[], Reason | None], observe: Callable[[], None]) -> Reason:
@@ -60,6 +61,7 @@ class Loop:
         while (reason := stop()) is None and (self._fill() or self._trainings or self._others_train()):
             with training_faults(self._file.name):
                 evaluations = self._engine.advance(pause)
+            self._paused = not evaluations and bool(self._trainings)
             self._record(evaluations)
             if perf_counter() - self._committed > COMMIT_SECONDS:
                 self.commit()
@@ -70,7 +72,7 @@ class Loop:
     def _fill(self) -> bool:
         """Begins trials while there are slots for their members; whether any was begun."""
         free = self._engine.slots // self._file.search.seeds - len(self._trainings)
-        if not free:
+        if self._paused or not free:
             return False
         if self._opened.shared:
             self._standing.recount()

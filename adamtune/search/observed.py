@@ -47,7 +47,8 @@ def thinned(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Fr
     if len(trials) <= SHOWN:
         return sorted(trials, key=lambda trial: trial.number)
     sign = 1 if direction == StudyDirection.MINIMIZE else -1
-    ordered = sorted(trials, key=lambda trial: _merit(trial, sign))
+    # Ties are settled by number: a resumed study reads its trials in another order than they ended in.
+    ordered = sorted(trials, key=lambda trial: (_merit(trial, sign), trial.number))
     others = sorted(ordered[BEST:], key=lambda trial: trial.number)
     stride = -(-len(others) // (SHOWN - BEST))
     return sorted(ordered[:BEST] + others[::stride], key=lambda trial: trial.number)

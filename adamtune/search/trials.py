@@ -92,7 +92,8 @@ class Training:
         attrs: TrialAttrs = {"seeds": values, "metrics": means, "steps": step}
         if evaluations[0].finished:
             return self._end(study, TrialState.COMPLETE, value, attrs)
-        if self.trial.should_prune():
+        # Not trial.should_prune, which judges by the view that the sampler was shown.
+        if study.pruner.prune(study, study._storage.get_trial(self.trial._trial_id)):
             return self._end(study, TrialState.PRUNED, value, attrs)
         return None
 

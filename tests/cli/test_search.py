@@ -77,7 +77,10 @@ Playing = Callable[[Reason | BaseException], Search]
     ("reason", "first"),
     [
         ("complete", "4 of 4 trials are finished; this run finished 3 in 0:42."),
-        ("already_complete", "Nothing more to do: 4 of 4 trials are finished. To go on, ask for more with --trials."),
+        (
+            "already_complete",
+            "Nothing more to do: 4 of 4 trials are finished. To go on, ask for more with --trials.",
+        ),
         ("timeout", "The timeout ended the run: 4 of 4 trials are finished. The same command goes on."),
     ],
 )

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from adamtune.engines.protocol import Engine, Evaluation, Member
-from adamtune.optimizers import fused
 
 from .models import Toy
 from .test_state import ENGINES
@@ -97,24 +96,6 @@ def test_members_may_leave_in_a_pause(make: Make, members: list[Member]) -> None
     assert set(found) == {members[0], *members[3:]}
     for each, evaluations in found.items():
         assert_close(curve(evaluations), alone(each)[1:])
-
-
-@pytest.mark.parametrize("rule", ["amsgrad", "rmsprop"])
-@pytest.mark.parametrize("handles", [fused.handles, lambda *_: False], ids=["C", "torch"])
-def test_members_may_come_in_a_pause(
-    rule: str, handles: Callable[..., bool], make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those that wait for the newcomer at the end of their stretch do not lose what they remember."""
-    monkeypatch.setattr(fused, "handles", handles)
-    early, late = some(Toy(steps=13, evaluate_every=6), 2, optimizer=rule)
-    engine = make(2)
-    engine.admit([early])
-    engine.advance()
-    assert engine.advance(after(2)) == []
-    engine.admit([late])
-    found = finish(engine)
-    assert_close(curve(found[early]), alone(early)[1:][: len(found[early])])
-    assert_close(curve(found[late]), alone(late)[: len(found[late])])
 
 
 def test_the_losses_before_a_pause_count(make: Make) -> None:

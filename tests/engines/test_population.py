@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from adamtune.engines.protocol import Engine, Evaluation, Member
+from adamtune.engines.step import STRETCH
 from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
 from adamtune.tasks.batches import initial_parameters
 from adamtune.tasks.catalog import TASKS
@@ -184,6 +185,15 @@ def test_the_training_loss_is_the_mean_over_the_stretch(make: Make) -> None:
     losses = [metrics["train_loss"] for _, metrics in by_step]
     found = [metrics["train_loss"] for _, metrics in curve(finish(make(1), [each])[each])]
     assert found == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:6]) / 3, losses[6]], rel=1e-12)
+
+
+@pytest.mark.parametrize("replicates", [1, 2])
+def test_a_stretch_may_be_long(replicates: int) -> None:
+    """Longer than the part of it that is laid out for the device at a time."""
+    task = Toy(steps=2 * STRETCH + 11, evaluate_every=2 * STRETCH + 11)
+    members = [member(task, trial, "radam", "cosine", replicate=trial % replicates) for trial in range(2)]
+    for each, evaluations in finish(population(2), members).items():
+        assert_close(curve(evaluations), alone(each))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -138,13 +138,13 @@ def test_a_state_can_be_restored_more_than_once(make: Make, mlp: Task) -> None:
     assert_same_bits(found[1], found[0])
 
 
-def test_parameters_without_state_do_not_shift_the_others(make: Make) -> None:
+def test_parameters_without_state_do_not_shift_the_others() -> None:
     """The loss does not reach the first parameter, so torch.optim keeps nothing for it."""
     task = Toy(
         lambda: Calls(lambda self, x: self.head(x), idle=nn.Linear(FEATURES, 1), head=nn.Linear(FEATURES, 1)),
         evaluate_every=1,
     )
-    engine, restored, members = make(2), make(2), some(task, 2)
+    engine, restored, members = sequential(2), sequential(2), some(task, 2)
     engine.admit(members)
     for _ in range(3):
         engine.advance()

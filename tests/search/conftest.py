@@ -1,0 +1,32 @@
+"""A folder with an empty study database (Optuna creates one, the tests get copies)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from adamtune.storage.creating import create
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    create(path)
+    return path
+
+
+@pytest.fixture
+def folder(empty_database: Path, tmp_path: Path) -> Path:
+    shutil.copy(empty_database, tmp_path / "studies.db")
+    return tmp_path
+
+
+@pytest.fixture
+def another(empty_database: Path, tmp_path: Path) -> Path:
+    """A second folder of that kind."""
+    other = tmp_path / "another"
+    other.mkdir()
+    shutil.copy(empty_database, other / "studies.db")
+    return other

@@ -1,0 +1,326 @@
+"""A study from its file to its trials: totals, timeouts, resuming, refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import adamtune.search.opened
+from adamtune.config import Study
+from adamtune.errors import Refused, UsageError
+from adamtune.reports.files import to_json
+from adamtune.reports.ranking import rank
+from adamtune.search.progress import Progress
+from adamtune.search.run import resume, run
+from adamtune.storage.reading import read_study
+from adamtune.tasks.reference import ReferenceTask
+
+from .studies import ENGINES, GRID, SPACE, in_optuna, interrupt, searched, study, trials
+
+
+def quiet(progress: Progress) -> None:
+    """Observes nothing."""
+
+
+def report(file: Study) -> dict[str, Any]:
+    """The JSON report, but for wall time."""
+    ranking = rank(read_study(file.storage, file.name))
+    written: dict[str, Any] = json.loads(to_json(ranking, ranking.rows))
+    for each in written["trials"]:
+        assert each.pop("seconds") > 0
+    return written
+
+
+# The same study twice
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_runs_give_the_same_report(engine: str, sampler: str, folder: Path, another: Path) -> None:
+    files = [
+        study(each, search={"trials": 20, "sampler": sampler}, space=SPACE, **ENGINES[engine])
+        for each in (folder, another)
+    ]
+    for file in files:
+        searched(file)
+    one, other = (report(file) for file in files)
+    assert one == other
+    assert len(one["trials"]) == 20
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_optuna_reads_what_is_reported(engine: str, folder: Path) -> None:
+    file = study(folder, search={"trials": 20, "pruner": "median"}, space=SPACE, **ENGINES[engine])
+    searched(file)
+    found = {each["number"]: each for each in report(file)["trials"]}
+    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.PRUNED}
+    seen = in_optuna(file)
+    assert [each.number for each in seen] == sorted(found)
+    for each in seen:
+        ours = found[each.number]
+        assert each.state == states[ours["state"]]
+        assert each.value == ours["value"]
+        assert {str(step): value for step, value in each.intermediate_values.items()} == ours["intermediate"]
+        assert each.user_attrs["settings"] == ours["params"]
+        assert each.params.items() <= ours["params"].items()
+
+
+def test_what_is_kept_with_the_study(folder: Path) -> None:
+    file = study(folder)
+    searched(file)
+    kept = read_study(file.storage, file.name)
+    assert kept.study_file == file.text
+    assert kept.study == file.canonical()
+    assert kept.study_hash == file.hash
+    assert kept.versions.keys() == {"python", "torch", "optuna", "adamtune"}
+    assert len(kept.data_hash or "") == 64
+
+
+# How many, and how long
+
+
+def test_the_same_command_again_does_nothing_more(folder: Path) -> None:
+    file = study(folder)
+    first = run(file, quiet)
+    before = trials(file)
+    second = run(file, quiet)
+    assert (first.reason, first.progress.done, first.progress.ended) == ("complete", 8, 8)
+    assert (second.reason, second.progress.done, second.progress.ended) == ("already_complete", 8, 0)
+    assert second.progress.best == first.progress.best
+    assert trials(file) == before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_trials_is_the_studys_total(engine: str, folder: Path, another: Path) -> None:
+    """With one trial at a time, the extended study is the one that was as large from the start."""
+
+    def file(folder: Path, trials: int) -> Study:
+        return study(folder, search={"trials": trials}, **ENGINES[engine])
+
+    assert len(searched(file(folder, 5))) == 5
+    outcome = run(file(folder, 12), quiet)
+    assert (outcome.progress.total, outcome.progress.done, outcome.progress.ended) == (12, 12, 7)
+    extended = trials(file(folder, 12))
+    assert [each["settings"] for each in extended] == [
+        each["settings"] for each in searched(file(another, 12))
+    ]
+    if engine == "sequential":
+        assert extended == trials(file(another, 12))
+
+
+def test_fewer_trials_than_there_are_is_nothing_to_do(folder: Path) -> None:
+    searched(study(folder))
+    assert run(study(folder, search={"trials": 3}), quiet).reason == "already_complete"
+    assert len(trials(study(folder))) == 8
+
+
+def test_a_grid_ends_with_its_last_combination(folder: Path) -> None:
+    file = study(folder, search={"sampler": "grid", "trials": 1000}, space=GRID)
+    first = run(file, quiet)
+    assert (first.reason, first.progress.total, first.progress.done) == ("complete", 12, 12)
+    assert run(file, quiet).reason == "already_complete"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_timeout_ends_cleanly_and_a_later_run_goes_on(engine: str, folder: Path, another: Path) -> None:
+    def file(folder: Path, **search: Any) -> Study:
+        search = {"trials": 20, "sampler": "tpe"} | search
+        return study(folder, task={"epochs": 25}, space=SPACE, search=search, **ENGINES[engine])
+
+    runs = 0
+    while run(file(folder, timeout=0.15), quiet).reason == "timeout":
+        runs += 1
+        assert runs < 200
+    assert trials(file(folder)) == searched(file(another))
+    assert runs > 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_interruptions_change_nothing(engine: str, folder: Path, another: Path) -> None:
+    def file(folder: Path) -> Study:
+        return study(folder, search={"trials": 20, "sampler": "tpe"}, space=SPACE, **ENGINES[engine])
+
+    halves = [interrupt(file(folder), done) for done in (1, 7, 12)]
+    assert [len(each) < 20 for each in halves] == [True] * 3
+    whole = searched(file(folder))
+    assert whole == searched(file(another))
+    for half in halves:
+        finished = [each for each in half if each["state"] != "running"]
+        assert finished == [whole[each["number"]] for each in finished]
+
+
+def test_an_interruption_commits_and_leaves_a_checkpoint_that_goes_in_the_end(folder: Path) -> None:
+    file = study(folder, population=4)
+    states = {each["state"] for each in interrupt(file, 2)}
+    assert "running" in states or len(trials(file)) == 4
+    assert len(list(folder.glob("*.ckpt"))) == ("running" in states)
+    searched(file)
+    assert list(folder.glob("*.ckpt*")) == []
+
+
+# Without the file
+
+
+def test_resuming_without_the_file(folder: Path, another: Path) -> None:
+    def file(folder: Path) -> Study:
+        return study(folder, search={"trials": 12, "sampler": "tpe", "seeds": 2}, space=SPACE, population=4)
+
+    interrupt(file(folder), 3)
+    outcome = resume(file(folder).storage, "s", {}, quiet)
+    assert (outcome.reason, outcome.progress.done) == ("complete", 12)
+    assert trials(file(folder)) == searched(file(another))
+    assert read_study(file(folder).storage, "s").study_file == file(folder).text
+
+
+def test_resuming_with_more_trials(folder: Path) -> None:
+    file = study(folder)
+    searched(file)
+    assert resume(file.storage, "s", {}, quiet).reason == "already_complete"
+    outcome = resume(file.storage, "s", {"search.trials": 11}, quiet)
+    assert (outcome.reason, outcome.progress.total, len(trials(file))) == ("complete", 11, 11)
+    assert (read_study(file.storage, "s").study or {})["search"]["trials"] == 11
+
+
+def test_wrong_overrides_name_their_option(folder: Path) -> None:
+    file = study(folder)
+    searched(file)
+    with pytest.raises(UsageError, match="--timeout: found soon"):
+        resume(file.storage, "s", {"search.timeout": "soon"}, quiet)
+
+
+def test_resuming_a_study_that_is_not_there(folder: Path) -> None:
+    file = study(folder)
+    searched(file)
+    with pytest.raises(UsageError, match=r"there is no study t\..*Studies there: s"):
+        resume(file.storage, "t", {}, quiet)
+
+
+def test_a_moved_database_goes_on(folder: Path) -> None:
+    """With its checkpoint, under any name: nothing in it says where it was."""
+    file = study(folder, search={"trials": 12}, population=4)
+    interrupt(file, 3)
+    for path in list(folder.glob("studies.db*")):
+        path.rename(folder / path.name.replace("studies", "moved"))
+    assert resume(str(folder / "moved.db"), "s", {}, quiet).reason == "complete"
+
+
+# Refusals
+
+
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "space": ({"space": {"lr": {"low": 1e-3, "high": 2.0, "log": True}}}, r"space\.lr.*0\.1.*2\.0"),
+    "task": ({"task": {"epochs": 6}}, r"task.*epochs.*5.*6"),
+    "optimizer": ({"optimizer": "adam"}, "sgd.*adam"),
+    "seed": ({"search": {"seed": 1}}, r"search\.seed.*0.*1"),
+    "seeds": ({"search": {"seeds": 2}}, r"search\.seeds.*1.*2"),
+    "sampler": ({"search": {"sampler": "random"}}, r"search\.sampler.*qmc.*random"),
+    "pruner": ({"search": {"pruner": "asha"}}, r"search\.pruner.*none.*asha"),
+    "objective": ({"objective": {"metric": "val_r2"}}, r"objective\.metric.*val_loss.*val_r2"),
+    "engine": ({"engine": "sequential"}, "engine.*auto.*sequential"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_study_file_is_refused_with_the_difference(name: str, folder: Path) -> None:
+    changed, difference = CHANGES[name]
+    searched(study(folder))
+    before = (trials(study(folder)), read_study(study(folder).storage, "s"))
+    with pytest.raises(Refused, match=rf"(?s)study s exists in .*other settings:\n.*{difference}.*--name"):
+        run(study(folder, **changed), quiet)
+    assert (trials(study(folder)), read_study(study(folder).storage, "s")) == before
+    assert len(searched(study(folder, name="t", **changed))) == 8
+
+
+def test_trials_and_timeout_may_change(folder: Path) -> None:
+    searched(study(folder))
+    searched(study(folder, search={"trials": 9, "timeout": "1h"}))
+
+
+def test_other_data_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched(study(folder))
+    before = trials(study(folder))
+    monkeypatch.setattr(ReferenceTask, "data_hash", property(lambda self: "f" * 64))
+    with pytest.raises(Refused, match="study s was trained on other data: .* now it is ffffffffffff.*--name"):
+        run(study(folder, search={"trials": 9}), quiet)
+    assert trials(study(folder)) == before
+
+
+def test_a_study_of_another_program_is_refused(folder: Path) -> None:
+    file = study(folder)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{file.storage}")
+    theirs = optuna.create_study(storage=storage, study_name="s")
+    theirs.tell(theirs.ask({"x": optuna.distributions.FloatDistribution(0, 1)}), 1.0)
+    storage.remove_session()
+    storage.engine.dispose()
+    for use in (lambda: run(file, quiet), lambda: resume(file.storage, "s", {}, quiet)):
+        with pytest.raises((Refused, UsageError), match="adamtune"):
+            use()
+    assert [each.value for each in in_optuna(file)] == [1.0]
+    assert len(searched(study(folder, name="ours"))) == 8
+    assert [each.value for each in in_optuna(file)] == [1.0]
+
+
+def test_an_empty_study_of_another_program_is_refused_too(folder: Path) -> None:
+    """It may be of another direction, which cannot be changed."""
+    file = study(folder)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{file.storage}")
+    optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    storage.remove_session()
+    storage.engine.dispose()
+    with pytest.raises(Refused, match="adamtune did not make"):
+        run(file, quiet)
+
+
+def test_a_process_killed_before_its_first_commit_leaves_a_study_that_can_be_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = study(folder)
+
+    def die(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adamtune.search.opened, "write_study", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(file, quiet)
+    assert read_study(file.storage, "s").study is None
+    assert len(searched(file)) == 8
+
+
+def test_the_plan_is_made_once(folder: Path, another: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that goes on where there are more cores goes on as it began."""
+
+    def file(folder: Path, name: str = "s") -> Study:
+        return study(folder, name=name, search={"trials": 64, "sampler": "tpe"}, space=SPACE)
+
+    interrupt(file(folder), 20)
+    monkeypatch.setattr("adamtune.engines.choose.cores", lambda: 5)
+    resumed = searched(file(folder))
+    monkeypatch.undo()
+    assert resumed == searched(file(another))
+
+
+Observer = Callable[[Progress], None]
+
+
+def test_watchers_are_told_all_the_way(folder: Path) -> None:
+    told: list[Progress] = []
+    file = study(folder, search={"trials": 12, "seeds": 2}, space=SPACE, population=4)
+    outcome = run(file, told.append)
+    assert [each.done for each in told] == sorted(each.done for each in told)
+    assert sum(len(each.last_batch) for each in told) == 12
+    for each in told:
+        assert sum(each.counts.values()) == each.done + each.counts["running"]
+        assert 0 <= each.under_way <= each.counts["running"]
+        assert each.counts["running"] <= 2
+    best = outcome.progress.best
+    complete = [each for each in trials(file) if each["state"] == "complete"]
+    assert best is not None
+    assert best.value == min(each["value"] for each in complete)
+    assert best.settings == trials(file)[best.number]["settings"]
