@@ -1,6 +1,6 @@
 """The elementwise pass in C: compiled once per machine, called on the tensors' memory.
 
-The library lies in ``$XDG_CACHE_HOME/adamtune`` (``~/.cache/adamtune``). The environment variable
+The library lies in the cache (``adamtune.cache``). The environment variable
 ``ADAMTUNE_COMPILER`` names the C compiler (``cc`` unless told); ``none`` turns the C pass off. Where
 it cannot be built, the log says why and the torch pass is used: the results are the same.
 """
@@ -13,7 +13,6 @@ import logging
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from adamtune.cache import cached
 
 if TYPE_CHECKING:
     from adamtune.optimizers.elementwise import Part
@@ -80,17 +81,16 @@ def build(compiler: str) -> Path:
         OSError: there is no such compiler, or the cache folder cannot be written.
         subprocess.SubprocessError: the compiler failed, or took longer than a minute.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamtune"
     version = _run(compiler, "--version")
     key = "\0".join((SOURCE.read_text(), *FLAGS, version, _processor()))
-    target = folder / f"fused-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            made = Path(scratch) / target.name
-            _run(compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm")
-            made.replace(target)
-    return target
+    return cached(
+        f"fused-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so",
+        lambda path: _compile(compiler, path),
+    )
+
+
+def _compile(compiler: str, path: Path) -> None:
+    _run(compiler, *FLAGS, str(SOURCE), "-o", str(path), "-lm")
 
 
 def _run(*command: str) -> str:

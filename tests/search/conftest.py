@@ -6,8 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from adamtune.storage.creating import create
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Threads inside such small operations only get in each other's way."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -246,7 +246,9 @@ def test_other_data_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     searched(study(folder))
     before = trials(study(folder))
     monkeypatch.setattr(ReferenceTask, "data_hash", property(lambda self: "f" * 64))
-    with pytest.raises(Refused, match="study s was trained on other data: .* now it is ffffffffffff.*--name"):
+    with pytest.raises(
+        Refused, match=r"study s was trained on other data: .* now it is ffffffffffff.*--name"
+    ):
         run(study(folder, search={"trials": 9}), quiet)
     assert trials(study(folder)) == before
 
@@ -266,21 +268,11 @@ def test_a_study_of_another_program_is_refused(folder: Path) -> None:
     assert [each.value for each in in_optuna(file)] == [1.0]
 
 
-def test_an_empty_study_of_another_program_is_refused_too(folder: Path) -> None:
-    """It may be of another direction, which cannot be changed."""
-    file = study(folder)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{file.storage}")
-    optuna.create_study(storage=storage, study_name="s", direction="maximize")
-    storage.remove_session()
-    storage.engine.dispose()
-    with pytest.raises(Refused, match="adamtune did not make"):
-        run(file, quiet)
-
-
+@pytest.mark.parametrize("metric", ["val_loss", "val_r2"])
 def test_a_process_killed_before_its_first_commit_leaves_a_study_that_can_be_run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    metric: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = study(folder)
+    """Even with another objective: nothing of it was kept but its name and its direction."""
 
     def die(*args: object) -> None:
         raise KeyboardInterrupt
@@ -288,9 +280,11 @@ def test_a_process_killed_before_its_first_commit_leaves_a_study_that_can_be_run
     with monkeypatch.context() as patched:
         patched.setattr(adamtune.search.opened, "write_study", die)
         with pytest.raises(KeyboardInterrupt):
-            run(file, quiet)
-    assert read_study(file.storage, "s").study is None
+            run(study(folder), quiet)
+    assert read_study(study(folder).storage, "s").study is None
+    file = study(folder, objective={"metric": metric})
     assert len(searched(file)) == 8
+    assert read_study(file.storage, "s").direction == file.objective.direction
 
 
 def test_the_plan_is_made_once(folder: Path, another: Path, monkeypatch: pytest.MonkeyPatch) -> None:

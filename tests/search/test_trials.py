@@ -64,10 +64,9 @@ def test_one_diverging_replicate_makes_the_trial_diverged(folder: Path) -> None:
     def found(each: Member, step: int, at: int | None) -> Evaluation:
         return Evaluation(each, step, {} if at else {"val_loss": 1.0}, at, False, 0.25)
 
-    own_study = own
-    assert training.record(own_study, "val_loss", [found(each, 1, None) for each in training.members]) is None
+    assert training.record(own, "val_loss", [found(each, 1, None) for each in training.members]) is None
     ended = [found(first, 5, None), found(second, 5, 4), found(third, 5, 3)]
-    assert training.record(own_study, "val_loss", ended) == TrialState.PRUNED
+    assert training.record(own, "val_loss", ended) == TrialState.PRUNED
     (kept,) = own.trials
     assert (kept.state, kept.value, kept.user_attrs["diverged_at"]) == (TrialState.PRUNED, None, 3)
     assert kept.user_attrs == {"diverged_at": 3, "steps": 3, "seconds": 1.5}
@@ -101,19 +100,23 @@ def test_diverged_trials_are_ranked_last(folder: Path) -> None:
     searched(file)
     ranking = rank(read_study(file.storage, file.name))
     written = json.loads(to_json(ranking, ranking.rows))
-    states = [each["state"] for each in written["trials"]]
-    assert {"complete", "diverged"} <= set(states)
-    assert states == sorted(states, key=["complete", "pruned", "diverged"].index)
-    assert [each["rank"] is not None for each in written["trials"]] == [each == "complete" for each in states]
+    found = written["trials"]
+    ranked = [each for each in found if each["state"] == "complete"]
+    assert {"complete", "pruned", "diverged"} == {each["state"] for each in found}
+    assert [each["rank"] for each in found] == [*range(1, len(ranked) + 1), *[None] * (24 - len(ranked))]
+    assert [each["value"] for each in ranked] == sorted(each["value"] for each in ranked)
+    assert all(each["value"] is None for each in found if each["state"] == "diverged")
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "gp"])
-def test_resuming_over_diverged_trials_changes_nothing(sampler: str, folder: Path, another: Path) -> None:
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 32), ("cmaes", 32), ("gp", 18)])
+def test_resuming_over_diverged_trials_changes_nothing(
+    sampler: str, trials: int, folder: Path, another: Path
+) -> None:
     def file(folder: Path) -> Study:
-        search = {"trials": 32, "seeds": 2, "sampler": sampler}
+        search = {"trials": trials, "seeds": 2, "sampler": sampler}
         return study(folder, search=search, space={"lr": WILD}, population=8)
 
-    for done in (5, 11, 18, 24):
+    for done in (5, 11, 16):
         interrupt(file(folder), done)
     assert searched(file(folder)) == searched(file(another))
 
@@ -151,7 +154,7 @@ def test_members_of_equal_task_settings_share_one_task() -> None:
 
 def test_settings_that_do_not_fit_the_data_are_a_usage_error() -> None:
     tasks = Tasks(study(Path(), space=COHORTS))
-    with pytest.raises(UsageError, match="task mlp: .*batch_size 10000 is more than the 353 training rows"):
+    with pytest.raises(UsageError, match=r"(?s)task mlp: .*batch_size 10000 is more than the 353 tr"):
         tasks.of({"batch_size": 10_000})
 
 
@@ -177,7 +180,7 @@ def test_every_slot_is_free_in_the_end(folder: Path, monkeypatch: pytest.MonkeyP
         made.append(self)
 
     monkeypatch.setattr(Population, "__init__", keeping)
-    space = {"lr": {"low": 0.1, "high": 30.0, "log": True}}
+    space = {"lr": {"low": 0.1, "high": 1e3, "log": True}}
     done = searched(
         study(folder, search={"trials": 24, "seeds": 3, "pruner": "asha"}, space=space, population=9)
     )
