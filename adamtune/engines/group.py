@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -11,31 +10,17 @@ import torch
 from torch import Tensor
 
 from adamtune.engines import batched
+from adamtune.engines.plan import Plan, Seat, make_plan
 from adamtune.engines.protocol import Evaluation, Member
 from adamtune.engines.source import Source, evaluation
 from adamtune.engines.step import STRETCH, Step
 from adamtune.engines.tape import Tape
-from adamtune.optimizers import population
-from adamtune.optimizers.coefficients import Coefficients, Terms, coefficients_like, pack, terms
+from adamtune.optimizers.coefficients import Terms
 from adamtune.optimizers.elementwise import State
 from adamtune.tasks.batches import batch_indices
 
 EVALUATED = 4
 """Members are evaluated together as long as their rows are at most this many batches a member."""
-
-
-@dataclass
-class Seat:
-    """A member in training.
-
-    Attributes:
-        step: optimizer steps taken.
-        losses: the loss before each update since the last evaluation.
-    """
-
-    member: Member
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
 
 
 class Group:
@@ -51,6 +36,7 @@ class Group:
         self.seconds = 0.0
         self._parameters: dict[str, Tensor] = {}
         self._states: dict[str, State] = {}
+        self._plan: Plan | None = None
         self._steps: dict[tuple[int, bool, Terms], Step] = {}
         self._scorers: dict[int, tuple[dict[str, Tensor], Tape]] = {}
 
@@ -96,14 +82,13 @@ class Group:
     def _take(self, steps: int, pause: Callable[[], bool]) -> None:
         """Takes ``steps`` steps, fewer if ``pause`` says so; none for members that are at their stop."""
         starts, stops = [seat.step for seat in self.seats], [self._stop(seat) for seat in self.seats]
-        width = self._width()
-        coefficients = self._coefficients(starts, stops, steps, width)
-        needed = terms(coefficients)
+        plan = self._plan_for(steps)
+        offset = starts[0] - plan.starts[0]
         shared = len({(seat.member.seed, seat.member.replicate, seat.step) for seat in self.seats}) == 1
-        step = self._step(width, shared, needed)
+        width = self._width()
+        step = self._step(width, shared, plan.needed)
         step.begin(
-            self._indices(starts, stops, steps, 1 if shared else width),
-            pack(coefficients, self._dtype, self._device),
+            self._indices(starts, stops, steps, 1 if shared else width), plan.packed[offset : offset + steps]
         )
         taken = 0
         while taken < steps and not pause():
@@ -136,28 +121,12 @@ class Group:
                 self.release(each.member)
         return evaluations
 
-    def _coefficients(
-        self, starts: Sequence[int], stops: Sequence[int], steps: int, width: int
-    ) -> Coefficients:
-        """Every member's coefficients, ``[steps, width]``; neutral in empty rows and past a member's stop."""
-        members = [seat.member for seat in self.seats]
-        start = torch.tensor(starts)
-        step = (start + torch.arange(steps).unsqueeze(-1)).clamp(max=self.source.task.steps - 1)
-        lr = torch.tensor([member.hyperparameters["lr"] for member in members], dtype=torch.float64)
-        total = torch.full_like(start, self.source.task.steps)
-        schedules = [member.schedule for member in members]
-        lr = lr * population.factors(
-            schedules, [member.schedule_hyperparameters for member in members], step, total
-        )
-        optimizers = [member.optimizer for member in members]
-        own = population.coefficients(
-            optimizers, [member.hyperparameters for member in members], step + 1, lr
-        )
-        result = torch.stack(coefficients_like(torch.zeros(steps, width, dtype=torch.int64)))
-        training = start + torch.arange(steps).unsqueeze(-1) < torch.tensor(stops)
-        used = result[:, :, : len(members)]
-        used.copy_(torch.where(training, torch.stack(own), used))
-        return Coefficients(*result)
+    def _plan_for(self, steps: int) -> Plan:
+        """What the next ``steps`` steps do; planned anew when members came or went, or it is used up."""
+        plan = self._plan
+        if plan is None or not plan.covers(self.seats, steps):
+            plan = self._plan = make_plan(self.seats, self.source.task.steps, self._dtype, self._device)
+        return plan
 
     def _indices(self, starts: Sequence[int], stops: Sequence[int], steps: int, width: int) -> Tensor:
         """Each row's batches ``[steps, width, batch]``; any batch where there is nothing to train."""

@@ -78,10 +78,11 @@ class Step:
 
         Args:
             indices: which rows are the batches, int64 ``[steps, batch]`` or ``[steps, members, batch]``.
-            coefficients: ``[steps, members, fields]``.
+            coefficients: ``[steps, members, fields]``; rows that are left over do as they like.
         """
         self._indices[: len(indices)] = indices.view(len(indices), *self._indices.shape[1:])
-        self._coefficients[: len(coefficients)] = coefficients
+        steps, members, _ = coefficients.shape
+        self._coefficients[:steps, :members] = coefficients
         self._now.zero_()
 
     def run(self) -> None:

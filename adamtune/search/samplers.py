@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import islice
 from math import exp, log
 from typing import Any
 
+import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
@@ -156,17 +158,25 @@ class SobolPoint(_Independent):
     """
 
     def __init__(self, names: list[str], seed: int, number: int) -> None:
-        import torch
-
-        engine = torch.quasirandom.SobolEngine(len(names), scramble=True, seed=derive(seed, "sobol"))
-        point = engine.fast_forward(number).draw(1, dtype=torch.float64)[0]
-        self._point = dict(zip(names, point.tolist(), strict=True))
+        point = _sobol_points(len(names), derive(seed, "sobol"), number // BLOCK)[number % BLOCK]
+        self._point = dict(zip(names, point, strict=True))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """The point's coordinate, as a value of the distribution."""
         return at_quantile(param_distribution, self._point[param_name])
+
+
+BLOCK = 64
+
+
+@lru_cache(maxsize=2)
+def _sobol_points(dimensions: int, seed: int, block: int) -> list[list[float]]:
+    """The block's points of a scrambled Sobol sequence."""
+    engine: Any = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)
+    points: list[list[float]] = engine.fast_forward(block * BLOCK).draw(BLOCK, dtype=torch.float64).tolist()
+    return points
 
 
 def at_quantile(distribution: BaseDistribution, quantile: float) -> Any:

@@ -108,13 +108,11 @@ def test_members_of_a_replicate_see_the_same_batches(make: Make, mlp: Task) -> N
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("replicates", [1, 2])
-def test_members_come_and_go_and_the_others_stay_as_they_were(
-    replicates: int, threads: int, mlp: Task
-) -> None:
+def test_members_come_and_go_and_the_others_stay_as_they_were(replicates: int, threads: int) -> None:
     """Of five slots; at each turn some leave half-trained and others take their slots."""
-    draw = random.Random(threads)
+    draw, task = random.Random(threads), Toy(steps=30, evaluate_every=3)
     waiting = [
-        member(mlp, trial, rule, "linear", replicate=trial % replicates, lr=5e-3 * 1.1**trial)
+        member(task, trial, rule, "linear", replicate=trial % replicates, lr=5e-3 * 1.1**trial)
         for trial, rule in enumerate(2 * list(OPTIMIZERS))
     ]
     engine = population(5, threads)

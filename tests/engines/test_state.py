@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,6 @@ from adamtune.storage.checkpoints import load, save
 from adamtune.tasks.catalog import TASKS
 from adamtune.tasks.protocol import Task
 
-from .conftest import SETTINGS
 from .models import FEATURES, Calls, Toy
 from .training import Make, copied, curve, finish, population, sequential, some
 from .varied import varied_member
@@ -33,13 +33,14 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 @pytest.fixture
-def cohorts(mlp: Task) -> list[Task]:
+def cohorts() -> list[Task]:
     """Tasks of different width and of different batch size."""
-    return [
-        mlp,
-        TASKS["mlp"].build({**SETTINGS["mlp"], "hidden": [5, 3]}),
-        TASKS["mlp"].build({**SETTINGS["mlp"], "batch_size": 8}),
-    ]
+
+    def narrow() -> nn.Module:
+        return nn.Sequential(nn.Linear(FEATURES, 3), nn.Tanh(), nn.Linear(3, 1))
+
+    times: dict[str, Any] = {"steps": 30, "evaluate_every": 3}
+    return [Toy(**times), Toy(narrow, **times), Toy(batch_size=6, **times)]
 
 
 def members_of(cohorts: list[Task], count: int) -> list[Member]:
@@ -89,12 +90,12 @@ def test_every_task_goes_on_to_the_last_bit_in_float32(
     name: str, make: Make, tasks: Mapping[str, Task]
 ) -> None:
     torch.set_default_dtype(torch.float32)
-    members = members_of([tasks[name]], 8)
-    engine, restored = make(8), make(8)
+    members = members_of([tasks[name]], 4)
+    engine, restored = make(4), make(4)
     for each in (engine, restored):
         each._dtype = torch.float32  # type: ignore[attr-defined]
     engine.admit(members)
-    for _ in range(8):
+    for _ in range(7):
         engine.advance()
     restored.restore(members, copied(engine.state()))
     assert_same_bits(rest(restored), rest(engine))

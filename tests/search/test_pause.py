@@ -1,0 +1,122 @@
+"""Commits between two steps change nothing, and a search goes on from any of them as if it had not ended."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adamtune.config import Study
+from adamtune.search import loop
+from adamtune.search.loop import Loop
+from adamtune.search.run import run
+
+from .studies import ENGINES, Trials, searched, study, trials
+
+SPACE = {
+    "lr": {"low": 1e-2, "high": 1e2, "log": True},
+    "momentum": [0.0, 0.9],
+    "schedule": {"name": ["constant", "step"], "drops": {"low": 1, "high": 4}},
+}
+SEARCHES: dict[str, dict[str, Any]] = {
+    "tpe, replicates": {"sampler": "tpe", "trials": 16, "seeds": 2},
+    "cmaes, median": {"sampler": "cmaes", "trials": 16, "pruner": "median"},
+    "tasks": {"trials": 8},
+}
+
+
+def of(folder: Path, name: str, engine: str) -> Study:
+    space = SPACE | ({"task": {"hidden": [[4], [4, 4]]}} if name == "tasks" else {})
+    optimizer = ["sgd", "radam"]
+    return study(folder, search=SEARCHES[name], space=space, optimizer=optimizer, **ENGINES[engine])
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """It is always time to commit again after one step or two; how many commits there were."""
+    ticks = count()
+    monkeypatch.setattr(loop, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(loop, "COMMIT_SECONDS", 2.5)
+    commits: list[int] = []
+    commit = Loop.commit
+
+    def counting(self: Loop) -> None:
+        commit(self)
+        commits.append(len(self._trainings))
+
+    monkeypatch.setattr(Loop, "commit", counting)
+    return commits
+
+
+@pytest.fixture
+def undisturbed(another: Path, request: pytest.FixtureRequest) -> Trials:
+    """The trials of the study that is committed in the end alone."""
+    callspec = request.node.callspec.params
+    return searched(of(another, callspec["name"], callspec["engine"]))
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_commits_between_steps_change_nothing(
+    engine: str, name: str, undisturbed: Trials, folder: Path, often: list[int]
+) -> None:
+    assert searched(of(folder, name, engine)) == undisturbed
+    assert len(often) > 3 * len(undisturbed)
+    assert often[-1] == 0
+
+
+class Killed(BaseException):
+    """The process is gone: nothing catches it."""
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_search_goes_on_from_any_commit(
+    engine: str,
+    name: str,
+    undisturbed: Trials,
+    folder: Path,
+    often: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed after every seventh commit, in whatever is trained since the next one."""
+    commit = Loop.commit
+
+    def dying(self: Loop) -> None:
+        if often and len(often) % 7 == 0:
+            often.append(-1)
+            raise Killed
+        commit(self)
+
+    monkeypatch.setattr(Loop, "commit", dying)
+    file = of(folder, name, engine)
+    kills = 0
+    while True:
+        try:
+            outcome = run(file, lambda progress: None)
+        except Killed:
+            kills += 1
+            assert kills < 200
+        else:
+            break
+    assert outcome.reason == "complete"
+    assert kills >= 4
+    assert trials(file) == undisturbed
+    assert list(folder.glob("*.ckpt*")) == []
+
+
+def test_what_was_not_committed_is_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not half kept: the database names no trial that the checkpoint does not know."""
+    file = study(folder, population=4)
+
+    def die(self: Loop) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loop, "commit", die)
+        with pytest.raises(Killed):
+            run(file, lambda progress: None)
+    assert trials(file) == []
+    assert len(searched(file)) == 8
