@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamtune.engines.formulations import Formulations
 from adamtune.engines.tape import Tape, Unrecordable
@@ -60,7 +61,8 @@ def scores(task: Task, parameters: Parameters, rows: Rows) -> Tape:
 
 
 def _record(compute: Callable[..., Any], *inputs: Any) -> Tape:
-    with _RECORDING, Formulations(), torch.enable_grad():
+    # Attention that torch's own modules compute reaches the kernel that has a batching rule.
+    with _RECORDING, Formulations(), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         try:
             return Tape(compute, *inputs)
         except (RuntimeError, ValueError, NotImplementedError) as error:
@@ -70,7 +72,7 @@ def _record(compute: Callable[..., Any], *inputs: Any) -> Tape:
 
 def _skeleton(task: Task, parameters: Parameters) -> torch.nn.Module:
     """The model's structure, where and in which precision its parameters are; its weights are never used."""
-    with torch.random.fork_rng(devices=[]):
+    with _RECORDING, torch.random.fork_rng(devices=[]):
         module = task.build()
     if not all(each.requires_grad for each in module.parameters()):
         raise Unrecordable("some of its weights are frozen")

@@ -101,7 +101,7 @@ def test_a_search_goes_on_from_any_commit(
             assert kills < 200
         else:
             break
-    assert outcome.reason == "complete"
+    assert outcome.reason in ("complete", "already_complete")
     assert kills >= 4
     assert trials(file) == undisturbed
     assert list(folder.glob("*.ckpt*")) == []

@@ -1,0 +1,319 @@
+"""Real faults through the whole program: a message, an exit code, and nothing committed is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from torch import Tensor
+
+import adamtune.tasks.catalog
+from adamtune.search import loop
+from adamtune.tasks.catalog import TASKS, TaskEntry
+from adamtune.tasks.mlp import Mlp, build
+from adamtune.tasks.protocol import Model, Rows
+
+from .conftest import Ended
+from .studies import Adamtune, write
+
+MEMBERS = {"population": {"engine": "population", "population": 4}, "sequential": {"engine": "sequential"}}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(tmp_path / "study.yaml")
+
+
+def fails(ended: Ended, code: int, *words: str) -> None:
+    """The command ended with this code and a message that says so much, without a traceback."""
+    assert ended.code == code, ended
+    for word in words:
+        assert word in ended.err
+    assert "Traceback" not in ended.err + ended.out
+    assert "adamtune failed" not in ended.err
+
+
+def kept(file: Path, name: str = "s") -> list[tuple[int, str, float | None]]:
+    """The trials that Optuna finds, so the database opens."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{file.with_name('studies.db')}")
+    try:
+        found = optuna.load_study(study_name=name, storage=storage).trials
+        return [(each.number, each.state.name, each.value) for each in found]
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+# A task that raises
+
+
+class Failing(Mlp):
+    """Raises where it is told to."""
+
+    where = "nowhere"
+
+    def loss(self, model: Model, batch: Rows) -> Tensor:
+        if self.where == "loss":
+            raise ZeroDivisionError("the labels are gone")
+        return super().loss(model, batch)
+
+    def scores(self, model: Model, rows: Rows) -> dict[str, Tensor]:
+        if self.where == "scores":
+            raise ZeroDivisionError("the labels are gone")
+        return super().scores(model, rows)
+
+
+class Registered(TaskEntry):
+    """The mlp's row of the catalog, with a task that fails."""
+
+    def build(self, settings: Mapping[str, Any]) -> Mlp:
+        task = build(self.settings.model_validate(settings))  # type: ignore[arg-type]
+        return Failing(task.data, task.batch_size, task.steps, task.hidden)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    row = TASKS["mlp"]
+    entry = Registered(row.name, row.summary, row.settings, row.metrics)
+    monkeypatch.setattr(adamtune.tasks.catalog, "TASKS", {**TASKS, "mlp": entry})
+    monkeypatch.setattr("adamtune.search.trials.TASKS", {**TASKS, "mlp": entry})
+    return lambda where: monkeypatch.setattr(Failing, "where", where)
+
+
+@pytest.mark.parametrize("where", ["loss", "scores"])
+@pytest.mark.parametrize("engine", MEMBERS)
+def test_a_task_that_raises(
+    engine: str, where: str, adamtune: Adamtune, failing: Callable[[str], None], file: Path
+) -> None:
+    write(file, **MEMBERS[engine])
+    assert adamtune("search", file).code == 0
+    before = kept(file)
+    write(file, **MEMBERS[engine], search={"trials": 9})
+    failing(where)
+    fails(adamtune("search", file), 1, "task", "ZeroDivisionError: the labels are gone", "kept")
+    assert kept(file)[:6] == before
+    failing("nowhere")
+    assert adamtune("search", file).code == 0
+    assert kept(file)[:6] == before
+    assert len(kept(file)) == 9
+
+
+@pytest.mark.parametrize("engine", MEMBERS)
+def test_a_new_study_whose_task_raises(
+    engine: str, adamtune: Adamtune, failing: Callable[[str], None], file: Path
+) -> None:
+    write(file, **MEMBERS[engine])
+    failing("loss")
+    fails(adamtune("search", file), 1, "ZeroDivisionError: the labels are gone")
+    failing("nowhere")
+    assert adamtune("search", file).code == 0
+    assert len(kept(file)) == 6
+
+
+def test_a_task_that_cannot_be_built(adamtune: Adamtune, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> None:
+        raise FileNotFoundError("diabetes.csv is not there")
+
+    monkeypatch.setattr(TaskEntry, "build", broken)
+    ended = adamtune("search", file)
+    assert ended.code == 1
+    assert "diabetes.csv is not there" in ended.err
+    assert "Traceback" not in ended.err
+
+
+# The database
+
+
+def test_a_database_locked_by_another_program(
+    adamtune: Adamtune, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert adamtune("search", file).code == 0
+    before = kept(file)
+    write(file, search={"trials": 9})
+    monkeypatch.setattr("adamtune.storage.local.LocalStorage.__init__.__defaults__", (0.05,))
+    with closing(sqlite3.connect(file.with_name("studies.db"), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        fails(adamtune("search", file), 1, "another program holds a lock", "same command again")
+    assert kept(file) == before
+    assert adamtune("search", file).code == 0
+    assert kept(file)[:6] == before
+
+
+def test_a_database_that_is_locked_during_the_search(
+    adamtune: Adamtune, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was committed before stands, and the same command goes on from there."""
+    write(file, search={"trials": 12}, population=4)
+    expected = write(file.with_name("another.yaml"), name="t", search={"trials": 12}, population=4)
+    monkeypatch.setattr("adamtune.storage.local.LocalStorage.__init__.__defaults__", (0.05,))
+    monkeypatch.setattr(loop, "COMMIT_SECONDS", 0.02)
+    other = sqlite3.connect(file.with_name("studies.db"), isolation_level=None, check_same_thread=False)
+    commit = loop.Loop.commit
+    commits = 0
+
+    def locked(self: loop.Loop) -> None:
+        nonlocal commits
+        commits += 1
+        if commits == 4:
+            other.execute("BEGIN EXCLUSIVE")
+        commit(self)
+
+    with closing(other):
+        with monkeypatch.context() as patched:
+            patched.setattr(loop.Loop, "commit", locked)
+            fails(adamtune("search", file), 1, "another program holds a lock", "committed is lost")
+        other.execute("ROLLBACK")
+    assert adamtune("search", file).code == 0
+    assert adamtune("search", expected).code == 0
+    assert kept(file) == kept(file, "t")
+
+
+def damaged(database: Path, content: bytes, adamtune: Adamtune, file: Path, code: int, *words: str) -> None:
+    database.write_bytes(content)
+    for command in (
+        ("search", file),
+        ("resume", "s", "--storage", database),
+        ("report", "--storage", database),
+    ):
+        fails(adamtune(*command), code, database.name, *words)
+    assert database.read_bytes() == content
+
+
+def test_a_truncated_database(adamtune: Adamtune, file: Path) -> None:
+    write(file, search={"trials": 60})
+    assert adamtune("search", file).code == 0
+    database = file.with_name("studies.db")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = database.read_bytes()
+    damaged(database, whole[: len(whole) // 2], adamtune, file, 1, "damaged", "left as it was")
+    database.write_bytes(whole)
+    assert len(kept(file)) == 60
+
+
+def test_a_file_of_another_kind(adamtune: Adamtune, file: Path) -> None:
+    database = file.with_name("studies.db")
+    damaged(database, b"dear diary\n" * 100, adamtune, file, 3, "not a study database", "--storage")
+
+
+def test_a_database_of_another_program(adamtune: Adamtune, file: Path) -> None:
+    database = file.with_name("studies.db")
+    with closing(sqlite3.connect(database)) as other, other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+    damaged(database, database.read_bytes(), adamtune, file, 3, "holds no studies of Optuna", "--storage")
+
+
+def test_a_schema_of_a_newer_optuna(adamtune: Adamtune, file: Path) -> None:
+    assert adamtune("search", file).code == 0
+    database = file.with_name("studies.db")
+    with closing(sqlite3.connect(database)) as other, other:
+        (before,) = other.execute("SELECT version_num FROM alembic_version").fetchone()
+        other.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    fails(adamtune("search", file), 3, "v99.0.0.a", "newer Optuna: update adamtune")
+    with closing(sqlite3.connect(database)) as other, other:
+        other.execute("UPDATE alembic_version SET version_num = ?", (before,))
+    assert len(kept(file)) == 6
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def interrupted(adamtune: Adamtune, file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The checkpoint of a search with trials in training; what was finished is kept in the end."""
+    write(file, search={"trials": 12}, population=4)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "COMMIT_SECONDS", 0.0)
+        patched.setattr(loop.Loop, "_record", stop_in_training)
+        assert adamtune("search", file).code == 130
+    finished = [each for each in kept(file) if each[1] != "RUNNING"]
+    assert finished
+    assert len(finished) < len(kept(file))
+    (checkpoint,) = file.parent.glob("*.ckpt")
+    yield checkpoint
+    assert [each for each in kept(file) if each[1] != "RUNNING"][: len(finished)] == finished
+
+
+record = loop.Loop._record
+
+
+def stop_in_training(self: loop.Loop, evaluations: Any) -> None:
+    import signal
+
+    record(self, evaluations)
+    if self._standing.done and self._trainings and not self._standing._notes[1:]:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_missing_checkpoint(adamtune: Adamtune, file: Path, interrupted: Path) -> None:
+    moved = interrupted.rename(interrupted.with_name("elsewhere"))
+    fails(adamtune("search", file), 1, interrupted.name, "it is missing", "--name", "adamtune report")
+    moved.rename(interrupted)
+    assert adamtune("search", file).code == 0
+
+
+def test_a_garbled_checkpoint(adamtune: Adamtune, file: Path, interrupted: Path) -> None:
+    whole = interrupted.read_bytes()
+    middle = len(whole) // 2
+    for content in (b"", whole[:middle], b"dear diary", bytes(len(whole))):
+        interrupted.write_bytes(content)
+        fails(adamtune("search", file), 1, interrupted.name, "damaged", "--name")
+        assert interrupted.read_bytes() == content
+    interrupted.write_bytes(whole)
+    assert adamtune("search", file).code == 0
+
+
+@pytest.mark.parametrize("change", [{"number": 1}, {"study": "t"}])
+def test_a_checkpoint_of_another_commit(
+    change: dict[str, object], adamtune: Adamtune, file: Path, interrupted: Path
+) -> None:
+    whole = interrupted.read_bytes()
+    torch.save(torch.load(interrupted, weights_only=True) | change, interrupted)
+    fails(adamtune("search", file), 1, interrupted.name, "belongs to commit", "--name")
+    interrupted.write_bytes(whole)
+    assert adamtune("search", file).code == 0
+
+
+def test_without_its_checkpoint_a_study_still_reports(
+    adamtune: Adamtune, file: Path, interrupted: Path
+) -> None:
+    interrupted.unlink()
+    ended = adamtune("report", "s", "--storage", file.with_name("studies.db"))
+    assert ended.code == 0
+    assert "running" in ended.out
+
+
+# The command line
+
+
+def test_a_device_that_is_not_there(adamtune: Adamtune, file: Path) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("there is such a device")
+    write(file, device="mps")
+    fails(adamtune("search", file), 2, "device: mps is not available here")
+
+
+def test_another_study_file(adamtune: Adamtune, file: Path) -> None:
+    assert adamtune("search", file).code == 0
+    write(file, task={"epochs": 6})
+    fails(adamtune("search", file), 3, "study s exists", "epochs", "5", "6", "--name")
+    assert adamtune("search", file, "--name", "t").code == 0
+
+
+def test_a_folder_of_another_kind(adamtune: Adamtune, file: Path) -> None:
+    file.with_name("runs").write_text("")
+    fails(adamtune("search", file, "--storage", file.parent / "runs" / "studies.db"), 1, "runs", "--storage")
+
+
+def test_a_study_that_is_not_there(adamtune: Adamtune, file: Path) -> None:
+    database = file.with_name("studies.db")
+    fails(adamtune("resume", "s", "--storage", database), 2, "there is no such file")
+    assert not database.exists()
+    assert adamtune("search", file).code == 0
+    fails(adamtune("resume", "sss", "--storage", database), 2, "Did you mean s?")
