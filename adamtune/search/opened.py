@@ -110,14 +110,16 @@ def open_study(file: StudyFile) -> Opened:
     storage = opening.open_storage(file.storage)
     try:
         names = {each.study_name: each._study_id for each in storage.get_all_studies()}
-        if file.name in names:
-            study_id = names[file.name]
-            # A process that was killed at once leaves an empty study, without its attributes.
-            if storage.get_n_trials(study_id):
-                _check_same(file, storage.get_study_user_attrs(study_id))
-        else:
+        study_id = names.get(file.name)
+        if study_id is not None and not storage.get_n_trials(study_id) and isinstance(storage, LocalStorage):
+            # A process that was killed at once left it, empty and perhaps of another direction.
+            storage.delete_study(study_id)
+            study_id = None
+        if study_id is None:
             direction = StudyDirection[file.objective.direction.upper()]
             study_id = storage.create_new_study([direction], file.name)
+        elif storage.get_n_trials(study_id):
+            _check_same(file, storage.get_study_user_attrs(study_id))
         write_study(storage, study_id, _attrs(file))
         return Opened(file, storage)
     except BaseException:
