@@ -50,8 +50,25 @@ def _settled(study: Study) -> list[tuple[str, str]]:
         ("objective", f"{study.objective.direction} {study.objective.metric}"),
         ("search", f"{search.trials} trials{timeout}; sampler {search.sampler}, pruner {search.pruner}"),
         ("seeds", f"{search.seeds} for each trial, from seed {search.seed}"),
-        ("training", f"engine {study.engine}, population {study.population}, device {study.device}"),
+        ("training", _training(study)),
     ]
+
+
+def _training(study: Study) -> str:
+    """What the search will say of the engine, as far as it can be known without torch."""
+    from adamtune.engines import sizing
+    from adamtune.tasks.catalog import TASKS
+
+    if study.engine == "sequential":
+        return f"sequential on device {study.device}, as the file says"
+    device = "cpu" if study.device == "auto" else study.device
+    gpu = "; on a GPU where there is one, with another number" if study.device == "auto" else ""
+    trials, seeds = study.search.trials, study.search.seeds
+    if study.population != "auto":
+        return sizing.said(max(study.population, seeds), device, "as the file says") + gpu
+    step_bytes = TASKS[study.task.name].settings.model_validate(study.task.settings).step_bytes()
+    slots = sizing.slots(step_bytes, device, trials, seeds)
+    return sizing.said(slots, device, sizing.reason(step_bytes, trials, seeds)) + gpu
 
 
 def _rows(study: Study) -> Iterator[tuple[str, str, Distribution]]:

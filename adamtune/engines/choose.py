@@ -1,18 +1,13 @@
-"""Which engine trains a study, and how many members at once: from what is known before training.
-
-Nothing is timed, because the same study file must give the same study. The figures come from
-``benchmarks.scaling``; docs/performance.md has the tables.
-"""
+"""Which engine trains a study, and where."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from adamtune.engines import batched
+from adamtune.engines import batched, sizing
 from adamtune.engines.population import Population
 from adamtune.engines.protocol import Engine
 from adamtune.engines.sequential import Sequential
@@ -20,13 +15,6 @@ from adamtune.engines.source import Source
 from adamtune.engines.tape import Unrecordable
 from adamtune.errors import UsageError
 from adamtune.tasks.protocol import Task
-
-CACHE = {"cpu": 32 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
-"""Bytes of a group's working memory that a thread of a device computes fastest with."""
-MOST = {"cpu": 128, "cuda": 1024, "mps": 256}
-"""More members a group gain nothing, even if they are small."""
-ROUNDS = 4
-"""A population is at most this part of the study's trainings: suggestions must learn from results."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,13 @@ class Plan:
 
 
 def plan(
-    task: Task, engine: str, population: int | Literal["auto"], device: str, trials: int, seeds: int
+    task: Task,
+    engine: str,
+    population: int | Literal["auto"],
+    device: str,
+    trials: int,
+    seeds: int,
+    step_bytes: int | None = None,
 ) -> Plan:
     """The plan for ``trials`` trials of ``seeds`` members each.
 
@@ -62,6 +56,7 @@ def plan(
         engine: "auto", "population" or "sequential".
         population: members in training at once, or "auto".
         device: "auto", "cpu", "cuda" or "mps".
+        step_bytes: what one member's training step works in; looked at if None.
 
     Raises:
         UsageError: the device is not there, or the population engine is asked for a model that it
@@ -71,28 +66,18 @@ def plan(
     if engine == "sequential":
         return Plan("sequential", seeds, 1, device, f"sequential on {device}, as the study file says")
     try:
-        memory = working_memory(task)
+        measured = working_memory(task)
     except Unrecordable as error:
         if engine == "population":
             raise UsageError(f"engine: population cannot train this model: {error}; use auto") from error
-        return Plan("sequential", seeds, 1, device, f"sequential on {device}: in lockstep, {error}")
-    threads = cores() if device == "cpu" else 1
+        return Plan("sequential", seeds, 1, device, f"sequential on {device}, not in lockstep: {error}")
     if population == "auto":
-        slots = _slots(memory, device, threads, trials, seeds)
-        reason = f"one works in {memory / 2**20:.2g} MiB, and {trials * seeds} are to be done"
+        bytes_ = measured if step_bytes is None else step_bytes
+        slots, reason = sizing.slots(bytes_, device, trials, seeds), sizing.reason(bytes_, trials, seeds)
     else:
         slots, reason = max(population, seeds), "as the study file says"
-    threads = min(threads, slots)
-    side_by_side = f" on {threads} threads" if threads > 1 else ""
-    why = f"{slots} trainings in lockstep{side_by_side} on {device}: {reason}"
-    return Plan("population", slots, threads, device, why)
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    why = sizing.said(slots, device, reason)
+    return Plan("population", slots, sizing.threads(slots, device), device, why)
 
 
 def working_memory(task: Task) -> int:
@@ -104,16 +89,8 @@ def working_memory(task: Task) -> int:
     source = Source(task, torch.device("cpu"), torch.float32)
     parameters = {name: value.unsqueeze(0) for name, value in source.initial(0, 0).items()}
     batch = tuple(rows[: task.batch_size].clone() for rows in source.train)
+    batched.scores(task, parameters, source.validation)
     return batched.gradients(task, parameters, batch, shared=True).memory
-
-
-def _slots(memory: int, device: str, threads: int, trials: int, seeds: int) -> int:
-    fitting = max(1, min(CACHE[device] // memory, MOST[device]))
-    group: int = 2 ** (fitting.bit_length() - 1)
-    wanted = max(threads, trials * seeds // ROUNDS)
-    slots: int = min(group * threads, wanted)
-    # A trial's replicates are trained together.
-    return max(seeds, slots // seeds * seeds)
 
 
 def _device(device: str) -> str:

@@ -19,6 +19,7 @@ from adamtune.storage import opening
 from adamtune.storage.checkpoints import Checkpoints
 from adamtune.storage.local import LocalStorage
 from adamtune.storage.records import StudyAttrs, write_study
+from adamtune.tasks.catalog import TASKS
 from adamtune.tasks.protocol import Task
 
 if TYPE_CHECKING:
@@ -64,7 +65,15 @@ class Opened:
         if kept is not None:
             return Plan(**kept)
         file = self.file
-        made = plan(task, file.engine, file.population, file.device, file.search.trials, file.search.seeds)
+        made = plan(
+            task,
+            file.engine,
+            file.population,
+            file.device,
+            file.search.trials,
+            file.search.seeds,
+            TASKS[file.task.name].settings.model_validate(file.task.settings).step_bytes(),
+        )
         self.storage.set_study_user_attr(self._id, "plan", asdict(made))
         return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,13 @@ def kept(file: Path, name: str = "s") -> list[tuple[int, str, float | None]]:
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def commit_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is time to commit again after some steps, however fast they are."""
+    ticks = count()
+    monkeypatch.setattr(loop, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(loop, "COMMIT_SECONDS", 3.5)
 
 
 # A task that raises
@@ -151,8 +159,9 @@ def test_a_database_that_is_locked_during_the_search(
     """What was committed before stands, and the same command goes on from there."""
     write(file, search={"trials": 12}, population=4)
     expected = write(file.with_name("another.yaml"), name="t", search={"trials": 12}, population=4)
+    assert adamtune("search", expected).code == 0
     monkeypatch.setattr("adamtune.storage.local.LocalStorage.__init__.__defaults__", (0.05,))
-    monkeypatch.setattr(loop, "COMMIT_SECONDS", 0.02)
+    commit_often(monkeypatch)
     other = sqlite3.connect(file.with_name("studies.db"), isolation_level=None, check_same_thread=False)
     commit = loop.Loop.commit
     commits = 0
@@ -170,7 +179,6 @@ def test_a_database_that_is_locked_during_the_search(
             fails(adamtune("search", file), 1, "another program holds a lock", "committed is lost")
         other.execute("ROLLBACK")
     assert adamtune("search", file).code == 0
-    assert adamtune("search", expected).code == 0
     assert kept(file) == kept(file, "t")
 
 
@@ -192,7 +200,7 @@ def test_a_truncated_database(adamtune: Adamtune, file: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     whole = database.read_bytes()
-    damaged(database, whole[: len(whole) // 2], adamtune, file, 1, "damaged", "left as it was")
+    damaged(database, whole[: len(whole) // 2], adamtune, file, 1, "damaged", "left as it")
     database.write_bytes(whole)
     assert len(kept(file)) == 60
 
@@ -229,7 +237,7 @@ def interrupted(adamtune: Adamtune, file: Path, monkeypatch: pytest.MonkeyPatch)
     """The checkpoint of a search with trials in training; what was finished is kept in the end."""
     write(file, search={"trials": 12}, population=4)
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "COMMIT_SECONDS", 0.0)
+        commit_often(patched)
         patched.setattr(loop.Loop, "_record", stop_in_training)
         assert adamtune("search", file).code == 130
     finished = [each for each in kept(file) if each[1] != "RUNNING"]
@@ -237,7 +245,7 @@ def interrupted(adamtune: Adamtune, file: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(finished) < len(kept(file))
     (checkpoint,) = file.parent.glob("*.ckpt")
     yield checkpoint
-    assert [each for each in kept(file) if each[1] != "RUNNING"][: len(finished)] == finished
+    assert set(finished) <= set(kept(file))
 
 
 record = loop.Loop._record
@@ -316,4 +324,4 @@ def test_a_study_that_is_not_there(adamtune: Adamtune, file: Path) -> None:
     fails(adamtune("resume", "s", "--storage", database), 2, "there is no such file")
     assert not database.exists()
     assert adamtune("search", file).code == 0
-    fails(adamtune("resume", "sss", "--storage", database), 2, "Did you mean s?")
+    fails(adamtune("resume", "t", "--storage", database), 2, "there is no study t", "Studies there: s")

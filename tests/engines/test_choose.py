@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from adamtune.engines.choose import MOST, Plan, plan, working_memory
+from adamtune.engines.choose import Plan, plan, working_memory
 from adamtune.engines.population import Population
 from adamtune.engines.sequential import Sequential
+from adamtune.engines.sizing import MOST
 from adamtune.engines.tape import Unrecordable
 from adamtune.errors import UsageError
 from adamtune.tasks.catalog import TASKS

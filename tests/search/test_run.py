@@ -294,7 +294,7 @@ def test_the_plan_is_made_once(folder: Path, another: Path, monkeypatch: pytest.
         return study(folder, name=name, search={"trials": 64, "sampler": "tpe"}, space=SPACE)
 
     interrupt(file(folder), 20)
-    monkeypatch.setattr("adamtune.engines.choose.cores", lambda: 5)
+    monkeypatch.setattr("adamtune.engines.sizing.cores", lambda: 5)
     resumed = searched(file(folder))
     monkeypatch.undo()
     assert resumed == searched(file(another))

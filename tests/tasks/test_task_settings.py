@@ -55,3 +55,25 @@ def test_settings_survive_being_written_out_in_full(name: str) -> None:
 def test_the_catalog_is_torch_free() -> None:
     script = "import sys, adamtune.tasks.catalog, adamtune.tasks.seeds; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("mlp", {}),
+        ("mlp", {"hidden": [256, 256]}),
+        ("mlp", {"batch_size": 256}),
+        ("cnn", {}),
+        ("cnn", {"channels": [8]}),
+        ("cnn", {"batch_size": 16}),
+        ("transformer", {}),
+        ("transformer", {"d_model": 64, "layers": 1}),
+        ("transformer", {"batch_size": 8, "heads": 4}),
+    ],
+)
+def test_what_a_step_works_in_is_known_without_torch(name: str, settings: dict[str, Any]) -> None:
+    from adamtune.engines.choose import working_memory
+
+    entry = TASKS[name]
+    known = entry.settings.model_validate(settings).step_bytes()
+    assert known == pytest.approx(working_memory(entry.build(settings)), rel=0.2)
