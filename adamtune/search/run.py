@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from adamtune.config import Study as StudyFile
 from adamtune.errors import UsageError
+from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop, total_trials
 from adamtune.search.opened import Opened, open_study
 from adamtune.search.progress import Outcome, Progress, Reason
@@ -80,9 +81,10 @@ def _search(opened: Opened, observe: Observer) -> Outcome:
     if saved is None and standing.done >= total_trials(file):
         return Outcome("already_complete", standing.progress())
     tasks = Tasks(file)
-    task = tasks.of({})
-    opened.check_data(task)
-    plan = opened.plan(task)
+    with training_faults(file.name):
+        task = tasks.of({})
+        opened.check_data(task)
+        plan = opened.plan(task)
     standing.note(plan.why)
     study.pruner = pruner(file.search.pruner, task.evaluate_every, task.steps)
     loop = Loop(opened, plan.build(), tasks, standing)

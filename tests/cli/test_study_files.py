@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from adamtune.config import schema
+from adamtune.engines import sizing
 from adamtune.tasks.catalog import TASKS
 
 from .conftest import Ended
@@ -32,7 +36,7 @@ task       cnn
 objective  minimize val_loss
 search     8 trials, at most 30:00; sampler tpe, pruner none
 seeds      1 for each trial, from seed 0
-training   engine auto, population auto, device auto
+training   8 trainings in lockstep on 2 threads on cpu: as the file says
 searched (5):
   optimizer        adamw, sgd
   lr               1e-5 to 0.1, log
@@ -57,10 +61,18 @@ fixed:
 """
 
 
-def test_summary_of_a_study(adamtune: Adamtune, tmp_path: Path) -> None:
+def test_summary_of_a_study(adamtune: Adamtune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY + "population: 8\ndevice: cpu\n")
+    monkeypatch.setattr(sizing, "cores", lambda: 2)
+    assert adamtune("validate", path) == (0, SUMMARY, "")
+
+
+def test_what_auto_picks_is_said(adamtune: Adamtune, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
-    assert adamtune("validate", path) == (0, SUMMARY, "")
+    _, out, _ = adamtune("validate", path)
+    assert re.search(r"^training +\d+ trainings in lockstep.* on cpu: one works in 3 MiB", out, re.MULTILINE)
 
 
 def test_every_problem_on_its_line(adamtune: Adamtune, tmp_path: Path) -> None:
