@@ -28,7 +28,7 @@ class Settings(BaseModel):
     def step_bytes(self) -> int:
         """About how many bytes one training's step works in, in float32: results and gradients.
 
-        Known without torch, and within a tenth of what the population engine lays out.
+        Known without torch, and within a quarter of what the population engine lays out.
         """
         raise NotImplementedError
 
