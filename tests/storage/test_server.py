@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -74,74 +70,8 @@ def test_a_wrong_url_is_a_usage_error() -> None:
 # PostgreSQL
 
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-
-
-def as_postgres() -> dict[str, object]:
-    """PostgreSQL does not run as root."""
-    if os.geteuid() != 0:
-        return {}
-    user = pwd.getpwnam("postgres")
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A new server on a free loopback port; the URL of its database."""
-    pytest.importorskip("psycopg2", reason="needs `pip install psycopg2-binary`")
-    if not BINARIES:
-        pytest.skip("needs Debian's postgresql in /usr/lib/postgresql")
-    folder = tmp_path_factory.mktemp("postgres")
-    who = as_postgres()
-    for parent in [folder, *folder.parents]:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o711)
-    if who:
-        shutil.chown(folder, "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data = str(folder / "data")
-    subprocess.run(
-        [BINARIES[-1] / "initdb", "-D", data, "-U", "adamtune", "-A", "trust", "--no-sync", "-E", "UTF8"],
-        check=True, capture_output=True, cwd=folder, **who,
-    )  # fmt: skip
-    options = ["-k", str(folder), "-h", "127.0.0.1", "-p", str(port), "-F"]
-    process = subprocess.Popen(
-        [BINARIES[-1] / "postgres", "-D", data, *options], cwd=folder, stderr=subprocess.DEVNULL, **who
-    )
-    url = f"postgresql://adamtune@127.0.0.1:{port}/postgres"
-    try:
-        wait_for(port)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_for(port: int) -> None:
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                time.sleep(0.5)
-                return
-        time.sleep(0.1)
-    pytest.fail("PostgreSQL did not start")
-
-
-def drop_everything(url: str) -> None:
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(server.with_driver(url))
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sqlalchemy.text("CREATE SCHEMA public"))
-    engine.dispose()
-
-
 @pytest.fixture
 def shared(postgres: str) -> Iterator[SharedStorage]:
-    drop_everything(postgres)
     storage = open_storage(postgres)
     assert isinstance(storage, SharedStorage)
     yield storage
@@ -215,7 +145,6 @@ def forget_heartbeat(url: str, trial_id: int) -> None:
 
 @pytest.mark.slow
 def test_reading_an_empty_postgres_creates_nothing(postgres: str) -> None:
-    drop_everything(postgres)
     for _ in range(2):
         with pytest.raises(UsageError, match="no studies yet"):
             list_studies(postgres)

@@ -1,0 +1,82 @@
+"""A PostgreSQL server for the tests that need one."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> str:
+    """The URL of an empty database on a server of this machine."""
+    import sqlalchemy
+
+    from adamtune.storage.server import with_driver
+
+    engine = sqlalchemy.create_engine(with_driver(postgres_server))
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sqlalchemy.text("CREATE SCHEMA public"))
+    engine.dispose()
+    return postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A new server on a free loopback port; the URL of its database."""
+    pytest.importorskip("psycopg2", reason="needs `pip install psycopg2-binary`")
+    if not BINARIES:
+        pytest.skip("needs Debian's postgresql in /usr/lib/postgresql")
+    folder = tmp_path_factory.mktemp("postgres")
+    who = _as_postgres()
+    for parent in [folder, *folder.parents]:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o711)
+    if who:
+        shutil.chown(folder, "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = str(folder / "data")
+    subprocess.run(
+        [BINARIES[-1] / "initdb", "-D", data, "-U", "adamtune", "-A", "trust", "--no-sync", "-E", "UTF8"],
+        check=True, capture_output=True, cwd=folder, **who,
+    )  # fmt: skip
+    options = ["-k", str(folder), "-h", "127.0.0.1", "-p", str(port), "-F"]
+    process = subprocess.Popen(
+        [BINARIES[-1] / "postgres", "-D", data, *options], cwd=folder, stderr=subprocess.DEVNULL, **who
+    )
+    try:
+        _wait_for(port)
+        yield f"postgresql://adamtune@127.0.0.1:{port}/postgres"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _as_postgres() -> dict[str, object]:
+    """PostgreSQL does not run as root."""
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam("postgres")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                time.sleep(0.5)
+                return
+        time.sleep(0.1)
+    pytest.fail("PostgreSQL did not start")

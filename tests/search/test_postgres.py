@@ -1,0 +1,179 @@
+"""Studies on a database server, whose trials several processes train."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adamtune.config import Study
+from adamtune.search.run import resume, run
+from adamtune.storage.reading import read_study
+
+from .studies import SPACE, Trials, interrupt, searched, study, trials
+
+pytestmark = pytest.mark.slow
+
+GRACE = 3.0
+WITH_A_SHORT_GRACE = f"""
+import sys
+import adamtune.search.loop, adamtune.storage.shared
+adamtune.storage.shared.GRACE_SECONDS = {GRACE}
+adamtune.search.loop.COMMIT_SECONDS = {GRACE} / 6
+from adamtune.cli.main import main
+main()
+"""
+PATIENCE = 120.0
+
+
+class Processes:
+    """Searches of one study, as processes; those that are left are killed in the end."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WITH_A_SHORT_GRACE, "search", str(self.file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        self.started.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str]) -> str:
+        """Waits for its end, which is a good one; what it said."""
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, err
+        assert "Traceback" not in err
+        assert "Warning" not in err
+        return out + err
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    made = Processes(tmp_path / "study.yaml")
+    yield made
+    for process in made.started:
+        process.kill()
+        process.communicate()
+
+
+def long(folder: Path, epochs: int = 400, **changed: Any) -> Study:
+    """Some seconds of training, and quasi-random: what a trial is depends on its number alone."""
+    space = SPACE | {"lr": {"low": 1e-3, "high": 10.0, "log": True}}
+    task = {"epochs": epochs, "batch_size": 64}
+    return study(folder, task=task, space=space, search={"trials": 30}, **changed)
+
+
+def wait_for(file: Study, *, finished: int = 0, running: int = 0) -> None:
+    """Until the study has so many trials in these states."""
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        try:
+            states = [each["state"] for each in trials(file)]
+        except Exception:
+            states = []
+        if states.count("running") >= running and len(states) - states.count("running") >= finished:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"never {finished} finished and {running} running trials")
+
+
+def assert_close(found: Trials, expected: Trials) -> None:
+    """The same trials, but for the rounding of batched kernels; they may end in any order."""
+    assert [each["number"] for each in found] == [each["number"] for each in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours["settings"] == theirs["settings"]
+        assert ours["state"] == theirs["state"]
+        assert ours["seeds"] == pytest.approx(theirs["seeds"], rel=1e-3)
+        assert ours["steps"] == theirs["steps"]
+        assert list(ours["intermediate"]) == list(theirs["intermediate"])
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "qmc"])
+def test_a_search_comes_to_the_same_on_a_server(sampler: str, postgres: str, folder: Path) -> None:
+    search = {"trials": 16, "sampler": sampler, "seeds": 2, "pruner": "median"}
+    local, remote = (
+        study(folder, search=search, space=SPACE, engine="sequential", **place)
+        for place in ({}, {"storage": postgres})
+    )
+    assert searched(remote) == searched(local)
+    assert run(remote, lambda progress: None).reason == "already_complete"
+
+
+def test_an_interrupted_search_on_a_server_leaves_its_trials_to_others(
+    postgres: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adamtune.storage.shared.GRACE_SECONDS", 0.5)
+    local, remote = (study(folder, population=4, **place) for place in ({}, {"storage": postgres}))
+    interrupt(remote, 1)
+    time.sleep(1.0)
+    assert resume(postgres, "s", {}, lambda progress: None).reason == "complete"
+    assert_close(trials(remote), searched(local))
+
+
+def test_two_processes_share_the_trials(postgres: str, folder: Path, processes: Processes) -> None:
+    """Each is done once, and there are as many as asked for."""
+    remote = long(folder, 60, engine="sequential", storage=postgres)
+    processes.file.write_text(remote.text)
+    both = [processes.start() for _ in range(2)]
+    said = [processes.finish(each) for each in both]
+    assert trials(remote) == searched(long(folder, 60, engine="sequential"))
+    counts = [int(text.partition("this run finished ")[2].partition(" ")[0]) for text in said]
+    assert sum(counts) == 30
+    assert min(counts) >= 3
+    assert "running" not in {each.state for each in read_study(postgres, "s").trials}
+
+
+def test_the_trials_of_a_killed_process_are_taken_over(
+    postgres: str, folder: Path, processes: Processes
+) -> None:
+    remote = long(folder, population=6, engine="population", storage=postgres)
+    processes.file.write_text(remote.text)
+    first = processes.start()
+    wait_for(remote, finished=1, running=4)
+    first.kill()
+    assert first.wait() == -signal.SIGKILL
+    left = [each["number"] for each in trials(remote) if each["state"] == "running"]
+    assert left
+    processes.finish(processes.start())
+    assert_close(trials(remote), searched(long(folder, population=6, engine="population")))
+
+
+def test_a_busy_process_takes_over_as_many_as_it_has_room_for(
+    postgres: str, folder: Path, processes: Processes
+) -> None:
+    remote = long(folder, 1000, population=6, engine="population", storage=postgres)
+    processes.file.write_text(remote.text)
+    first, second = processes.start(), processes.start()
+    wait_for(remote, running=8)  # more than one of them trains alone
+    first.kill()
+    processes.finish(second)
+    assert_close(trials(remote), searched(long(folder, 1000, population=6, engine="population")))
+
+
+def test_a_process_that_was_slow_does_not_mind_that_its_trials_were_taken_over(
+    postgres: str, folder: Path, processes: Processes
+) -> None:
+    remote = long(folder, population=6, engine="population", storage=postgres)
+    processes.file.write_text(remote.text)
+    first = processes.start()
+    wait_for(remote, finished=1, running=4)
+    first.send_signal(signal.SIGSTOP)
+    processes.finish(processes.start())
+    expected = trials(remote)
+    first.send_signal(signal.SIGCONT)
+    processes.finish(first)
+    assert trials(remote) == expected
+    assert_close(expected, searched(long(folder, population=6, engine="population")))
