@@ -43,3 +43,17 @@ class Refused(AdamtuneError):
     """Going on would damage data: the study exists with other settings, or another process runs it."""
 
     exit_code = 3
+
+
+def memory_error(error: BaseException | None) -> BaseException | None:
+    """``error``, or what caused it, if that says that the memory is used up; else None."""
+    while error is not None and not _says_out_of_memory(error):
+        error = error.__cause__
+    return error
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
+    # On a CPU torch raises a bare RuntimeError, which only its words tell from others.
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    found = isinstance(error, RuntimeError) and any(each in str(error).lower() for each in words)
+    return found or isinstance(error, MemoryError)

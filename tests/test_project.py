@@ -53,7 +53,9 @@ def test_one_version(wheel: zipfile.ZipFile) -> None:
     assert Path(wheel.filename or "").name.startswith(f"adamtune-{__version__}-py3-none-any")
 
 
-@pytest.mark.parametrize("name", ["py.typed", "optimizers/_fused.c", "__main__.py"])
+@pytest.mark.parametrize(
+    "name", ["py.typed", "optimizers/_fused.c", "engines/kernels/_kernels.c", "__main__.py"]
+)
 def test_the_wheel_has(wheel: zipfile.ZipFile, name: str) -> None:
     assert f"adamtune/{name}" in wheel.namelist()
 

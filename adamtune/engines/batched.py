@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adamtune.engines.formulations import Formulations
+from adamtune.engines.formulations.mode import Formulations
 from adamtune.engines.tape import Tape, Unrecordable
+from adamtune.errors import memory_error
 from adamtune.tasks.protocol import Rows, Task
 
 Parameters = Mapping[str, Tensor]
@@ -66,6 +67,8 @@ def _record(compute: Callable[..., Any], *inputs: Any) -> Tape:
         try:
             return Tape(compute, *inputs)
         except (RuntimeError, ValueError, NotImplementedError) as error:
+            if memory_error(error) is not None:
+                raise  # another engine would find no more of it
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise Unrecordable(lines[0]) from error
 

@@ -16,6 +16,9 @@ from adamtune.engines.tape import Unrecordable
 from adamtune.errors import UsageError
 from adamtune.tasks.protocol import Task
 
+SOME = 4
+"""Members that are looked at together, because they share a layer's scratch memory."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -87,10 +90,10 @@ def working_memory(task: Task) -> int:
         Unrecordable: the model cannot be trained in lockstep.
     """
     source = Source(task, torch.device("cpu"), torch.float32)
-    parameters = {name: value.unsqueeze(0) for name, value in source.initial(0, 0).items()}
+    parameters = {name: torch.stack([value] * SOME) for name, value in source.initial(0, 0).items()}
     batch = tuple(rows[: task.batch_size].clone() for rows in source.train)
     batched.scores(task, parameters, source.validation)
-    return batched.gradients(task, parameters, batch, shared=True).memory
+    return batched.gradients(task, parameters, batch, shared=True).memory // SOME
 
 
 def _device(device: str) -> str:

@@ -210,13 +210,15 @@ class Group:
         return found
 
     def state(self) -> dict[str, Any]:
-        """Each member's step and its rows of every tensor."""
+        """Each member's step and copies of its rows of every tensor, on the CPU."""
         count = len(self.seats)
         return {
             "steps": [seat.step for seat in self.seats],
             "losses": [list(seat.losses) for seat in self.seats],
             "seconds": self.seconds,
-            "tensors": {name: tensor[:count].clone() for name, tensor in self._tensors().items()},
+            "tensors": {
+                name: tensor[:count].to("cpu", copy=True) for name, tensor in self._tensors().items()
+            },
         }
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:

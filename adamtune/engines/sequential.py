@@ -151,5 +151,5 @@ class _Training:
 
 
 def _copy(state: Mapping[Any, Any]) -> dict[Any, Any]:
-    """``state`` with tensors of its own."""
-    return tree_map_only(Tensor, torch.clone, dict(state))  # type: ignore[no-any-return]
+    """``state`` with tensors of its own, on the CPU."""
+    return tree_map_only(Tensor, lambda each: each.to("cpu", copy=True), dict(state))  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-CACHE = {"cpu": 32 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
+CACHE = {"cpu": 16 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
 """Bytes of working memory that a thread of a device computes fastest with."""
 MOST = {"cpu": 128, "cuda": 1024, "mps": 256}
 """More members a group gain nothing, even if they are small."""

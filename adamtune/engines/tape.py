@@ -105,7 +105,7 @@ class Tape:
     def __init__(self, function: Callable[..., Any], *inputs: Any) -> None:
         with _Recorder() as recorder:
             outputs = function(*inputs)
-        calls = _depending_on(inputs, recorder.calls)
+        calls = _used(_depending_on(inputs, recorder.calls), outputs)
         planner = _Planner(calls, outputs)
         place = planner.place
         self.memory = planner.memory
@@ -151,6 +151,17 @@ def _depending_on(inputs: Any, calls: list[Call]) -> list[Call]:
             varying |= {_memory(each) for each in _tensors(call.result)}
             kept.append(call)
     return kept
+
+
+def _used(calls: list[Call], outputs: Any) -> list[Call]:
+    """Without the calls whose results nobody reads."""
+    wanted = {_memory(each) for each in _tensors(outputs)}
+    kept = []
+    for call in reversed(calls):
+        if call.mutates or {_memory(each) for each in _tensors(call.result)} & wanted:
+            wanted |= {_memory(each) for each in _tensors((call.args, call.kwargs))}
+            kept.append(call)
+    return kept[::-1]
 
 
 class _Planner:

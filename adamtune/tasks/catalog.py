@@ -100,11 +100,10 @@ class CnnSettings(Settings):
         return batch_size
 
     def step_bytes(self) -> int:
-        """Image patches, forwards and backwards, and three times each convolution's result."""
-        numbers, inner, size = 0, 1, 8
+        """Nearly three times each convolution's result, kernels and their gradients, and room for patches."""
+        numbers, inner, size = 2**15, 1, 8
         for channels in self.channels:
-            patches = 9 * inner + (9 * channels if inner > 1 else 0)
-            numbers += self.batch_size * size**2 * (patches + 3 * channels) + 9 * inner * channels
+            numbers += 11 * self.batch_size * size**2 * channels // 4 + 27 * inner * channels
             inner, size = channels, size // 2
         return 4 * (numbers + inner * size**2 * self.hidden)
 

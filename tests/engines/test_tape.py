@@ -471,6 +471,16 @@ def test_a_model_that_lockstep_cannot_train_is_refused_with_the_reason(name: str
     assert "\n" not in str(refusal.value)
 
 
+def test_memory_that_is_used_up_is_no_reason_to_train_otherwise() -> None:
+    def exhausting(self: Any, x: Tensor) -> Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    task = Toy(lambda: Calls(exhausting, head=nn.Linear(FEATURES, 1)))
+    parameters, batch = placed(task, 0, shared=True)
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        batched.gradients(task, parameters, batch, shared=True)
+
+
 def test_an_error_without_a_message_is_refused_too() -> None:
     def unfinished(self: Any, x: Tensor) -> Tensor:
         raise NotImplementedError

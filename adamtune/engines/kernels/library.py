@@ -1,0 +1,51 @@
+"""The C functions of ``_kernels.c`` by precision, compiled when one is first wanted."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from adamtune import native
+
+SOURCE = Path(__file__).with_name("_kernels.c")
+FLAGS = ("-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math")
+PRECISIONS = {torch.float32: ("sgemm_", ()), torch.float64: ("dgemm_", ("-DDOUBLE",))}
+"""BLAS's matrix product and the flags by which the source is compiled."""
+
+
+def handles(*tensors: Tensor | None) -> bool:
+    """Whether there are kernels for such tensors, all of one precision; None stands for one left out."""
+    kinds = {(each.device.type, each.dtype) for each in tensors if each is not None}
+    if len(kinds) != 1:
+        return False
+    device, dtype = kinds.pop()
+    return device == "cpu" and dtype in PRECISIONS and library(dtype) is not None
+
+
+@cache
+def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """None where there is no C compiler, or torch has no BLAS to share."""
+    symbol, flags = PRECISIONS[dtype]
+    try:
+        blas = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        product = ctypes.cast(blas[symbol], ctypes.c_void_p)
+    except (OSError, AttributeError):
+        return None
+    loaded = native.library(SOURCE, (*FLAGS, *flags))
+    if loaded is not None:
+        loaded.use_gemm.argtypes = [ctypes.c_void_p]
+        loaded.use_gemm(product)
+    return loaded
+
+
+def function(dtype: torch.dtype, name: str) -> ctypes._NamedFuncPointer:
+    """A kernel; ``handles`` has said that it is there."""
+    loaded = library(dtype)
+    assert loaded is not None
+    found = loaded[name]
+    found.argtypes = [ctypes.c_void_p] * 3
+    return found

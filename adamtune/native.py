@@ -1,0 +1,66 @@
+"""C sources compiled once per machine, into the cache (``adamtune.cache``).
+
+The environment variable ``ADAMTUNE_COMPILER`` names the C compiler (``cc`` unless told); ``none`` turns
+everything written in C off. Whoever uses it has a way to do without.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from adamtune.cache import cached
+
+LOG = logging.getLogger(__name__)
+
+
+def library(source: Path, flags: Sequence[str]) -> ctypes.CDLL | None:
+    """The functions of a C source; None, and a line in the log, where they cannot be had."""
+    compiler = os.environ.get("ADAMTUNE_COMPILER", "cc")
+    if compiler == "none":
+        return None
+    try:
+        return ctypes.CDLL(str(build(compiler, source, flags)))
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        LOG.warning("%s cannot be compiled, torch operations do its work slower: %s", source.name, reason)
+        return None
+
+
+def build(compiler: str, source: Path, flags: Sequence[str]) -> Path:
+    """The shared library for this source, compiler and processor; compiled if it is not there yet.
+
+    Raises:
+        OSError: there is no such compiler, or the cache folder cannot be written.
+        subprocess.SubprocessError: the compiler failed, or took longer than a minute.
+    """
+    flags = ("-O3", "-march=native", "-shared", "-fPIC", *flags)
+    version = _run(compiler, "--version")
+    key = "\0".join((source.read_text(), *flags, version, _processor()))
+    return cached(
+        f"{source.stem.strip('_')}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so",
+        lambda path: _compile(compiler, source, flags, path),
+    )
+
+
+def _compile(compiler: str, source: Path, flags: Sequence[str], path: Path) -> None:
+    _run(compiler, *flags, str(source), "-o", str(path), "-lm")
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except FileNotFoundError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
