@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from adamtune.cli.imports import slow_imports
 from adamtune.cli.options import STORAGE, Storage, Study, Timeout, Trials, given
 
 
 def resume(study: Study, trials: Trials = None, timeout: Timeout = None, storage: Storage = STORAGE) -> None:
     """Go on with a study from what the storage knows, without its file."""
-    from adamtune.cli.running import follow
-    from adamtune.search.run import resume as go_on
+    from adamtune.storage.lock import check_free
+
+    check_free(storage, study)
+
+    with slow_imports():
+        from adamtune.cli.running import follow
+        from adamtune.search.run import resume as go_on
 
     overrides = given({"search.trials": trials, "search.timeout": timeout})
     follow(lambda observe: go_on(storage, study, overrides, observe), storage, study)

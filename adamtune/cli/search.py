@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from adamtune.cli.imports import slow_imports
 from adamtune.cli.options import Timeout, Trials, given
 
 
@@ -30,8 +31,8 @@ def search(
 
     The same command again resumes an interrupted study, and goes on to a raised number of trials.
     """
-    from adamtune.cli.running import follow
     from adamtune.config import load_study
+    from adamtune.storage.lock import check_free
 
     overrides = {
         "search.trials": trials,
@@ -41,7 +42,10 @@ def search(
         "name": name,
     }
     study = load_study(config, given(overrides))
+    check_free(study.storage, study.name)
 
-    from adamtune.search.run import run
+    with slow_imports():
+        from adamtune.cli.running import follow
+        from adamtune.search.run import run
 
     follow(lambda observe: run(study, observe), study.storage, study.name)

@@ -7,6 +7,7 @@ from itertools import groupby
 from time import perf_counter, sleep
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
@@ -64,9 +65,10 @@ class Loop:
             self._paused = not evaluations and bool(self._trainings)
             self._record(evaluations)
             if perf_counter() - self._committed > COMMIT_SECONDS:
-                self.commit()
+                self._commit()
             observe()
-        self.commit()
+        self._commit()
+        self._opened.finish_commit()
         return reason or "complete"
 
     def _fill(self) -> bool:
@@ -74,9 +76,10 @@ class Loop:
         free = self._engine.slots // self._file.search.seeds - len(self._trainings)
         if self._paused or not free:
             return False
+        self._opened.finish_commit()
         if self._opened.shared:
             self._standing.recount()
-        begun = [self._take_up(trial_id) for trial_id in self._opened.orphans(self._trainings)]
+        begun = [self._take_up(trial_id) for trial_id in self._opened.orphans(self._trainings, free)]
         owed = max(0, total_trials(self._file) - self._standing.asked)
         begun += [self._ask() for _ in range(min(free - len(begun), owed))]
         with training_faults(self._file.name):
@@ -103,27 +106,35 @@ class Loop:
         return self._begin(trial, settings)
 
     def _begin(self, trial: Trial, settings: Mapping[str, Any], seconds: float = 0.0) -> Training:
-        training = Training(
-            trial, members(self._file, trial.number, settings, self._tasks.of(settings)), seconds
-        )
+        with training_faults(self._file.name):
+            task = self._tasks.of(settings)
+        training = Training(trial, members(self._file, trial.number, settings, task), seconds)
         self._trainings[trial.number] = training
         return training
 
     def _record(self, evaluations: list[Evaluation]) -> None:
         """Keeps what was found with the trials, and takes those that ended out of training."""
+        if evaluations:
+            self._opened.finish_commit()
         ended = []
         for number, own in groupby(evaluations, key=lambda each: each.member.trial):
             training = self._trainings[number]
             found = list(own)
-            state = training.record(self._study, self._file.objective.metric, found)
-            if state is None:
+            try:
+                state = training.record(self._study, self._file.objective.metric, found)
+            except UpdateFinishedTrialError:  # by the process that took it over while this one was slow
+                self._let_go(training, found)
                 continue
-            del self._trainings[number]
-            gone = {each.member for each in found if each.finished or each.diverged_at is not None}
-            self._engine.release([member for member in training.members if member not in gone])
-            ended.append(self._finished(training, state))
+            if state is not None:
+                self._let_go(training, found)
+                ended.append(self._finished(training, state))
         self._standing.end(ended)
         self._standing.under_way = sum(each.fraction for each in self._trainings.values())
+
+    def _let_go(self, training: Training, found: list[Evaluation]) -> None:
+        del self._trainings[training.trial.number]
+        gone = {each.member for each in found if each.finished or each.diverged_at is not None}
+        self._engine.release([member for member in training.members if member not in gone])
 
     def _finished(self, training: Training, state: TrialState) -> Finished:
         trial = self._opened.storage.get_trial(training.trial._trial_id)
@@ -131,15 +142,19 @@ class Loop:
             self._standing.offer(trial)
         return Finished(trial.number, state_of(state.name, "diverged_at" in trial.user_attrs), trial.value)
 
-    def commit(self) -> None:
-        """Commits, with everything that ``restore`` needs if trials are in training."""
+    def _commit(self) -> None:
+        """Begins a commit, with everything that ``restore`` needs if trials are in training.
+
+        It is made while the next stretch is trained, and waited for before anything of the study changes.
+        """
         state = None
         if self._trainings:
             running = [
                 {"number": number, "seconds": each.seconds} for number, each in self._trainings.items()
             ]
-            state = {"running": running, "engine": self._engine.state()}
-        self._opened.commit(state)
+            with training_faults(self._file.name):
+                state = {"running": running, "engine": self._engine.state()}
+        self._opened.begin_commit(state)
         self._committed = perf_counter()
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -150,9 +165,9 @@ class Loop:
             )
             trial = Trial(self._study, trial_id)
             self._begin(trial, trial.user_attrs["settings"], saved["seconds"])
-        self._engine.restore(
-            [member for training in self._trainings.values() for member in training.members], state["engine"]
-        )
+        restored = [member for training in self._trainings.values() for member in training.members]
+        with training_faults(self._file.name):
+            self._engine.restore(restored, state["engine"])
 
 
 def total_trials(file: StudyFile) -> int:

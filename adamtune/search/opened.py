@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.exceptions import DuplicatedStudyError
 from optuna.study import Study, StudyDirection
 
 import adamtune
@@ -83,29 +84,40 @@ class Opened:
             return None
         return self._checkpoints.restore(self.storage, self._id)  # type: ignore[arg-type]
 
-    def commit(self, state: Mapping[str, Any] | None) -> None:
-        """Makes every change durable, with ``state`` to go on from."""
+    def begin_commit(self, state: Mapping[str, Any] | None) -> None:
+        """Begins to make every change durable, with ``state`` to go on from.
+
+        Until ``finish_commit``, training may go on, and nothing of the study may change.
+        """
         if self._checkpoints is not None:
-            self._checkpoints.commit(self.storage, self._id, state)  # type: ignore[arg-type]
+            self._checkpoints.begin(self.storage, self._id, state)  # type: ignore[arg-type]
         elif state is not None:
             self.storage.beat(self._ids(each["number"] for each in state["running"]))
 
-    def orphans(self, own: Iterable[int]) -> list[int]:
+    def finish_commit(self) -> None:
+        """Waits for the commit that was begun, if one was."""
+        if self._checkpoints is not None:
+            self._checkpoints.finish()
+
+    def orphans(self, own: Iterable[int], most: int) -> list[int]:
         """Ids of trials that this process is to train because theirs died; none in a local file.
 
         Args:
             own: the numbers of the trials that are in training here.
+            most: how many more there is room for.
         """
         if self._checkpoints is not None:
             return []
         self.storage.beat(self._ids(own))
-        return self.storage.take_over(self._id)
+        return self.storage.take_over(self._id, most)
 
     def _ids(self, numbers: Iterable[int]) -> list[int]:
         return [self.storage.get_trial_id_from_study_id_trial_number(self._id, each) for each in numbers]
 
     def close(self) -> None:
-        """Lets the storage go; what was not committed is dropped."""
+        """Lets the storage go, after a commit that was begun; what no commit holds is dropped."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self.storage.close()
 
 
@@ -125,8 +137,7 @@ def open_study(file: StudyFile) -> Opened:
             storage.delete_study(study_id)
             study_id = None
         if study_id is None:
-            direction = StudyDirection[file.objective.direction.upper()]
-            study_id = storage.create_new_study([direction], file.name)
+            study_id = _created(file, storage)
         elif storage.get_n_trials(study_id):
             _check_same(file, storage.get_study_user_attrs(study_id))
         write_study(storage, study_id, _attrs(file))
@@ -134,6 +145,14 @@ def open_study(file: StudyFile) -> Opened:
     except BaseException:
         storage.close()
         raise
+
+
+def _created(file: StudyFile, storage: LocalStorage | SharedStorage) -> int:
+    direction = StudyDirection[file.objective.direction.upper()]
+    try:
+        return storage.create_new_study([direction], file.name)
+    except DuplicatedStudyError:  # another process of a server was a moment faster
+        return storage.get_study_id_from_name(file.name)
 
 
 def _check_same(file: StudyFile, attrs: Mapping[str, Any]) -> None:

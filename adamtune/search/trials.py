@@ -87,7 +87,8 @@ class Training:
         values = [each.metrics[metric] for each in evaluations]
         value, step = fmean(values), evaluations[0].step
         self.fraction = step / evaluations[0].member.task.steps
-        self.trial.report(value, step)
+        # Not trial.report, which warns where a process that died had reported the step.
+        study._storage.set_trial_intermediate_value(self.trial._trial_id, step, value)
         means = {name: fmean(each.metrics[name] for each in evaluations) for name in evaluations[0].metrics}
         attrs: TrialAttrs = {"seeds": values, "metrics": means, "steps": step}
         if evaluations[0].finished:

@@ -13,10 +13,11 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adamtune.errors import AdamtuneError
+from adamtune.errors import AdamtuneError, memory_error
 from adamtune.storage.location import beside
 from adamtune.storage.sqlite import faults
 
@@ -64,7 +65,8 @@ def load(path: Path) -> dict[str, Any]:
     """What :func:`save` wrote, on the CPU.
 
     Raises:
-        AdamtuneError: the file is missing, damaged, or holds more than tensors and plain values.
+        AdamtuneError: the file is missing, damaged, holds more than tensors and plain values, or more than
+            there is memory for.
     """
     import pickle
 
@@ -74,7 +76,20 @@ def load(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch's, on files that it refuses in the end
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        MemoryError,
+        pickle.UnpicklingError,
+    ) as error:
+        if memory_error(error) is not None:
+            raise AdamtuneError(
+                f"{path}: the memory is used up by loading this checkpoint ({error}). It was left as it is:"
+                " end other programs, then run the same command again."
+            ) from error
         reason = (
             "it is missing" if isinstance(error, FileNotFoundError) else "it is damaged, or not a checkpoint"
         )
@@ -93,19 +108,37 @@ class Checkpoints:
     def __init__(self, database: Path, study_name: str) -> None:
         self.database = database
         self.study_name = study_name
+        self._writer = ThreadPoolExecutor(max_workers=1)
+        self._begun: Future[None] | None = None
 
-    def commit(self, storage: LocalStorage, study_id: int, state: Mapping[str, Any] | None) -> None:
-        """Commits ``storage`` and keeps ``state`` as what training goes on from.
+    def begin(self, storage: LocalStorage, study_id: int, state: Mapping[str, Any] | None) -> None:
+        """Begins a commit: a thread of its own makes it while training goes on.
 
         Args:
-            storage: the storage of the database.
+            storage: the storage of the database; nobody changes it before ``finish``.
             study_id: the study's id there.
-            state: as :func:`save`; None where no trial is in training, which removes the checkpoints.
+            state: as :func:`save`, and nobody changes it; None where no trial is in training.
+        """
+        self.finish()
+        self._begun = self._writer.submit(self._commit, storage, study_id, state)
+
+    def finish(self) -> None:
+        """Waits for the commit that was begun, if one was.
 
         Raises:
             AdamtuneError: not committed. The last commit and its checkpoint stand, the changes are kept,
-                and calling again tries again.
+                and the next commit tries again.
         """
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.result()
+
+    def commit(self, storage: LocalStorage, study_id: int, state: Mapping[str, Any] | None) -> None:
+        """Commits ``storage`` and keeps ``state`` as what training goes on from: ``begin`` and ``finish``."""
+        self.begin(storage, study_id, state)
+        self.finish()
+
+    def _commit(self, storage: LocalStorage, study_id: int, state: Mapping[str, Any] | None) -> None:
         number = storage.get_study_system_attrs(study_id).get(COMMIT_ATTR, {"number": 0})["number"] + 1
         if state is not None:
             save(self._path(number), {"study": self.study_name, "number": number, "state": state})
@@ -133,6 +166,10 @@ class Checkpoints:
             )
         state: dict[str, Any] = content["state"]
         return state
+
+    def close(self) -> None:
+        """Waits for the commit that was begun, if one was; whether it failed is not told."""
+        self._writer.shutdown()
 
     def remove(self, keep: int | None = None) -> None:
         """Deletes the study's checkpoints, all but number ``keep``."""

@@ -85,7 +85,7 @@ class LocalStorage(InMemoryStorage):
     def beat(self, trial_ids: Iterable[int]) -> None:
         """Does nothing: no other process trains trials of a local study."""
 
-    def take_over(self, study_id: int) -> list[int]:
+    def take_over(self, study_id: int, most: int) -> list[int]:
         """Nothing, ever: running trials of a process that died are its successor's, with the checkpoint."""
         return []
 

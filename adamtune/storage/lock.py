@@ -47,6 +47,19 @@ def study_lock(location: str, study_name: str) -> Iterator[None]:
         lock.release()
 
 
+def check_free(location: str, study_name: str) -> None:
+    """Says at once what ``study_lock`` would say: before imports that take seconds.
+
+    Raises:
+        Refused: another process holds the study.
+        AdamtuneError: the lock file cannot be used.
+    """
+    database = local_path(location)
+    if database is not None and beside(database, study_name, ".lock").exists():
+        with study_lock(location, study_name):
+            pass
+
+
 def _holder(path: Path) -> str:
     try:
         return f"process {int(path.read_text())}"

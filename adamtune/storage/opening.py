@@ -17,7 +17,7 @@ def open_storage(location: str) -> LocalStorage | SharedStorage:
     """The storage at ``location``, to be read and written; created if it is not there.
 
     Both kinds are Optuna storages with four methods more: ``commit()`` makes every change so far durable;
-    ``beat(trial_ids)`` tells other processes which trials are in training here; ``take_over(study_id)``
+    ``beat(trial_ids)`` tells other processes which trials are in training here; ``take_over(study_id, most)``
     claims the running trials of dead processes; ``close()``. Those that a kind has no need of do nothing.
 
     Args:

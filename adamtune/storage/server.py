@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from adamtune.storage.shared import SharedStorage
+
+CREATING = (0.1, 0.3, 0.6, 1.0)
+"""Seconds between tries to open a database that another process may be creating."""
 
 _PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "'psycopg[binary]'", "MySQLdb": "mysqlclient"}
 
@@ -82,13 +86,29 @@ def open_server(location: str, create: bool = True) -> SharedStorage:
                     f"{without_password(location)}: this database has no studies yet."
                     " Run `adamtune search CONFIG` first."
                 )
-        from adamtune.storage.shared import SharedStorage
-
         template = url.replace("{", "{{").replace("}", "}}")  # Optuna reads it as one
         try:
-            return SharedStorage(template, skip_table_creation=not create)
+            return _opened(template, create)
         except RuntimeError as error:  # Optuna's only sign of another schema
             raise Refused(f"{without_password(location)}: {error}") from error
+
+
+def _opened(template: str, create: bool) -> SharedStorage:
+    """The storage; tried again where another process is creating its tables at the same moment."""
+    import sqlalchemy.exc
+
+    from adamtune.storage.shared import SharedStorage
+
+    for seconds in CREATING:
+        try:
+            return SharedStorage(template, skip_table_creation=not create)
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError, RuntimeError):
+            time.sleep(seconds)
+        except sqlalchemy.exc.OperationalError as error:
+            if "exists" not in str(error):  # which is how MySQL says it
+                raise
+            time.sleep(seconds)
+    return SharedStorage(template, skip_table_creation=not create)
 
 
 @contextmanager
@@ -164,7 +184,7 @@ def _raw(trial: FrozenTrial) -> RawTrial:
         state=trial.state.name,
         value=trial.values[0] if trial.values else None,
         params=trial.params,
-        intermediate=trial.intermediate_values,
+        intermediate=dict(sorted(trial.intermediate_values.items())),  # a row that changed comes last
         user_attrs=trial.user_attrs,
         start=trial.datetime_start,
         complete=trial.datetime_complete,

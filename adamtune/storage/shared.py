@@ -61,12 +61,13 @@ class SharedStorage(RDBStorage):
         with self.engine.begin() as connection:
             connection.execute(query.values(heartbeat=func.now()))
 
-    def take_over(self, study_id: int) -> list[int]:
-        """Claims running trials whose process is dead, for this process alone; their ids, oldest first.
+    def take_over(self, study_id: int, most: int) -> list[int]:
+        """Claims up to ``most`` running trials whose process is dead, for this process alone; their ids.
 
-        The caller has called :meth:`beat` for its own trials, so that it does not claim them. A process
-        that was merely slow may still finish a trial that was taken over: whichever finishes it
-        second gets Optuna's UpdateFinishedTrialError, and the values are the same.
+        The oldest come first, and the others are left to whoever asks next. The caller has called
+        :meth:`beat` for its own trials, so that it does not claim them. A process that was merely slow may
+        still finish a trial that was taken over: whichever finishes it second gets Optuna's
+        UpdateFinishedTrialError, and the values are the same.
         """
         query = (
             select(_TRIALS.c.trial_id, _HEARTBEATS.c.heartbeat)
@@ -77,8 +78,10 @@ class SharedStorage(RDBStorage):
         with self.engine.begin() as connection:
             running = connection.execute(query).all()
             now = connection.execute(select(func.now())).scalar_one().replace(tzinfo=None)
-        claimed = []
+        claimed: list[int] = []
         for trial_id, heartbeat in running:
+            if len(claimed) >= most:
+                break
             if heartbeat is None:
                 mine = self._claim_silent(trial_id)
             elif now - heartbeat > timedelta(seconds=GRACE_SECONDS):

@@ -163,7 +163,7 @@ def test_a_database_that_is_locked_during_the_search(
     monkeypatch.setattr("adamtune.storage.local.LocalStorage.__init__.__defaults__", (0.05,))
     commit_often(monkeypatch)
     other = sqlite3.connect(file.with_name("studies.db"), isolation_level=None, check_same_thread=False)
-    commit = loop.Loop.commit
+    commit = loop.Loop._commit
     commits = 0
 
     def locked(self: loop.Loop) -> None:
@@ -175,7 +175,7 @@ def test_a_database_that_is_locked_during_the_search(
 
     with closing(other):
         with monkeypatch.context() as patched:
-            patched.setattr(loop.Loop, "commit", locked)
+            patched.setattr(loop.Loop, "_commit", locked)
             fails(adamtune("search", file), 1, "another program holds a lock", "committed is lost")
         other.execute("ROLLBACK")
     assert adamtune("search", file).code == 0

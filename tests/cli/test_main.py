@@ -16,6 +16,7 @@ from adamtune.cli.main import app, run
 from adamtune.cli.options import STORAGE
 from adamtune.config import Study
 from adamtune.errors import AdamtuneError, Refused, StudyFileError
+from adamtune.storage.lock import study_lock
 
 from .conftest import Ended
 
@@ -194,3 +195,14 @@ def test_heavy_imports_stay_out(storage: Path, arguments: list[str], light: tupl
     places = {"STUDY": str(study), "STORAGE": str(storage)}
     ended = process("-c", LOADED, ",".join(light), *(places.get(each, each) for each in arguments))
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", [["search", "STUDY"], ["resume", "x"]])
+def test_a_study_in_use_is_refused_before_the_heavy_imports(storage: Path, command: list[str]) -> None:
+    study = storage.with_name("study.yaml")
+    study.write_text("name: x\ntask: mlp\n")
+    arguments = [str(study) if each == "STUDY" else each for each in command]
+    with study_lock(str(storage), "x"):
+        ended = process("-c", LOADED, ",".join(HEAVY), *arguments, "--storage", str(storage))
+    assert ended.returncode == 3, ended.stderr
+    assert f"in use by process {os.getpid()}" in ended.stderr

@@ -72,7 +72,7 @@ def test_what_auto_picks_is_said(adamtune: Adamtune, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
     _, out, _ = adamtune("validate", path)
-    assert re.search(r"^training +\d+ trainings in lockstep.* on cpu: one works in 3 MiB", out, re.MULTILINE)
+    assert re.search(r"^training +\d+ trainings in lockstep.*: one works in 1.2 MiB", out, re.MULTILINE)
 
 
 def test_every_problem_on_its_line(adamtune: Adamtune, tmp_path: Path) -> None:

@@ -40,13 +40,13 @@ def often(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(loop, "perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr(loop, "COMMIT_SECONDS", 2.5)
     commits: list[int] = []
-    commit = Loop.commit
+    commit = Loop._commit
 
     def counting(self: Loop) -> None:
         commit(self)
         commits.append(len(self._trainings))
 
-    monkeypatch.setattr(Loop, "commit", counting)
+    monkeypatch.setattr(Loop, "_commit", counting)
     return commits
 
 
@@ -82,7 +82,7 @@ def test_a_search_goes_on_from_any_commit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Killed after every seventh commit, in whatever is trained since the next one."""
-    commit = Loop.commit
+    commit = Loop._commit
 
     def dying(self: Loop) -> None:
         if often and len(often) % 7 == 0:
@@ -90,7 +90,7 @@ def test_a_search_goes_on_from_any_commit(
             raise Killed
         commit(self)
 
-    monkeypatch.setattr(Loop, "commit", dying)
+    monkeypatch.setattr(Loop, "_commit", dying)
     file = of(folder, name, engine)
     kills = 0
     while True:
@@ -115,7 +115,7 @@ def test_what_was_not_committed_is_done_again(folder: Path, monkeypatch: pytest.
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(Loop, "commit", die)
+        patched.setattr(Loop, "_commit", die)
         with pytest.raises(Killed):
             run(file, lambda progress: None)
     assert trials(file) == []

@@ -15,7 +15,7 @@ import pytest
 
 from adamtune.config import Study
 from adamtune.search.run import resume, run
-from adamtune.storage.reading import read_study
+from adamtune.storage.reading import list_studies, read_study
 
 from .studies import SPACE, Trials, interrupt, searched, study, trials
 
@@ -121,6 +121,44 @@ def test_an_interrupted_search_on_a_server_leaves_its_trials_to_others(
     time.sleep(1.0)
     assert resume(postgres, "s", {}, lambda progress: None).reason == "complete"
     assert_close(trials(remote), searched(local))
+
+
+OPENED = """
+import sys
+from pathlib import Path
+import adamtune.search.run, alembic.command, psycopg2, sqlalchemy.dialects.postgresql
+from adamtune.config import load_study
+from adamtune.search.opened import open_study
+file = load_study(Path(sys.argv[1]), {})
+print("ready", flush=True)
+sys.stdin.readline()
+open_study(file).close()
+"""
+
+
+def test_processes_that_begin_at_once_make_one_study(postgres: str, folder: Path) -> None:
+    path = folder / "study.yaml"
+    path.write_text(study(folder, storage=postgres).text)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENED, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for each in processes:
+        assert each.stdout
+        assert each.stdout.readline() == "ready\n"
+    for each in processes:
+        assert each.stdin
+        each.stdin.write("\n")
+        each.stdin.flush()
+    said = [each.communicate(timeout=PATIENCE)[1] for each in processes]
+    assert [each.returncode for each in processes] == [0] * 4, said
+    assert [each.name for each in list_studies(postgres)] == ["s"]
 
 
 def test_two_processes_share_the_trials(postgres: str, folder: Path, processes: Processes) -> None:

@@ -95,6 +95,58 @@ def test_each_commit_has_its_checkpoint_and_the_last_one_none(storage: LocalStor
     assert checkpoints.restore(storage, study_id) is None
 
 
+def test_a_commit_that_was_begun_is_made_while_training_goes_on(storage: LocalStorage) -> None:
+    study_id, checkpoints = begin(storage)
+    storage.create_new_trial(study_id)
+    checkpoints.begin(storage, study_id, STATE)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with closing(LocalStorage(storage.path)) as again:
+            if again.get_n_trials(study_id):
+                assert checkpoints.restore(again, study_id) is not None
+                break
+    else:
+        pytest.fail("it waits for somebody to finish it")
+    checkpoints.finish()
+
+
+def test_a_commit_that_was_begun_is_made_before_a_storage_is_closed(database: Path) -> None:
+    """What trains may fail meanwhile: that costs nothing that was trained before."""
+    with closing(LocalStorage(database)) as storage:
+        study_id, checkpoints = begin(storage)
+        storage.create_new_trial(study_id)
+        checkpoints.begin(storage, study_id, STATE)
+        checkpoints.close()
+    with closing(LocalStorage(database)) as again:
+        assert len(again.get_all_trials(study_id)) == 1
+        assert checkpoints.restore(again, study_id) is not None
+
+
+def test_a_commit_that_fails_says_so_when_it_is_waited_for(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id, checkpoints = begin(storage)
+    checkpoints.commit(storage, study_id, {"round": 0})
+    storage.create_new_trial(study_id)
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fsync", fail)
+        checkpoints.begin(storage, study_id, {"round": 1})
+        with pytest.raises(AdamtuneError, match="no space"):
+            checkpoints.finish()
+    with closing(LocalStorage(storage.path)) as again:
+        assert again.get_all_trials(study_id) == []
+        assert checkpoints.restore(again, study_id) == {"round": 0}
+    checkpoints.finish()
+    checkpoints.commit(storage, study_id, {"round": 2})
+    with closing(LocalStorage(storage.path)) as again:
+        assert len(again.get_all_trials(study_id)) == 1
+        assert checkpoints.restore(again, study_id) == {"round": 2}
+
+
+def fail(descriptor: int) -> None:
+    raise OSError(28, "no space")
+
+
 def test_studies_of_one_file_keep_their_checkpoints_apart(storage: LocalStorage) -> None:
     first, second = begin(storage, "a"), begin(storage, "a.1")
     for study_id, checkpoints in (first, second, first):

@@ -42,26 +42,6 @@ def kept(path: Path) -> list[int]:
 # A full disk
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    mounted = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def fill_up(folder: Path) -> Path:
     ballast = folder / "ballast"
     with pytest.raises(OSError, match="No space left"):
@@ -112,7 +92,7 @@ def test_a_checkpoint_on_a_full_disk_leaves_the_last_pair(small_disk: Path, empt
         checkpoints.commit(storage, study_id, {"step": 1})
         storage.set_trial_user_attr(storage.create_new_trial(study_id), "n", 3)
         with pytest.raises(AdamtuneError, match=r"ckpt: .*(space|No space)"):
-            checkpoints.commit(storage, study_id, {"step": torch.ones(1_000_000)})
+            checkpoints.commit(storage, study_id, {"step": torch.ones(2_000_000)})
     with closing(LocalStorage(path)) as storage:
         assert checkpoints.restore(storage, study_id) == {"step": 1}
         assert [each.name for each in small_disk.glob("*ckpt*")] == ["studies.db.s.1.ckpt"]

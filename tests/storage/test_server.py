@@ -32,7 +32,7 @@ def test_a_file_opens_as_local_storage(tmp_path: Path) -> None:
         assert isinstance(storage, LocalStorage)
         study_id = storage.create_new_study([StudyDirection.MINIMIZE], "s")
         storage.beat([storage.create_new_trial(study_id)])
-        assert storage.take_over(study_id) == []
+        assert storage.take_over(study_id, 9) == []
         commit(storage)
         close(storage)
         assert len(read_study(location, "s").trials) == 1
@@ -116,12 +116,14 @@ def test_trials_of_a_dead_process_are_taken_over_by_one(
     others = [open_storage(postgres) for _ in range(2)]
     try:
         forget_heartbeat(postgres, silent._trial_id)
-        assert [other.take_over(study._study_id) for other in others] == [[], []]
+        assert [other.take_over(study._study_id, 9) for other in others] == [[], []]
         monkeypatch.setattr("adamtune.storage.shared.GRACE_SECONDS", 1.0)
         time.sleep(1.5)
         shared.beat([alive._trial_id])
-        expected = [dead._trial_id, silent._trial_id]
-        assert [other.take_over(study._study_id) for other in others] == [expected, []]
+        assert others[0].take_over(study._study_id, 0) == []
+        assert others[0].take_over(study._study_id, 1) == [dead._trial_id]
+        assert others[1].take_over(study._study_id, 9) == [silent._trial_id]
+        assert [other.take_over(study._study_id, 9) for other in others] == [[], []]
         again = optuna.load_study(study_name="s", storage=others[0])
         assert again.trials[0].state == TrialState.RUNNING
         assert again.trials[0].params == dead.params
