@@ -10,9 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 BEST = 25
 """TPE takes at most so many trials for good."""
-SHOWN = 50
-"""Finished trials that TPE learns from: a suggestion's cost stays that of so many, and a round of many
-suggestions at once comes closer to the best of what is known (docs/performance.md)."""
+SHOWN = 250
+"""Finished trials that TPE learns from: a suggestion's cost stays that of so many."""
 
 
 class Bounded(Study):

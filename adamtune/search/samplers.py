@@ -20,9 +20,8 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler,
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from adamtune.config import Fixed, Space
 from adamtune.config import Study as StudyFile
-from adamtune.search.suggest import grid, optuna_distribution
+from adamtune.search.suggest import grid
 from adamtune.tasks.seeds import derive
 
 MODELS = frozenset({"tpe", "gp", "cmaes"})
@@ -44,45 +43,13 @@ def sampler(study: StudyFile, number: int, finished: int) -> BaseSampler:
         warnings.simplefilter("ignore", ExperimentalWarning)
         match name:
             case "tpe":
-                return Tpe(seed, study.space)
+                # One parameter at a time: together they settle too early (docs/performance.md).
+                return TPESampler(seed=seed, n_startup_trials=0, multivariate=False, group=False)
             case "gp":
                 return GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
             case "cmaes":
                 return CmaEsSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
     return RandomSampler(seed=seed)
-
-
-class Tpe(TPESampler):
-    """Optuna's multivariate TPE, which need not look through the trials to know the space."""
-
-    def __init__(self, seed: int, space: Space) -> None:
-        grouped = conditional(space)
-        super().__init__(seed=seed, n_startup_trials=0, multivariate=True, group=grouped)
-        self._known = None if grouped else searched(space)
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The parameters that are sampled together."""
-        return super().infer_relative_search_space(study, trial) if self._known is None else self._known
-
-
-def searched(space: Space) -> dict[str, BaseDistribution]:
-    """Every searched parameter, by name in order, as Optuna wants them."""
-    found = {
-        name: optuna_distribution(each)
-        for name, each in space.searched.items()
-        if not isinstance(each, Fixed)
-    }
-    return dict(sorted(found.items()))
-
-
-def conditional(space: Space) -> bool:
-    """Whether some parameter is asked for under some optimizers or schedules only."""
-    groups = [*space.optimizers.values(), *space.schedules.values()]
-    asked = [{name for name, each in group.items() if not isinstance(each, Fixed)} for group in groups]
-    count = len(space.optimizers)
-    return any(
-        each != first for part in (asked[:count], asked[count:]) for first in part[:1] for each in part
-    )
 
 
 class ByNumber(BaseSampler):

@@ -48,7 +48,7 @@ def test_at_most_so_many_are_shown_the_best_among_them(count: int) -> None:
 def test_the_others_are_shown_evenly() -> None:
     trials = [ended(number, COMPLETE, float(number)) for number in range(1000)]
     others = [each.number for each in thinned(trials, StudyDirection.MINIMIZE)[BEST:]]
-    assert {later - earlier for earlier, later in pairwise(others)} == {(1000 - BEST) // (SHOWN - BEST)}
+    assert {later - earlier for earlier, later in pairwise(others)} == {-(-(1000 - BEST) // (SHOWN - BEST))}
 
 
 def test_what_is_shown_depends_on_the_trials_not_on_the_order_in_which_they_ended() -> None:

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.storages import InMemoryStorage
 
 from adamtune.config import Study
-from adamtune.search.samplers import BLIND, ByNumber, at_quantile, conditional, grid_size, sampler
+from adamtune.search.samplers import BLIND, ByNumber, at_quantile, grid_size, sampler
 from adamtune.search.suggest import grid, suggest
 
 from .studies import GRID, SAMPLERS, SPACE, searched, study
@@ -164,18 +164,7 @@ def test_a_space_with_nothing_to_search_works(name: str, folder: Path) -> None:
     assert done[0]["params"] == {}
 
 
-def test_a_space_is_conditional_if_some_are_asked_for_sometimes() -> None:
-    def is_conditional(**changed: Any) -> bool:
-        return conditional(study(Path(), **changed).space)
-
-    assert not is_conditional(space={"lr": {"low": 0.1, "high": 1}, "schedule": ["constant", "step"]})
-    assert is_conditional(space=SPACE)
-    both = {"optimizer": ["sgd", "adam"]}
-    assert not is_conditional(**both)
-    assert is_conditional(**both, space={"momentum": [0.0, 0.9]})
-
-
 def test_models_begin_when_enough_trials_are_over() -> None:
     file = study(Path(), search={"sampler": "tpe"})
     kinds = [type(sampler(file, 30, finished)).__name__ for finished in (0, BLIND - 1, BLIND)]
-    assert kinds == ["SobolPoint", "SobolPoint", "Tpe"]
+    assert kinds == ["SobolPoint", "SobolPoint", "TPESampler"]
