@@ -41,6 +41,7 @@ class Arguments:
     seed: int
     pruner: str
     target: float | None
+    seconds: float | None
 
 
 @dataclass
@@ -69,7 +70,8 @@ def parse() -> Arguments:
     parser.add_argument("--storage", type=Path, required=True, help="a new SQLite file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pruner", choices=PRUNERS, default="none")
-    parser.add_argument("--target", type=float, help="a val_loss; the time at which it is reached is printed")
+    parser.add_argument("--target", type=float, help="a val_loss that is good enough: the search stops there")
+    parser.add_argument("--seconds", type=float, help="no trial is begun that long after the start")
     arguments = Arguments(**vars(parser.parse_args()))
     if arguments.trials < 1 or arguments.processes < 1:
         parser.error("--trials and --processes must be at least 1")
@@ -105,9 +107,20 @@ def run_worker(arguments: Arguments, worker: int) -> Work:
     # Counting trials of every state, the running ones too, makes their total come out right.
     study.optimize(
         partial(objective, task, arguments, work),
-        callbacks=[MaxTrialsCallback(arguments.trials, states=None)],
+        callbacks=[MaxTrialsCallback(arguments.trials, states=None), partial(stop_early, arguments)],
     )
     return work
+
+
+def stop_early(arguments: Arguments, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """When the target is reached or the time is used up, every worker stops after the trial in hand."""
+    enough = arguments.storage.with_suffix(".enough")
+    value, target = trial.value, arguments.target
+    good = value is not None and target is not None and value <= target
+    if good or (arguments.seconds is not None and time.time() - STARTED > arguments.seconds):
+        enough.touch()
+    if enough.exists():
+        study.stop()
 
 
 def objective(task: Task, arguments: Arguments, work: Work, trial: optuna.Trial) -> float:

@@ -9,6 +9,7 @@ up before, the study is extended, as a user would: twice the trials, until --at-
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from pathlib import Path
@@ -25,25 +26,32 @@ def main() -> None:
     options.add_argument("study_file", type=Path)
     options.add_argument("--target", type=float, required=True, help="a value of the objective")
     options.add_argument("--at-most", type=int, default=0, metavar="TRIALS", help="the file's by default")
+    options.add_argument("--seconds", type=float, default=math.inf, help="given up that long after the start")
     arguments = options.parse_args()
-    print(json.dumps(reach(arguments.study_file, arguments.target, arguments.at_most)))
+    print(json.dumps(reach(arguments.study_file, arguments.target, arguments.at_most, arguments.seconds)))
 
 
-def reach(study_file: Path, target: float, at_most: int) -> dict[str, Any]:
+def reach(study_file: Path, target: float, at_most: int, seconds: float) -> dict[str, Any]:
     """When the target was reached (None: never), and how far the search went; seconds since the start."""
     from adamtune.search.run import run
 
     reached: list[float] = []
+    ended: list[float] = []
 
     def observe(progress: Progress) -> None:
-        if not reached and progress.best is not None and progress.best.value <= target:
-            reached.append(time.time() - STARTED)
+        passed = time.time() - STARTED
+        if ended:
+            return
+        if progress.best is not None and progress.best.value <= target:
+            reached.append(passed)
+        if reached or passed > seconds:
+            ended.append(passed)
             signal.raise_signal(signal.SIGINT)  # the search ends cleanly
 
     trials = load_study(study_file).search.trials
     while True:
         outcome = run(load_study(study_file, {"search.trials": trials}), observe)
-        if reached or trials >= at_most:
+        if ended or trials >= at_most:
             break
         trials = min(2 * trials, at_most)
     best = outcome.progress.best

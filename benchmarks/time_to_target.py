@@ -6,8 +6,9 @@
 The target is the median over the seeds of the best val_loss among the plain script's unpruned trials.
 The wall time runs from the start of the process, imports included, to the end of the first complete
 trial that is as good. Both sides search the same space and may prune; the better median of each counts.
-A plain run that does not get there counts with its whole time, as if it had got there at its end. A
-study of adamtune that does not is extended, up to --extend times the trials, then counts as never.
+An unpruned plain run that does not get there counts with its whole time, as if it had got there at its
+end. Every other search goes on, up to --extend times the trials, and is given up as never once it has
+taken as long as the median of those: what it could still find would not count.
 """
 
 from __future__ import annotations
@@ -42,14 +43,15 @@ def main() -> None:
         target = median(each["best"] for each in unpruned)
         print(f"Target: val_loss {target:.6g}\n", flush=True)
         theirs: Times = {"none": [seconds_to(target, each) for each in unpruned]}
+        limits = {"target": target, "at_most": trials * arguments.extend, "seconds": median(theirs["none"])}
         ours: Times = {}
-        for seed in seeds:
-            for pruner in arguments.pruners:
-                if pruner != "none":
-                    figures = run_plain(arguments, trials, seed, pruner, Path(folder))
-                    theirs.setdefault(pruner, []).append(seconds_to(target, figures))
-                figures = run_adamtune(arguments, trials, seed, pruner, target, Path(folder))
-                ours.setdefault(pruner, []).append(figures["target_seconds"] or math.inf)
+        for pruner in arguments.pruners:
+            if pruner != "none":
+                found = [plain_to_target(arguments, seed, pruner, limits, Path(folder)) for seed in seeds]
+                theirs[pruner] = found
+            ours[pruner] = [
+                to_target(arguments, trials, seed, pruner, limits, Path(folder)) for seed in seeds
+            ]
     print_times(ours, theirs)
 
 
@@ -65,13 +67,13 @@ def parse() -> argparse.Namespace:
 
 
 def run_plain(
-    arguments: argparse.Namespace, trials: int, seed: int, pruner: str, folder: Path
+    arguments: argparse.Namespace, trials: int, seed: int, pruner: str, folder: Path, *limits: object
 ) -> dict[str, Any]:
     storage = folder / f"plain-{pruner}-{seed}.db"
     return python(
         "benchmarks.plain",
         *(arguments.task, "--settings", json.dumps(arguments.settings), "--trials", trials),
-        *("--processes", PROCESSES, "--storage", storage, "--seed", seed, "--pruner", pruner),
+        *("--processes", PROCESSES, "--storage", storage, "--seed", seed, "--pruner", pruner, *limits),
     ).figures
 
 
@@ -80,15 +82,30 @@ def seconds_to(target: float, figures: dict[str, Any]) -> float:
     return float(next(reached, figures["seconds"]))
 
 
-def run_adamtune(
-    arguments: argparse.Namespace, trials: int, seed: int, pruner: str, target: float, folder: Path
-) -> dict[str, Any]:
+def plain_to_target(
+    arguments: argparse.Namespace, seed: int, pruner: str, limits: dict[str, float], folder: Path
+) -> float:
+    options = "--target", limits["target"], "--seconds", limits["seconds"]
+    figures = run_plain(arguments, int(limits["at_most"]), seed, pruner, folder, *options)
+    return figures["target_seconds"] or math.inf
+
+
+def to_target(
+    arguments: argparse.Namespace, trials: int, seed: int, pruner: str, limits: dict[str, float], folder: Path
+) -> float:
     search = {"trials": trials, "seed": seed, "sampler": "tpe", "pruner": pruner}
     storage = folder / f"adamtune-{pruner}-{seed}.db"
     file = folder / f"{storage.stem}.yaml"
     file.write_text(study_file(arguments.task, arguments.settings, search, storage=str(storage)))
-    at_most = trials * arguments.extend
-    return python("benchmarks.reach", file, "--target", target, "--at-most", at_most).figures
+    options = (
+        "--target",
+        limits["target"],
+        "--at-most",
+        int(limits["at_most"]),
+        "--seconds",
+        limits["seconds"],
+    )
+    return python("benchmarks.reach", file, *options).figures["target_seconds"] or math.inf
 
 
 def print_times(ours: Times, theirs: Times) -> None:
