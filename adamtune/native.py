@@ -34,7 +34,7 @@ def library(source: Path, flags: Sequence[str]) -> ctypes.CDLL | None:
 
 
 def build(compiler: str, source: Path, flags: Sequence[str]) -> Path:
-    """The shared library for this source, compiler and processor; compiled if it is not there yet.
+    """The shared library for this source, its headers, compiler and processor; compiled if not there yet.
 
     Raises:
         OSError: there is no such compiler, or the cache folder cannot be written.
@@ -42,7 +42,8 @@ def build(compiler: str, source: Path, flags: Sequence[str]) -> Path:
     """
     flags = ("-O3", "-march=native", "-shared", "-fPIC", *flags)
     version = _run(compiler, "--version")
-    key = "\0".join((source.read_text(), *flags, version, _processor()))
+    headers = (each.read_text() for each in sorted(source.parent.glob("*.h")))
+    key = "\0".join((source.read_text(), *headers, *flags, version, _processor()))
     return cached(
         f"{source.stem.strip('_')}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so",
         lambda path: _compile(compiler, source, flags, path),

@@ -56,7 +56,7 @@ def adamtune(
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
     code = run(sys.argv[1:])
-    gc.freeze()  # or the interpreter looks for cycles, a third of a second long, in memory that goes back anyway
+    gc.freeze()  # or the interpreter looks for cycles, for a third of a second, before it ends
     sys.exit(code)
 
 

@@ -92,8 +92,7 @@ KERNELS_HERE = library(torch.float64) is not None
     ids=["kernels", "torch"],
 )
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Every test runs twice: with the kernels in C, also for small layers, and without."""
-    monkeypatch.setattr(linear, "MANY", 1)
+    """Every test runs twice: with the kernels in C and without."""
     if not request.param:
         monkeypatch.setattr("adamtune.engines.kernels.library.library", lambda dtype: None)
     return bool(request.param)
@@ -395,7 +394,9 @@ def test_attention_with_options_is_torchs(options: dict[str, Any]) -> None:
 
 def test_the_c_file_numbers_activations_as_python_does() -> None:
     names = layers.ACTIVATIONS
-    assert f"enum {{ {', '.join(name.upper() for name in names)} }};" in SOURCE.read_text()
+    assert (
+        f"enum {{ {', '.join(name.upper() for name in names)} }};" in SOURCE.with_name("common.h").read_text()
+    )
     assert list(names.values()) == list(range(len(names)))
 
 

@@ -14,9 +14,6 @@ from adamtune.engines.formulations.members import bind, dense, for_members
 from adamtune.engines.kernels import layers
 from adamtune.engines.kernels.library import handles
 
-MANY = 512
-"""Rows of a member from which the kernel's cache-sized blocks pay."""
-
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input [..., in]`` times ``weight [out, in]``, plus ``bias [out]``. Other shapes are left to torch."""
@@ -25,7 +22,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(input, weight, bias)
     rows = input.reshape(-1, input.shape[-1])
     shape = *input.shape[:-1], weight.shape[0]
-    if handles(input, weight, bias) and len(rows) >= MANY:
+    if handles(input, weight, bias):
         given = (rows, weight) if bias is None else (rows, weight, bias)
 
         def layer(activation: int) -> Tensor:

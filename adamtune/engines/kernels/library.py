@@ -13,8 +13,8 @@ from adamtune import native
 
 SOURCE = Path(__file__).with_name("_kernels.c")
 FLAGS = ("-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math")
-PRECISIONS = {torch.float32: ("sgemm_", ()), torch.float64: ("dgemm_", ("-DDOUBLE",))}
-"""BLAS's matrix product and the flags by which the source is compiled."""
+PRECISIONS: dict[torch.dtype, tuple[str, ...]] = {torch.float32: (), torch.float64: ("-DDOUBLE",)}
+"""The flags that the source is compiled with for each."""
 
 
 def handles(*tensors: Tensor | None) -> bool:
@@ -28,18 +28,8 @@ def handles(*tensors: Tensor | None) -> bool:
 
 @cache
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """None where there is no C compiler, or torch has no BLAS to share."""
-    symbol, flags = PRECISIONS[dtype]
-    try:
-        blas = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        product = ctypes.cast(blas[symbol], ctypes.c_void_p)
-    except (OSError, AttributeError):
-        return None
-    loaded = native.library(SOURCE, (*FLAGS, *flags))
-    if loaded is not None:
-        loaded.use_gemm.argtypes = [ctypes.c_void_p]
-        loaded.use_gemm(product)
-    return loaded
+    """None where there is no C compiler."""
+    return native.library(SOURCE, (*FLAGS, *PRECISIONS[dtype]))
 
 
 def function(dtype: torch.dtype, name: str) -> ctypes._NamedFuncPointer:

@@ -1,0 +1,182 @@
+/* What several kernels use: precision, activations, exponentials, sums over rows. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __AVX512F__
+#pragma GCC target("prefer-vector-width=512")
+#endif
+
+#ifdef DOUBLE
+typedef double real;
+#define LOG log
+#define SQRT sqrt
+#else
+typedef float real;
+#define LOG logf
+#define SQRT sqrtf
+#endif
+typedef ptrdiff_t size;
+
+#define LANES ((int)(64 / sizeof(real))) /* numbers that a core may work on at once */
+
+/* e^x for x <= 0: e^r * 2^n with |r| <= ln(2) / 2. Written without branches, so that loops over it become
+ * vector code. */
+#ifdef DOUBLE
+static inline double exponential(double x)
+{
+    const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+    const double n = shifted - 6755399441055744.0;
+    const double r = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
+    double p = 1.0 / 6227020800.0;
+    p = p * r + 1.0 / 479001600.0;
+    p = p * r + 1.0 / 39916800.0;
+    p = p * r + 1.0 / 3628800.0;
+    p = p * r + 1.0 / 362880.0;
+    p = p * r + 1.0 / 40320.0;
+    p = p * r + 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    p = p * r * r + r + 1.0;
+    uint64_t bits;
+    double power;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1023) << 52;
+    memcpy(&power, &bits, sizeof power);
+    p = x < -708.0 ? 0.0 : p * power;
+    return x != x ? x : p;
+}
+#else
+/* Coefficients from Cephes (Moshier, 1989). */
+static inline float exponential(float x)
+{
+    const float shifted = x * 1.44269504f + 12582912.0f; /* rounds to the nearest integer */
+    const float n = shifted - 12582912.0f;
+    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    uint32_t bits;
+    float power;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127) << 23;
+    memcpy(&power, &bits, sizeof power);
+    p = x < -87.3f ? 0.0f : p * power;
+    return x != x ? x : p;
+}
+#endif
+
+/* The part of a normal distribution below x. */
+#ifdef DOUBLE
+static inline double normal_cdf(double x) { return 0.5 * erfc(x * -0.7071067811865476); }
+#else
+/* The error function as a rational one, as in Eigen (generic_fast_erf_float). */
+static inline float normal_cdf(float x)
+{
+    float z = x * 0.70710678f;
+    z = z < -4.0f ? -4.0f : z;
+    z = z > 4.0f ? 4.0f : z;
+    const float s = z * z;
+    float p = -2.72614225801306e-10f, q = -1.45660718464996e-05f;
+    p = p * s + 2.77068142495902e-08f;
+    p = p * s - 2.10102402082508e-06f;
+    p = p * s - 5.69250639462346e-05f;
+    p = p * s - 7.34990630326855e-04f;
+    p = p * s - 2.95459980854025e-03f;
+    p = p * s - 1.60960333262415e-02f;
+    q = q * s - 2.13374055278905e-04f;
+    q = q * s - 1.68282697438203e-03f;
+    q = q * s - 7.37332916720468e-03f;
+    q = q * s - 1.42647390514189e-02f;
+    return 0.5f + 0.5f * z * (p / q);
+}
+#endif
+
+static inline size least(size a, size b) { return a < b ? a : b; }
+
+enum { NONE, RELU, GELU }; /* activations */
+
+#define ARGUMENTS void *const *t, const size *n, const double *r __attribute__((unused))
+#define PRAGMA(text) _Pragma(#text)
+#define SIMD PRAGMA(omp simd)
+#define SIMD_MOST(variable) PRAGMA(omp simd reduction(max : variable))
+#define SIMD_SUM(...) PRAGMA(omp simd reduction(+ : __VA_ARGS__))
+
+/* y + bias, or what an activation makes of it; what GELU was given is kept. */
+static inline void finish(int activation, size rows, size width, const real *bias, real *y, real *kept)
+{
+    for (size i = 0; i < rows; i++, y += width) {
+        if (bias)
+            SIMD for (size j = 0; j < width; j++) y[j] += bias[j];
+        if (activation == RELU)
+            SIMD for (size j = 0; j < width; j++) y[j] = y[j] < 0 ? 0 : y[j];
+        if (activation == GELU) {
+            SIMD for (size j = 0; j < width; j++) {
+                kept[j] = y[j];
+                y[j] = y[j] * normal_cdf(y[j]);
+            }
+            kept += width;
+        }
+    }
+}
+
+/* The gradient of what the activation was given: `kept` is ReLU's result, or what GELU was given. The
+ * gradient itself where there was no activation. */
+static inline const real *before_activation(int activation, size count, const real *gradient, const real *kept,
+                                            real *result)
+{
+    if (activation == NONE)
+        return gradient;
+    if (activation == RELU)
+        SIMD for (size i = 0; i < count; i++) result[i] = kept[i] > 0 ? gradient[i] : 0;
+    if (activation == GELU)
+        SIMD for (size i = 0; i < count; i++) {
+            const real x = kept[i], density = exponential(x * x * (real)-0.5) * (real)0.3989422804014327;
+            result[i] = gradient[i] * (normal_cdf(x) + x * density);
+        }
+    return result;
+}
+
+static inline void add_rows(size rows, size width, const real *x, real *sum)
+{
+    for (size i = 0; i < rows; i++, x += width)
+        SIMD for (size j = 0; j < width; j++) sum[j] += x[j];
+}
+
+/* Over rows of any length in whole vectors: left to itself, a compiler computes odd ends one by one. */
+static inline real greatest(size n, const real *x)
+{
+    real most_[LANES], found = x[0];
+    size j = 0;
+    SIMD for (int l = 0; l < LANES; l++) most_[l] = found;
+    for (; j + LANES <= n; j += LANES)
+        SIMD for (int l = 0; l < LANES; l++) most_[l] = x[j + l] > most_[l] ? x[j + l] : most_[l];
+    for (; j < n; j++) found = x[j] > found ? x[j] : found;
+    SIMD_MOST(found) for (int l = 0; l < LANES; l++) found = most_[l] > found ? most_[l] : found;
+    return found;
+}
+
+/* y = e^((x - high) * scale), where high is the greatest x; returns their sum. */
+static inline real exponentials(size n, const real *x, real high, real scale, real *y)
+{
+    real sums[LANES] = {0}, total = 0, end[LANES];
+    size j = 0;
+    for (; j + LANES <= n; j += LANES)
+        SIMD for (int l = 0; l < LANES; l++) sums[l] += y[j + l] = exponential((x[j + l] - high) * scale);
+    if (j < n) {
+        SIMD for (int l = 0; l < LANES; l++) end[l] = -INFINITY;
+        memcpy(end, x + j, sizeof(real) * (n - j));
+        SIMD for (int l = 0; l < LANES; l++) sums[l] += end[l] = exponential((end[l] - high) * scale);
+        memcpy(y + j, end, sizeof(real) * (n - j));
+    }
+    SIMD_SUM(total) for (int l = 0; l < LANES; l++) total += sums[l];
+    return total;
+}

@@ -1,0 +1,52 @@
+"""The kernels' matrix product equals torch's, whatever the sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adamtune.engines.kernels import layers
+from adamtune.engines.kernels.library import library
+
+SIZES = st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 127, 128, 129, 150, 300]))
+"""Around the widths of vectors, panels and tiles, and past the depth that is summed at a time."""
+DTYPES = {torch.float32: 1e-4, torch.float64: 1e-11}
+
+pytestmark = pytest.mark.skipif(any(library(each) is None for each in DTYPES), reason="no kernels in C here")
+
+
+def numbers(seed: int, dtype: torch.dtype, *shape: int) -> torch.Tensor:
+    """Surrounded by NaN: whoever reads past the end may not use it."""
+    size = torch.Size(shape).numel()
+    around = torch.full((size + 128,), torch.nan, dtype=dtype)
+    generator = torch.Generator().manual_seed(seed)
+    around[64 : 64 + size] = torch.randn(size, generator=generator, dtype=torch.float64)
+    return around[64 : 64 + size].view(shape)
+
+
+@given(st.integers(1, 2), SIZES, SIZES, SIZES, st.sampled_from([*DTYPES]))
+def test_linear(members: int, rows: int, inner: int, out: int, dtype: torch.dtype) -> None:
+    x, weight = numbers(0, dtype, members, rows, inner), numbers(1, dtype, members, out, inner)
+    bias, gradient = numbers(2, dtype, members, out), numbers(3, dtype, members, rows, out)
+    y, _ = layers.linear.call(x, weight, bias, layers.ACTIVATIONS["none"])
+    by_x, by_weight, by_bias, _ = layers.linear_backward.call(gradient, x, weight, None, 0, True)
+    close = {"rtol": DTYPES[dtype], "atol": DTYPES[dtype] * max(rows, inner, out) ** 0.5}
+    torch.testing.assert_close(y, x @ weight.mT + bias.unsqueeze(1), **close)
+    torch.testing.assert_close(by_x, gradient @ weight, **close)
+    torch.testing.assert_close(by_weight, gradient.mT @ x, **close)
+    torch.testing.assert_close(by_bias, gradient.sum(1), **close)
+
+
+def test_a_row_that_is_not_finite_stays_alone() -> None:
+    x, weight = torch.ones(1, 40, 24), torch.ones(1, 33, 24)
+    x[0, 17, 5] = torch.nan
+    y, _ = layers.linear.call(x, weight, None, layers.ACTIVATIONS["none"])
+    assert y[0, 17].isnan().all()
+    assert (y[0, torch.arange(40) != 17] == 24).all()
+
+
+def test_no_inputs_give_zeros() -> None:
+    y, _ = layers.linear.call(torch.ones(1, 3, 0), torch.ones(1, 5, 0), None, layers.ACTIVATIONS["none"])
+    assert (y == 0).all()
