@@ -1,7 +1,7 @@
 """What suggests the settings of the next trial.
 
-Every suggestion's randomness comes from (seed, trial number): a sampler is made anew for each trial, so
-that a resumed study goes on as if it had never stopped, and repeats nothing.
+Every suggestion's randomness comes from (seed, trial number): a sampler is made or seeded anew for each
+trial, so that a resumed study goes on as if it had never stopped, and repeats nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from adamtune.config import Study as StudyFile
+from adamtune.search.independent import Independent
 from adamtune.search.suggest import grid
+from adamtune.search.tpe import Tpe
 from adamtune.tasks.seeds import derive
 
 MODELS = frozenset({"tpe", "gp", "cmaes"})
@@ -29,8 +31,8 @@ BLIND = 10
 """Samplers with a model begin when so many trials are finished; before, quasi-random points."""
 
 
-def sampler(study: StudyFile, number: int, finished: int) -> BaseSampler:
-    """The sampler of trial ``number``, asked when ``finished`` trials were over."""
+def sampler(study: StudyFile, number: int, finished: int, tpe: Tpe) -> BaseSampler:
+    """The sampler of trial ``number``, asked when ``finished`` trials were over; ``tpe`` is the study's."""
     name = study.search.sampler
     if name == "grid":
         return GridPoint(next(islice(grid(study.space), number, None)))
@@ -43,8 +45,7 @@ def sampler(study: StudyFile, number: int, finished: int) -> BaseSampler:
         warnings.simplefilter("ignore", ExperimentalWarning)
         match name:
             case "tpe":
-                # One parameter at a time: together they settle too early (docs/performance.md).
-                return TPESampler(seed=seed, n_startup_trials=0, multivariate=False, group=False)
+                return tpe.seeded(seed)
             case "gp":
                 return GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
             case "cmaes":
@@ -63,10 +64,11 @@ class ByNumber(BaseSampler):
     def __init__(self, study: StudyFile, finished: Callable[[], int]) -> None:
         self._study, self._finished = study, finished
         self._sampler: BaseSampler = RandomSampler()
+        self._tpe = Tpe()
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Makes the trial's sampler."""
-        self._sampler = sampler(self._study, trial.number, self._finished())
+        self._sampler = sampler(self._study, trial.number, self._finished(), self._tpe)
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -91,21 +93,7 @@ def grid_size(study: StudyFile) -> int:
     return sum(1 for _ in grid(study.space))
 
 
-class _Independent(BaseSampler):
-    """A sampler that gives each parameter by its name alone."""
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Nothing: parameters are sampled one by one."""
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Nothing: parameters are sampled one by one."""
-        return {}
-
-
-class GridPoint(_Independent):
+class GridPoint(Independent):
     """One combination of a grid."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -118,7 +106,7 @@ class GridPoint(_Independent):
         return self._params[param_name]
 
 
-class SobolPoint(_Independent):
+class SobolPoint(Independent):
     """Point ``number`` of a scrambled Sobol sequence, with a dimension for every searched parameter.
 
     Quasi-random points cover a space more evenly than random ones (Sobol 1967; Owen 1998).

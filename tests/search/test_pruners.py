@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial
 from adamtune.config import Study
 from adamtune.engines.population import Population
 from adamtune.engines.protocol import Evaluation
-from adamtune.search.observed import SHOWN
 from adamtune.search.pruners import pruner
+from adamtune.search.shown import SHOWN
 
 from .studies import LR, WILD, in_optuna, interrupt, searched, study
 

@@ -131,10 +131,10 @@ def test_a_grid_ends_with_its_last_combination(folder: Path) -> None:
 def test_a_timeout_ends_cleanly_and_a_later_run_goes_on(engine: str, folder: Path, another: Path) -> None:
     def file(folder: Path, **search: Any) -> Study:
         search = {"trials": 20, "sampler": "tpe"} | search
-        return study(folder, task={"epochs": 25}, space=SPACE, search=search, **ENGINES[engine])
+        return study(folder, task={"epochs": 60}, space=SPACE, search=search, **ENGINES[engine])
 
     runs = 0
-    while run(file(folder, timeout=0.15), quiet).reason == "timeout":
+    while run(file(folder, timeout=0.1), quiet).reason == "timeout":
         runs += 1
         assert runs < 200
     assert trials(file(folder)) == searched(file(another))

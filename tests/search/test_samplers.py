@@ -17,6 +17,7 @@ from optuna.storages import InMemoryStorage
 from adamtune.config import Study
 from adamtune.search.samplers import BLIND, ByNumber, at_quantile, grid_size, sampler
 from adamtune.search.suggest import grid, suggest
+from adamtune.search.tpe import Tpe
 
 from .studies import GRID, SAMPLERS, SPACE, searched, study
 
@@ -166,5 +167,5 @@ def test_a_space_with_nothing_to_search_works(name: str, folder: Path) -> None:
 
 def test_models_begin_when_enough_trials_are_over() -> None:
     file = study(Path(), search={"sampler": "tpe"})
-    kinds = [type(sampler(file, 30, finished)).__name__ for finished in (0, BLIND - 1, BLIND)]
-    assert kinds == ["SobolPoint", "SobolPoint", "TPESampler"]
+    kinds = [type(sampler(file, 30, finished, Tpe())).__name__ for finished in (0, BLIND - 1, BLIND)]
+    assert kinds == ["SobolPoint", "SobolPoint", "Tpe"]
