@@ -76,10 +76,10 @@ class MlpSettings(Settings):
         return batch_size
 
     def step_bytes(self) -> int:
-        """Each layer's result, half of the gradients of these, and the parameters' gradients."""
+        """Each layer's result, the gradients of these, and the parameters' gradients."""
         widths = (10, *self.hidden, 1)
         parameters = sum(low * high + high for low, high in pairwise(widths))
-        return 4 * parameters + 6 * self.batch_size * sum(self.hidden)
+        return 4 * (parameters + 2 * self.batch_size * sum(self.hidden))
 
 
 class CnnSettings(Settings):
