@@ -2,7 +2,7 @@
 
 Calls of torch's kernels that follow each other become one TorchScript function. Its interpreter spends
 about a microsecond on a call instead of four, and threads that each run one do not wait for each other.
-Kernels of our own are called as the C functions that they are.
+Kernels of our own that follow each other become one call of C.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from adamtune.engines.kernels.operators import bind, is_kernel
+from adamtune.engines.kernels.operators import bind, chain, is_kernel
 
 
 class Bound(NamedTuple):
@@ -35,9 +35,10 @@ def compiled(program: Sequence[Bound]) -> Callable[[], None]:
     parts: list[Callable[[], None]] = []
     for own, calls in groupby(program, key=lambda call: is_kernel(call.kernel)):
         if own:
-            parts += [
+            kernels = [
                 bind(cast(OpOverload, call.kernel), call.args, list(call.kwargs.values())) for call in calls
             ]
+            parts.append(chain(kernels))
         else:
             parts.append(_translated(list(calls)))
     if len(parts) == 1:

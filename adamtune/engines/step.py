@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from adamtune.engines import batched
-from adamtune.engines.script import Bound, compiled
+from adamtune.engines.rows import advance, put, take
+from adamtune.engines.script import compiled
 from adamtune.optimizers import elementwise
 from adamtune.optimizers.coefficients import Terms
 from adamtune.optimizers.elementwise import FIELDS, Part, State
@@ -16,8 +17,6 @@ from adamtune.tasks.protocol import Rows, Task
 
 STRETCH = 128
 """Steps that are laid out at a time: their batches and coefficients lie ready on the device."""
-
-aten = torch.ops.aten
 
 
 class Step:
@@ -55,15 +54,12 @@ class Step:
         losses, gradients = tape.outputs
         self._compute = compiled(
             [
-                Bound(aten.index_select.out, (self._indices, 0, self._now), {"out": index}),
-                Bound(aten.index_select.out, (self._coefficients, 0, self._now), {"out": packed}),
-                *(
-                    Bound(aten.index_select.out, (each, 0, index.flatten()), {"out": out})
-                    for each, out in zip(rows, gathered, strict=True)
-                ),
+                take(self._indices, self._now, index),
+                take(self._coefficients, self._now, packed),
+                *(take(each, index.flatten(), out) for each, out in zip(rows, gathered, strict=True)),
                 *tape.program,
-                Bound(aten.index_copy_.default, (self._losses, 0, self._now, losses.unsqueeze(0)), {}),
-                Bound(aten.add_.Scalar, (self._now, 1), {}),
+                put(losses.unsqueeze(0), self._now, self._losses),
+                advance(self._now),
             ]
         )
         parts = [

@@ -21,6 +21,7 @@ from adamtune.engines.formulations import (
     layer_norm,
     linear,
     max_pool,
+    mse_loss,
 )
 from adamtune.engines.formulations.mode import FORMULATIONS, Formulations
 from adamtune.engines.kernels import layers
@@ -32,7 +33,7 @@ Function = Callable[..., Tensor]
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def numbers(high: int, *shape: int) -> Tensor:
@@ -79,7 +80,7 @@ def values_and_gradients(function: Function, inputs: list[Tensor]) -> list[Tenso
     return [values.detach(), *torch.autograd.grad((values * weights).sum(), leaves)]
 
 
-MODULES = (attention, convolution, cross_entropy, embedding, layer_norm, linear, max_pool)
+MODULES = (attention, convolution, cross_entropy, embedding, layer_norm, linear, max_pool, mse_loss)
 KERNELS_HERE = library(torch.float64) is not None
 
 
@@ -163,6 +164,24 @@ def test_layer_norm_over_more_dimensions_is_torchs(used: list[str]) -> None:
 
 def test_layer_norm_takes_what_torch_takes() -> None:
     assert_equals_torch(lambda x: torch.layer_norm(x, [6], None, None, 1e-5, False), [(4, 6)])
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 5)])
+def test_mse_loss(shape: tuple[int, ...], used: list[str], kernels: bool) -> None:
+    if not kernels:
+        pytest.skip("torch's own")
+    assert_equals_torch(F.mse_loss, [shape, shape])
+    assert set(used) == {"kernel"}
+
+
+@pytest.mark.parametrize("settings", [{"reduction": "sum"}, {"reduction": "none"}, {"weight": torch.ones(7)}])
+def test_other_squared_errors_are_torchs(settings: dict[str, Any], used: list[str]) -> None:
+    x, y = drawn(0, MEMBERS, 7), drawn(1, MEMBERS, 7)
+    with Formulations():
+        found = vmap(lambda *both: F.mse_loss(*both, **settings))(x, y)
+    expected = [F.mse_loss(*both, **settings) for both in zip(x, y, strict=True)]
+    torch.testing.assert_close(found, torch.stack(expected))
+    assert not used
 
 
 @pytest.mark.parametrize("ignored", [0, 2, 7])

@@ -17,6 +17,7 @@ from adamtune.engines.formulations.embedding import embedding
 from adamtune.engines.formulations.layer_norm import layer_norm
 from adamtune.engines.formulations.linear import linear
 from adamtune.engines.formulations.max_pool import max_pool
+from adamtune.engines.formulations.mse_loss import mse_loss
 from adamtune.engines.formulations.unbind import unbind
 
 FORMULATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -25,6 +26,7 @@ FORMULATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.layer_norm: layer_norm,
     F.layer_norm: layer_norm,
     F.cross_entropy: cross_entropy,
+    F.mse_loss: mse_loss,
     F.embedding: embedding,
     torch.conv2d: convolution,
     torch.max_pool2d: max_pool,

@@ -67,7 +67,7 @@ static inline void transpose(size rows, size columns, const real *from, size str
 
 /* query, key, value [members, batch, heads, length, width], strided
  * -> y [members, batch, length, heads, width], weights [members, batch, heads, length, length]; scratch */
-void attention(ARGUMENTS)
+int attention(ARGUMENTS)
 {
     HEADS
     const real *query = t[0], *key = t[1], *value = t[2];
@@ -93,11 +93,12 @@ void attention(ARGUMENTS)
         PRODUCT(LOWER_LEFT, length, width, length, p, length, 1, HEAD(value, vs), vs[3], OWN(y), heads * width);
         p += length * length;
     }
+    return 0;
 }
 
 /* gradient, query, key, value, all strided, weights -> by query, by key, by value, one `apart` from the
  * other, strided; scratch */
-void attention_backward(ARGUMENTS)
+int attention_backward(ARGUMENTS)
 {
     HEADS
     const real *gradient = t[0], *query = t[1], *key = t[2], *value = t[3], *p = t[4];
@@ -122,4 +123,5 @@ void attention_backward(ARGUMENTS)
         PRODUCT(UPPER_LEFT, length, width, length, p, 1, length, g, gs[3], HEAD(by_value, os), os[3]);
         p += length * length;
     }
+    return 0;
 }

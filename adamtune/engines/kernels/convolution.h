@@ -75,7 +75,7 @@ static inline void channels_first(size out, size channels, size area, const real
 /* x [members or shared, images, height, width, channels], weight [members, out, channels, down, across],
  * bias [members, out] or none
  * -> y [members, images, rows, columns, out], and what GELU was given, like y; scratch */
-void convolution(ARGUMENTS)
+int convolution(ARGUMENTS)
 {
     WINDOWS
     const real *x = t[0], *weight = t[1], *bias = t[2];
@@ -94,11 +94,12 @@ void convolution(ARGUMENTS)
                        n[14] == GELU ? kept + (k * images + at) * pixels * out : 0);
             }
         }
+    return 0;
 }
 
 /* gradient [members, images, rows, columns, out], x, weight, what the activation kept
  * -> by x (if asked for), by weight, by bias; scratch */
-void convolution_backward(ARGUMENTS)
+int convolution_backward(ARGUMENTS)
 {
     WINDOWS
     const real *gradient = t[0], *x = t[1], *weight = t[2], *kept = t[3];
@@ -126,4 +127,5 @@ void convolution_backward(ARGUMENTS)
             }
         }
     channels_first(members * out, w.channels, area, by_kernels, by_weight);
+    return 0;
 }

@@ -22,7 +22,7 @@ int cross_entropy(ARGUMENTS)
 }
 
 /* gradient [members], probabilities, target, share -> by logits */
-void cross_entropy_backward(ARGUMENTS)
+int cross_entropy_backward(ARGUMENTS)
 {
     const real *gradient = t[0], *p = t[1], *shares = t[3];
     const int64_t *targets = t[2];
@@ -34,4 +34,5 @@ void cross_entropy_backward(ARGUMENTS)
             SIMD for (size j = 0; j < classes; j++) by_x[j] = p[j] * scale;
             by_x[targets[i]] -= scale;
         }
+    return 0;
 }

@@ -16,7 +16,7 @@ int embedding(ARGUMENTS)
 }
 
 /* gradient [members, rows, width], index -> by weight [members, words, width] */
-void embedding_backward(ARGUMENTS)
+int embedding_backward(ARGUMENTS)
 {
     const real *gradient = t[0];
     const int64_t *index = t[1];
@@ -26,4 +26,5 @@ void embedding_backward(ARGUMENTS)
     for (size m = 0; m < members; m++, by_weight += words * width, index += n[4])
         for (size i = 0; i < rows; i++, gradient += width)
             add_rows(1, width, gradient, by_weight + index[i] * width);
+    return 0;
 }

@@ -1,5 +1,5 @@
 /* x [members, rows, width], weight and bias [members, width] -> y, and each row's mean and 1 / deviation */
-void layer_norm(ARGUMENTS)
+int layer_norm(ARGUMENTS)
 {
     const real *x = t[0], *weight = t[1], *bias = t[2];
     real *y = t[3], *means = t[4], *scales = t[5];
@@ -14,10 +14,11 @@ void layer_norm(ARGUMENTS)
             SIMD for (size j = 0; j < width; j++) y[j] = (x[j] - mean) * scale * weight[j] + bias[j];
             *means++ = mean, *scales++ = scale;
         }
+    return 0;
 }
 
 /* gradient, x, weight, means, scales -> by x, by weight, by bias */
-void layer_norm_backward(ARGUMENTS)
+int layer_norm_backward(ARGUMENTS)
 {
     const real *gradient = t[0], *x = t[1], *weight = t[2], *means = t[3], *scales = t[4];
     real *by_x = t[5], *by_weight = t[6], *by_bias = t[7];
@@ -39,4 +40,5 @@ void layer_norm_backward(ARGUMENTS)
             SIMD for (size j = 0; j < width; j++)
                 by_x[j] = (gradient[j] * weight[j] - sum - (x[j] - mean) * scale * along) * scale;
         }
+    return 0;
 }

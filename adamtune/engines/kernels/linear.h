@@ -1,6 +1,6 @@
 /* x [members or shared, rows, in], weight [members, out, in], bias [members, out] or none
  * -> y [members, rows, out], and what GELU was given, like y */
-void linear(ARGUMENTS)
+int linear(ARGUMENTS)
 {
     const real *x = t[0], *weight = t[1], *bias = t[2];
     real *y = t[3], *kept = t[4];
@@ -13,11 +13,12 @@ void linear(ARGUMENTS)
             finish(activation, some, out, bias ? bias + m * out : bias, y + place,
                    activation == GELU ? kept + place : 0);
         }
+    return 0;
 }
 
 /* gradient [members, rows, out], x, weight, what the activation kept
  * -> by x (if asked for), by weight, by bias; scratch */
-void linear_backward(ARGUMENTS)
+int linear_backward(ARGUMENTS)
 {
     const real *gradient = t[0], *x = t[1], *weight = t[2], *kept = t[3];
     real *by_x = t[4], *by_weight = t[5], *by_bias = t[6], *scratch = t[7];
@@ -33,4 +34,5 @@ void linear_backward(ARGUMENTS)
             product(1, 0, out, in, some, g, out, x + at * in, in, at > 0, by_weight, in);
             add_rows(some, out, g, by_bias);
         }
+    return 0;
 }

@@ -1,5 +1,5 @@
 /* x [images, height, width, channels] -> y [images, height / down, width / across, channels] */
-void max_pool(ARGUMENTS)
+int max_pool(ARGUMENTS)
 {
     const real *x = t[0];
     real *y = t[1];
@@ -16,10 +16,11 @@ void max_pool(ARGUMENTS)
                         y[c] = (other[c] > y[c]) | (other[c] != other[c]) ? other[c] : y[c];
                 }
             }
+    return 0;
 }
 
 /* gradient, x, y -> by x: the gradient of a window goes to the first of its greatest pixels */
-void max_pool_backward(ARGUMENTS)
+int max_pool_backward(ARGUMENTS)
 {
     const real *gradient = t[0], *x = t[1], *y = t[2];
     real *by_x = t[3], *left = t[4];
@@ -40,4 +41,5 @@ void max_pool_backward(ARGUMENTS)
                     }
                 }
             }
+    return 0;
 }
