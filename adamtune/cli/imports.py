@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,8 +13,10 @@ from contextlib import contextmanager
 def slow_imports() -> Iterator[None]:
     """While they run, Ctrl-C ends the process at once: an exception in the midst of one may crash it.
 
-    Nor are cycles looked for: there are next to none among some hundred thousand new objects.
+    Nor are cycles looked for, then or later, among the hundred thousands of objects that they make and
+    that stay: that takes a quarter of a second.
     """
+    new = "torch" not in sys.modules
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
     collecting = gc.isenabled()
     gc.disable()
@@ -21,5 +24,7 @@ def slow_imports() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
+        if new:
+            gc.freeze()
         if collecting:
             gc.enable()

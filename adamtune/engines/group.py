@@ -115,7 +115,7 @@ class Group:
             )
             for row, seat in enumerate(self.seats)
         ]
-        for seat, each in zip(list(self.seats), evaluations, strict=True):
+        for seat, each in reversed(list(zip(self.seats, evaluations, strict=True))):
             seat.losses = []
             if each.finished or each.diverged_at is not None:
                 self.release(each.member)
