@@ -108,8 +108,10 @@ class Opened:
         """
         if self._checkpoints is not None:
             return []
-        self.storage.beat(self._ids(own))
-        return self.storage.take_over(self._id, most)
+        ids = self._ids(own)
+        self.storage.beat(ids)
+        # A process that was slow between the two may be taken for dead by itself.
+        return [each for each in self.storage.take_over(self._id, most) if each not in ids]
 
     def _ids(self, numbers: Iterable[int]) -> list[int]:
         return [self.storage.get_trial_id_from_study_id_trial_number(self._id, each) for each in numbers]
