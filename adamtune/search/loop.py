@@ -77,18 +77,14 @@ class Loop:
         if self._paused or not free:
             return False
         self._opened.finish_commit()
+        if self._opened.shared:
+            self._standing.recount()
         begun = [self._take_up(trial_id) for trial_id in self._opened.orphans(self._trainings, free)]
-        while len(begun) < free and self._owed():
-            begun.append(self._ask())
+        owed = max(0, total_trials(self._file) - self._standing.asked)
+        begun += [self._ask() for _ in range(min(free - len(begun), owed))]
         with training_faults(self._file.name):
             self._engine.admit([member for training in begun for member in training.members])
         return bool(begun)
-
-    def _owed(self) -> bool:
-        """Whether there are fewer trials than asked for; others may have begun some a moment ago."""
-        if self._opened.shared:
-            self._standing.recount()
-        return self._standing.asked < total_trials(self._file)
 
     def _others_train(self) -> bool:
         """Whether other processes train what is left; waits a little, for one may leave it to this one."""

@@ -163,14 +163,14 @@ def test_processes_that_begin_at_once_make_one_study(postgres: str, folder: Path
 
 
 def test_two_processes_share_the_trials(postgres: str, folder: Path, processes: Processes) -> None:
-    """Each is done once, and there are as many as asked for, or one more that both asked for at a moment."""
+    """Each is done once, and there are as many as asked for, or a few more that both asked for at a moment."""
     remote = long(folder, 60, engine="sequential", storage=postgres)
     processes.file.write_text(remote.text)
     both = [processes.start() for _ in range(2)]
     said = [processes.finish(each) for each in both]
     done = trials(remote)
     assert done[:30] == searched(long(folder, 60, engine="sequential"))
-    assert len(done) <= 31
+    assert len(done) <= 32
     counts = [int(text.partition("this run finished ")[2].partition(" ")[0]) for text in said]
     assert sum(counts) == len(done)
     assert min(counts) >= 3
