@@ -163,7 +163,7 @@ def test_processes_that_begin_at_once_make_one_study(postgres: str, folder: Path
 
 
 def test_two_processes_share_the_trials(postgres: str, folder: Path, processes: Processes) -> None:
-    """Each is done once, and there are as many as asked for, or a few more that both asked for at a moment."""
+    """Each is done once, and there are as many as asked for, or a few more that both asked for at once."""
     remote = long(folder, 60, engine="sequential", storage=postgres)
     processes.file.write_text(remote.text)
     both = [processes.start() for _ in range(2)]
