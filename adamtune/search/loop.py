@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import groupby
+from itertools import groupby, islice
 from time import perf_counter, sleep
 from typing import Any
 
@@ -11,13 +11,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from adamtune.config import Study as StudyFile
 from adamtune.engines.protocol import Engine, Evaluation
 from adamtune.search.faults import training_faults
 from adamtune.search.observed import VIEWS
 from adamtune.search.opened import Opened
 from adamtune.search.progress import Finished, Reason
-from adamtune.search.samplers import ByNumber, grid_size
+from adamtune.search.samplers import ByNumber
 from adamtune.search.standing import Standing
 from adamtune.search.suggest import suggest
 from adamtune.search.trials import Tasks, Training, members
@@ -44,7 +43,7 @@ class Loop:
         self._file, self._study = opened.file, opened.study
         view = VIEWS.get(self._file.search.sampler, Study)
         sampler = ByNumber(self._file, lambda: standing.done)
-        self._asking = view(self._study.study_name, opened.storage, sampler, self._study.pruner)
+        self._asking = view(self._study.study_name, self._study._storage, sampler, self._study.pruner)
         self._trainings: dict[int, Training] = {}
         self._paused = False
         self._committed = perf_counter()
@@ -77,11 +76,12 @@ class Loop:
         if self._paused or not free:
             return False
         self._opened.finish_commit()
+        orphans = self._opened.orphans(self._trainings, free)
         if self._opened.shared:
-            self._standing.recount()
-        begun = [self._take_up(trial_id) for trial_id in self._opened.orphans(self._trainings, free)]
-        owed = max(0, total_trials(self._file) - self._standing.asked)
-        begun += [self._ask() for _ in range(min(free - len(begun), owed))]
+            self._standing.recount()  # Optuna's cache learns of the orphans by it, too
+        begun = [self._take_up(trial_id) for trial_id in orphans]
+        owed = max(0, self._opened.trials - self._standing.asked)
+        begun += islice(iter(self._ask, None), min(free - len(begun), owed))
         with training_faults(self._file.name):
             self._engine.admit([member for training in begun for member in training.members])
         return bool(begun)
@@ -92,9 +92,12 @@ class Loop:
             sleep(WAIT_SECONDS)
         return self._standing.counts["running"] > 0
 
-    def _ask(self) -> Training:
+    def _ask(self) -> Training | None:
+        trial = self._opened.ask(self._asking)
+        if trial is None:
+            return None
         self._standing.begin()
-        return self._suggest(self._asking.ask())
+        return self._suggest(trial)
 
     def _take_up(self, trial_id: int) -> Training:
         """Begins again a trial whose process died; on a database server alone."""
@@ -137,7 +140,7 @@ class Loop:
         self._engine.release([member for member in training.members if member not in gone])
 
     def _finished(self, training: Training, state: TrialState) -> Finished:
-        trial = self._opened.storage.get_trial(training.trial._trial_id)
+        trial = self._study._storage.get_trial(training.trial._trial_id)
         if state == TrialState.COMPLETE:
             self._standing.offer(trial)
         return Finished(trial.number, state_of(state.name, "diverged_at" in trial.user_attrs), trial.value)
@@ -160,7 +163,7 @@ class Loop:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up training where ``state`` was committed."""
         for saved in state["running"]:
-            trial_id = self._opened.storage.get_trial_id_from_study_id_trial_number(
+            trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(
                 self._study._study_id, saved["number"]
             )
             trial = Trial(self._study, trial_id)
@@ -168,9 +171,3 @@ class Loop:
         restored = [member for training in self._trainings.values() for member in training.members]
         with training_faults(self._file.name):
             self._engine.restore(restored, state["engine"])
-
-
-def total_trials(file: StudyFile) -> int:
-    """The trials of a finished study: as many as asked for, or as a grid has combinations."""
-    trials = file.search.trials
-    return min(trials, grid_size(file)) if file.search.sampler == "grid" else trials

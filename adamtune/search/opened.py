@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import Study, StudyDirection
+from optuna.trial import Trial
 
 import adamtune
 from adamtune.config import Study as StudyFile
 from adamtune.config import differences
 from adamtune.engines.choose import Plan, plan
 from adamtune.errors import Refused
+from adamtune.search.samplers import grid_size
 from adamtune.storage import opening
 from adamtune.storage.checkpoints import Checkpoints
 from adamtune.storage.local import LocalStorage
@@ -33,15 +35,23 @@ class Opened:
     Args:
         file: the study file; its storage has a study of its name that means the same.
         storage: the storage.
+
+    Attributes:
+        trials: how many trials the finished study has: as asked for, or as a grid has combinations.
     """
 
     def __init__(self, file: StudyFile, storage: LocalStorage | SharedStorage) -> None:
         self.file, self.storage = file, storage
         self.study = Study(file.name, storage)
+        self.trials = file.search.trials
+        if file.search.sampler == "grid":
+            self.trials = min(self.trials, grid_size(file))
         self._id = self.study._study_id
-        self._checkpoints = (
-            Checkpoints(storage.path, file.name) if isinstance(storage, LocalStorage) else None
-        )
+        self._checkpoints = None
+        if isinstance(storage, LocalStorage):
+            self._checkpoints = Checkpoints(storage.path, file.name)
+        else:
+            storage.limit(self._id, self.trials)
 
     @property
     def shared(self) -> bool:
@@ -99,6 +109,17 @@ class Opened:
         if self._checkpoints is not None:
             self._checkpoints.finish()
 
+    def ask(self, study: Study) -> Trial | None:
+        """Begins a trial of ``study``, which is this one or a view of it; None if others began the last."""
+        if not self.shared:
+            return study.ask()
+        from adamtune.storage.shared import NoneLeft
+
+        try:
+            return study.ask()
+        except NoneLeft:
+            return None
+
     def orphans(self, own: Iterable[int], most: int) -> list[int]:
         """Ids of trials that this process is to train because theirs died; none in a local file.
 
@@ -114,7 +135,8 @@ class Opened:
         return [each for each in self.storage.take_over(self._id, most) if each not in ids]
 
     def _ids(self, numbers: Iterable[int]) -> list[int]:
-        return [self.storage.get_trial_id_from_study_id_trial_number(self._id, each) for each in numbers]
+        storage = self.study._storage
+        return [storage.get_trial_id_from_study_id_trial_number(self._id, each) for each in numbers]
 
     def close(self) -> None:
         """Lets the storage go, after a commit that was begun; what no commit holds is dropped."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from adamtune.config import Study as StudyFile
 from adamtune.errors import UsageError
 from adamtune.search.faults import training_faults
-from adamtune.search.loop import Loop, total_trials
+from adamtune.search.loop import Loop
 from adamtune.search.opened import Opened, open_study
 from adamtune.search.progress import Outcome, Progress, Reason
 from adamtune.search.pruners import pruner
@@ -76,9 +76,9 @@ def resume(location: str, name: str, overrides: Mapping[str, Any], observe: Obse
 
 def _search(opened: Opened, observe: Observer) -> Outcome:
     file, study = opened.file, opened.study
-    standing = Standing(study, file.objective.metric, total_trials(file))
+    standing = Standing(study, file.objective.metric, opened.trials)
     saved = opened.checkpoint()
-    if saved is None and standing.done >= total_trials(file):
+    if saved is None and standing.done >= opened.trials:
         return Outcome("already_complete", standing.progress())
     tasks = Tasks(file)
     with training_faults(file.name):

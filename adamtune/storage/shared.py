@@ -12,13 +12,21 @@ from optuna.storages._rdb.models import TrialHeartbeatModel, TrialModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 from typing_extensions import override
 
 GRACE_SECONDS = 60.0
 """A running trial without a heartbeat for so long belongs to a dead process."""
 
+HAD = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+"""States of trials that are not to be done again."""
+
 _HEARTBEATS = TrialHeartbeatModel.__table__
 _TRIALS = TrialModel.__table__
+
+
+class NoneLeft(Exception):
+    """The study has as many trials as it is to have."""
 
 
 class SharedStorage(RDBStorage):
@@ -32,6 +40,23 @@ class SharedStorage(RDBStorage):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._first_seen: dict[int, float] = {}
+        self._limits: dict[int, int] = {}
+
+    def limit(self, study_id: int, trials: int) -> None:
+        """From now on NoneLeft is raised for a new trial of a study with so many that did not fail."""
+        self._limits[study_id] = trials
+
+    @override
+    def _get_prepared_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
+    ) -> TrialModel:
+        # Optuna has locked the study: of processes that ask for the last trial at once, one gets it.
+        if study_id in self._limits:
+            had = _TRIALS.c.study_id == study_id, _TRIALS.c.state.in_(HAD)
+            count = session.execute(select(func.count()).select_from(_TRIALS).where(*had)).scalar_one()
+            if count >= self._limits[study_id]:
+                raise NoneLeft
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
 
     @override
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:

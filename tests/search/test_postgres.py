@@ -8,13 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from adamtune.config import Study
 from adamtune.search.run import resume, run
+from adamtune.storage import server
 from adamtune.storage.reading import list_studies, read_study
 
 from .studies import SPACE, Trials, interrupt, searched, study, trials
@@ -119,6 +122,8 @@ def test_an_interrupted_search_on_a_server_leaves_its_trials_to_others(
     monkeypatch.setattr("adamtune.storage.shared.GRACE_SECONDS", 0.5)
     local, remote = (study(folder, population=4, **place) for place in ({}, {"storage": postgres}))
     interrupt(remote, 1)
+    with closing(server.open_server(postgres)) as storage:
+        optuna.load_study(study_name="s", storage=storage).ask()  # it died before it suggested anything
     time.sleep(1.0)
     assert resume(postgres, "s", {}, lambda progress: None).reason == "complete"
     assert_close(trials(remote), searched(local))
@@ -163,14 +168,12 @@ def test_processes_that_begin_at_once_make_one_study(postgres: str, folder: Path
 
 
 def test_two_processes_share_the_trials(postgres: str, folder: Path, processes: Processes) -> None:
-    """Each is done once, and there are as many as asked for, or a few more that both asked for at once."""
     remote = long(folder, 60, engine="sequential", storage=postgres)
     processes.file.write_text(remote.text)
     both = [processes.start() for _ in range(2)]
     said = [processes.finish(each) for each in both]
     done = trials(remote)
-    assert done[:30] == searched(long(folder, 60, engine="sequential"))
-    assert len(done) <= 32
+    assert done == searched(long(folder, 60, engine="sequential"))
     counts = [int(text.partition("this run finished ")[2].partition(" ")[0]) for text in said]
     assert sum(counts) == len(done)
     assert min(counts) >= 3

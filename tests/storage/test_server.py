@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import optuna
@@ -23,7 +27,7 @@ from adamtune.storage.local import LocalStorage
 from adamtune.storage.location import without_password
 from adamtune.storage.opening import close, commit, open_storage
 from adamtune.storage.reading import delete_study, latest_study, list_studies, read_study
-from adamtune.storage.shared import SharedStorage
+from adamtune.storage.shared import NoneLeft, SharedStorage
 
 
 def test_a_file_opens_as_local_storage(tmp_path: Path) -> None:
@@ -133,6 +137,30 @@ def test_trials_of_a_dead_process_are_taken_over_by_one(
     finally:
         for other in others:
             other.close()
+
+
+@pytest.mark.slow
+def test_of_those_that_ask_at_once_none_goes_past_the_limit(shared: SharedStorage, postgres: str) -> None:
+    study_id = optuna.create_study(storage=shared, study_name="s")._study_id
+    failed = shared.create_new_trial(study_id)
+    shared.set_trial_state_values(failed, TrialState.FAIL)
+    together = threading.Barrier(4)
+
+    def ask(_: int) -> int:
+        with closing(open_storage(postgres)) as storage:
+            assert isinstance(storage, SharedStorage)
+            storage.limit(study_id, 10)
+            together.wait(60)
+            for begun in count():
+                try:
+                    storage.create_new_trial(study_id)
+                except NoneLeft:
+                    return begun
+        raise AssertionError
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(ask, range(4))) == 10
+    assert [each.number for each in shared.get_all_trials(study_id)] == list(range(11))
 
 
 def forget_heartbeat(url: str, trial_id: int) -> None:
