@@ -115,6 +115,7 @@ class Group:
             )
             for row, seat in enumerate(self.seats)
         ]
+        # The last leaves first: a row that leaves from the end needs no other moved into its place.
         for seat, each in reversed(list(zip(self.seats, evaluations, strict=True))):
             seat.losses = []
             if each.finished or each.diverged_at is not None:

@@ -6,9 +6,44 @@ import torch
 from torch import Tensor
 
 from adamtune.engines.kernels.library import library
+from adamtune.engines.kernels.operators import Kernel
 from adamtune.engines.script import Bound
 
 ours, aten = torch.ops.adamtune, torch.ops.aten
+
+
+def _row_bytes(tensor: Tensor) -> int:
+    return tensor[0].numel() * tensor.element_size()
+
+
+_take = Kernel(
+    "take",
+    "Tensor source, Tensor index",
+    ["rows"],
+    lambda source, index: [(len(index), *source.shape[1:])],
+    lambda source, index: [
+        len(source),
+        len(index),
+        _row_bytes(source),
+        source.stride(0) * source.element_size(),
+    ],
+    "a row to take is out of range",
+)
+_put = Kernel(
+    "put",
+    "Tensor rows, Tensor index, int all",
+    ["target"],
+    lambda rows, index, all: [(all, *rows.shape[1:])],
+    lambda rows, index, all: [all, len(index), _row_bytes(rows)],
+    "a place to put a row is out of range",
+)
+_next = Kernel(
+    "next",
+    "Tensor index",
+    ["following"],
+    lambda index: [index.shape],
+    lambda index: [index.numel()],
+)
 
 
 def _kernels(tensor: Tensor) -> bool:

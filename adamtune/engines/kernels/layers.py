@@ -267,37 +267,3 @@ attention_backward = Kernel(
         *_gradient_strides(query, packed),
     ],
 )
-
-
-def _row_bytes(tensor: Tensor) -> int:
-    return tensor[0].numel() * tensor.element_size()
-
-
-take = Kernel(
-    "take",
-    "Tensor source, Tensor index",
-    ["rows"],
-    lambda source, index: [(len(index), *source.shape[1:])],
-    lambda source, index: [
-        len(source),
-        len(index),
-        _row_bytes(source),
-        source.stride(0) * source.element_size(),
-    ],
-    "a row to take is out of range",
-)
-put = Kernel(
-    "put",
-    "Tensor rows, Tensor index, int all",
-    ["target"],
-    lambda rows, index, all: [(all, *rows.shape[1:])],
-    lambda rows, index, all: [all, len(index), _row_bytes(rows)],
-    "a place to put a row is out of range",
-)
-following = Kernel(
-    "next",
-    "Tensor index",
-    ["following"],
-    lambda index: [index.shape],
-    lambda index: [index.numel()],
-)
