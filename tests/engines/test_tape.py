@@ -321,13 +321,13 @@ programs = st.lists(
 ).map(Program)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(program=programs)
 def test_any_program_is_replayed(program: Program) -> None:
     assert_replays(program)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(program=programs)
 def test_the_gradient_of_any_program_is_replayed(program: Program) -> None:
     assert_replays(program.gradient)

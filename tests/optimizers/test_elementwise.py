@@ -35,7 +35,7 @@ def random_coefficients(members: int, seed: int) -> Coefficients:
 
 
 @needs_compiler
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     members=st.integers(1, 40),

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adamtune.tasks.batches import batch_indices, initial_parameters
@@ -23,7 +23,6 @@ def task() -> Task:
     return TASKS["mlp"].build({"dataset": "friedman1", "samples": 40, "hidden": [3], "batch_size": 8})
 
 
-@settings(deadline=None)
 @given(cuts=st.lists(st.integers(1, 20), max_size=4))
 def test_any_start_gives_the_rows_of_a_full_pass(task: Task, cuts: list[int]) -> None:
     bounds = sorted({0, 21, *cuts})
