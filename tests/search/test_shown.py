@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from itertools import pairwise
+from math import nan
 
 import optuna
 import pytest
@@ -36,12 +37,12 @@ def complete(count: int) -> list[FrozenTrial]:
 
 
 def anything(seed: int, count: int) -> list[FrozenTrial]:
-    """Trials in all states, with ties."""
+    """Trials in all states, with ties; sometimes so few complete ones that pruned ones are good."""
     drawn = random.Random(seed)
-    made = []
+    often, made = drawn.choice((0.0, 0.05, 0.5)), []
     for number in range(count):
-        state = drawn.choice((COMPLETE, COMPLETE, PRUNED, PRUNED, FAIL))
-        steps = {step: round(drawn.random(), 1) for step in range(1, drawn.randrange(1, 5))}
+        state = COMPLETE if drawn.random() < often else drawn.choice((PRUNED, PRUNED, FAIL))
+        steps = {step: drawn.choice((0.1, 0.2, 0.3, nan)) for step in range(1, drawn.randrange(1, 5))}
         value = round(drawn.random(), 1) if state == COMPLETE else None
         made.append(ended(number, state, value, intermediate_values=steps))
     return made
