@@ -17,19 +17,21 @@ DTYPES = {torch.float32: 1e-4, torch.float64: 1e-11}
 pytestmark = pytest.mark.skipif(any(library(each) is None for each in DTYPES), reason="no kernels in C here")
 
 
-def numbers(seed: int, dtype: torch.dtype, *shape: int) -> torch.Tensor:
-    """Surrounded by NaN: whoever reads past the end may not use it."""
+def numbers(seed: int, around: int, dtype: torch.dtype, *shape: int) -> torch.Tensor:
+    """With so many NaN on either side: whoever reads past the end may not use it."""
     size = torch.Size(shape).numel()
-    around = torch.full((size + 128,), torch.nan, dtype=dtype)
-    generator = torch.Generator().manual_seed(seed)
-    around[64 : 64 + size] = torch.randn(size, generator=generator, dtype=torch.float64)
-    return around[64 : 64 + size].view(shape)
+    memory = torch.full((size + 2 * around,), torch.nan, dtype=dtype)
+    own = memory[around : around + size]
+    own[:] = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return own.view(shape)
 
 
-@given(st.integers(1, 2), SIZES, SIZES, SIZES, st.sampled_from([*DTYPES]))
-def test_linear(members: int, rows: int, inner: int, out: int, dtype: torch.dtype) -> None:
-    x, weight = numbers(0, dtype, members, rows, inner), numbers(1, dtype, members, out, inner)
-    bias, gradient = numbers(2, dtype, members, out), numbers(3, dtype, members, rows, out)
+@given(st.integers(1, 2), SIZES, SIZES, SIZES, st.sampled_from([*DTYPES]), st.sampled_from([0, 64]))
+def test_linear(members: int, rows: int, inner: int, out: int, dtype: torch.dtype, around: int) -> None:
+    x, weight, bias, gradient = (
+        numbers(seed, around, dtype, members, *shape)
+        for seed, shape in enumerate([(rows, inner), (out, inner), (out,), (rows, out)])
+    )
     y, _ = layers.linear.call(x, weight, bias, layers.ACTIVATIONS["none"])
     by_x, by_weight, by_bias, _ = layers.linear_backward.call(gradient, x, weight, None, 0, True)
     close = {"rtol": DTYPES[dtype], "atol": DTYPES[dtype] * max(rows, inner, out) ** 0.5}

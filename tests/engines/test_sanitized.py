@@ -1,0 +1,53 @@
+"""The kernels keep to their memory: their tests again, with GCC's sanitizers compiled in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+FOLDER = Path(__file__).parent
+# What is copied in parts of a vector is checked where it stays a call.
+RUN = """
+import sys
+from adamtune.engines.kernels import library
+library.FLAGS += ("-fsanitize=address,undefined", "-fno-sanitize=alignment", "-fno-builtin", "-g")
+assert all(library.library(each) for each in library.PRECISIONS), "not compiled"
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
+"""
+
+
+def sanitizer(name: str) -> str:
+    """The path of one of the compiler's libraries."""
+    try:
+        found = subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip()
+    except OSError:
+        found = name
+    if not Path(found).is_absolute():
+        pytest.skip(f"needs gcc with {name}")
+    return found
+
+
+def test_nothing_is_read_or_written_that_is_not_theirs(tmp_path: Path) -> None:
+    tests = [str(FOLDER / each) for each in ("test_product.py", "test_formulations.py")]
+    environment = os.environ | {
+        "LD_PRELOAD": f"{sanitizer('libasan.so')} {sanitizer('libubsan.so')}",
+        "ASAN_OPTIONS": "detect_leaks=0",  # of Python itself
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "ADAMTUNE_COMPILER": "gcc",
+        "XDG_CACHE_HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *tests],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
