@@ -55,7 +55,9 @@ def _compile(compiler: str, source: Path, flags: Sequence[str], path: Path) -> N
 
 
 def _run(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, errors="replace", timeout=60
+    ).stdout
 
 
 def _processor() -> str:
