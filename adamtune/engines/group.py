@@ -41,7 +41,12 @@ class Group:
         self._scorers: dict[int, tuple[dict[str, Tensor], Tape]] = {}
 
     def admit(self, member: Member) -> None:
-        """Gives a member the next row, its starting weights and an empty optimizer state."""
+        """Gives a member the next row, its starting weights and an empty optimizer state.
+
+        Raises ValueError if the others are on their way to an evaluation.
+        """
+        if any(seat.losses for seat in self.seats):
+            raise ValueError(f"trial {member.trial} is admitted before the others' evaluation")
         row = len(self.seats)
         initial = self.source.initial(member.seed, member.replicate)
         if not self._parameters:

@@ -156,7 +156,7 @@ class Loop:
                 {"number": number, "seconds": each.seconds} for number, each in self._trainings.items()
             ]
             with training_faults(self._file.name):
-                state = {"running": running, "engine": self._engine.state()}
+                state = {"running": running, "paused": self._paused, "engine": self._engine.state()}
         self._opened.begin_commit(state)
         self._committed = perf_counter()
 
@@ -171,3 +171,4 @@ class Loop:
         restored = [member for training in self._trainings.values() for member in training.members]
         with training_faults(self._file.name):
             self._engine.restore(restored, state["engine"])
+        self._paused = state["paused"]

@@ -107,6 +107,26 @@ def test_a_search_goes_on_from_any_commit(
     assert list(folder.glob("*.ckpt*")) == []
 
 
+@pytest.mark.parametrize("commits", range(1, 9))
+def test_a_search_that_is_killed_between_two_evaluations_may_ask_for_more(
+    commits: int, folder: Path, another: Path, often: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for new trials at once, but those in training are under way."""
+    commit = Loop._commit
+
+    def dying(self: Loop) -> None:
+        if len(often) == commits:
+            raise Killed
+        commit(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loop, "_commit", dying)
+        with pytest.raises(Killed):
+            run(study(folder, search={"trials": 3}, population=6), lambda progress: None)
+    more = {"search": {"trials": 9}, "population": 6}
+    assert searched(study(folder, **more)) == searched(study(another, **more))
+
+
 def test_what_was_not_committed_is_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not half kept: the database names no trial that the checkpoint does not know."""
     file = study(folder, population=4)
