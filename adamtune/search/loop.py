@@ -68,6 +68,7 @@ class Loop:
             observe()
         self._commit()
         self._opened.finish_commit()
+        self._opened.leave(self._trainings)
         return reason or "complete"
 
     def _fill(self) -> bool:
@@ -79,7 +80,7 @@ class Loop:
         orphans = self._opened.orphans(self._trainings, free)
         if self._opened.shared:
             self._standing.recount()  # Optuna's cache learns of the orphans by it, too
-        begun = [self._take_up(trial_id) for trial_id in orphans]
+        begun = [each for trial_id in orphans if (each := self._take_up(trial_id)) is not None]
         owed = max(0, self._opened.trials - self._standing.asked)
         begun += islice(iter(self._ask, None), min(free - len(begun), owed))
         with training_faults(self._file.name):
@@ -88,9 +89,10 @@ class Loop:
 
     def _others_train(self) -> bool:
         """Whether other processes train what is left; waits a little, for one may leave it to this one."""
-        if self._standing.counts["running"]:
+        others = self._opened.shared and self._standing.counts["running"] > 0
+        if others:
             sleep(WAIT_SECONDS)
-        return self._standing.counts["running"] > 0
+        return others
 
     def _ask(self) -> Training | None:
         trial = self._opened.ask(self._asking)
@@ -99,9 +101,12 @@ class Loop:
         self._standing.begin()
         return self._suggest(trial)
 
-    def _take_up(self, trial_id: int) -> Training:
-        """Begins again a trial whose process died; on a database server alone."""
-        return self._suggest(Trial(self._asking, trial_id))
+    def _take_up(self, trial_id: int) -> Training | None:
+        """Begins anew a trial whose process died; on a database server alone."""
+        try:
+            return self._suggest(Trial(self._asking, trial_id))
+        except UpdateFinishedTrialError:  # the process was merely slow, and finished it a moment ago
+            return None
 
     def _suggest(self, trial: Trial) -> Training:
         settings = suggest(trial, self._file.space)
@@ -117,17 +122,18 @@ class Loop:
 
     def _record(self, evaluations: list[Evaluation]) -> None:
         """Keeps what was found with the trials, and takes those that ended out of training."""
+        lost: set[int] = set()
         if evaluations:
             self._opened.finish_commit()
+            lost = self._opened.lost(self._trainings)
         ended = []
         for number, own in groupby(evaluations, key=lambda each: each.member.trial):
             training = self._trainings[number]
             found = list(own)
-            try:
-                state = training.record(self._study, self._file.objective.metric, found)
-            except UpdateFinishedTrialError:  # by the process that took it over while this one was slow
+            if number in lost:
                 self._let_go(training, found)
                 continue
+            state = training.record(self._study, self._file.objective.metric, found)
             if state is not None:
                 self._let_go(training, found)
                 ended.append(self._finished(training, state))

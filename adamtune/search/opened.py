@@ -47,16 +47,18 @@ class Opened:
         if file.search.sampler == "grid":
             self.trials = min(self.trials, grid_size(file))
         self._id = self.study._study_id
-        self._checkpoints = None
+        self._server: SharedStorage | None = None
+        self._checkpoints: Checkpoints | None = None
         if isinstance(storage, LocalStorage):
             self._checkpoints = Checkpoints(storage.path, file.name)
         else:
+            self._server = storage
             storage.limit(self._id, self.trials)
 
     @property
     def shared(self) -> bool:
         """Whether other processes may train trials of the study too (on a database server)."""
-        return self._checkpoints is None
+        return self._server is not None
 
     def check_data(self, task: Task) -> None:
         """Keeps the data's hash with a new study. Raises Refused if an old one was trained on other data."""
@@ -102,7 +104,7 @@ class Opened:
         if self._checkpoints is not None:
             self._checkpoints.begin(self.storage, self._id, state)  # type: ignore[arg-type]
         elif state is not None:
-            self.storage.beat(self._ids(each["number"] for each in state["running"]))
+            self.lost(each["number"] for each in state["running"])
 
     def finish_commit(self) -> None:
         """Waits for the commit that was begun, if one was."""
@@ -120,6 +122,16 @@ class Opened:
         except NoneLeft:
             return None
 
+    def lost(self, own: Iterable[int]) -> set[int]:
+        """Numbers of the trials in training here that other processes have taken over; none in a local file.
+
+        It tells the others of the rest. ``own`` are the numbers of all.
+        """
+        if self._server is None:
+            return set()
+        ids = self._ids(own)
+        return {ids[each] for each in self._server.beat(list(ids))}
+
     def orphans(self, own: Iterable[int], most: int) -> list[int]:
         """Ids of trials that this process is to train because theirs died; none in a local file.
 
@@ -127,16 +139,17 @@ class Opened:
             own: the numbers of the trials that are in training here.
             most: how many more there is room for.
         """
-        if self._checkpoints is not None:
-            return []
-        ids = self._ids(own)
-        self.storage.beat(ids)
-        # A process that was slow between the two may be taken for dead by itself.
-        return [each for each in self.storage.take_over(self._id, most) if each not in ids]
+        return [] if self._server is None else self._server.take_over(self._id, self._ids(own), most)
 
-    def _ids(self, numbers: Iterable[int]) -> list[int]:
+    def leave(self, own: Iterable[int]) -> None:
+        """Lets other processes train the trials that were in training here, at once."""
+        if self._server is not None:
+            self._server.leave(list(self._ids(own)))
+
+    def _ids(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Trial numbers by id."""
         storage = self.study._storage
-        return [storage.get_trial_id_from_study_id_trial_number(self._id, each) for each in numbers]
+        return {storage.get_trial_id_from_study_id_trial_number(self._id, each): each for each in numbers}
 
     def close(self) -> None:
         """Lets the storage go, after a commit that was begun; what no commit holds is dropped."""

@@ -7,7 +7,7 @@ import json
 import math
 import sqlite3
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +81,6 @@ class LocalStorage(InMemoryStorage):
                 with transaction(self._connection):
                     self._changes.write(self._connection)
                 self._changes.clear()
-
-    def beat(self, trial_ids: Iterable[int]) -> None:
-        """Does nothing: no other process trains trials of a local study."""
-
-    def take_over(self, study_id: int, most: int) -> list[int]:
-        """Nothing, ever: running trials of a process that died are its successor's, with the checkpoint."""
-        return []
 
     def close(self) -> None:
         """Lets the file go; what was not committed is dropped."""

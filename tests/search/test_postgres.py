@@ -19,6 +19,7 @@ from adamtune.config import Study
 from adamtune.search.run import resume, run
 from adamtune.storage import server
 from adamtune.storage.reading import list_studies, read_study
+from adamtune.storage.shared import GRACE_SECONDS
 
 from .studies import SPACE, Trials, interrupt, searched, study, trials
 
@@ -116,7 +117,17 @@ def test_a_search_comes_to_the_same_on_a_server(sampler: str, postgres: str, fol
     assert run(remote, lambda progress: None).reason == "already_complete"
 
 
-def test_an_interrupted_search_on_a_server_leaves_its_trials_to_others(
+def test_an_interrupted_search_on_a_server_leaves_its_trials_to_others(postgres: str, folder: Path) -> None:
+    """At once: nobody has to wait until it counts as dead."""
+    local, remote = (study(folder, population=4, **place) for place in ({}, {"storage": postgres}))
+    interrupt(remote, 1)
+    began = time.monotonic()
+    assert resume(postgres, "s", {}, lambda progress: None).reason == "complete"
+    assert time.monotonic() - began < GRACE_SECONDS / 2
+    assert_close(trials(remote), searched(local))
+
+
+def test_a_trial_that_suggested_nothing_is_taken_over(
     postgres: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adamtune.storage.shared.GRACE_SECONDS", 0.5)

@@ -15,7 +15,6 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.testing.pytest_storages import StorageTestCase
@@ -25,7 +24,7 @@ from adamtune.errors import AdamtuneError, UsageError
 from adamtune.storage import server
 from adamtune.storage.local import LocalStorage
 from adamtune.storage.location import without_password
-from adamtune.storage.opening import close, commit, open_storage
+from adamtune.storage.opening import open_storage
 from adamtune.storage.reading import delete_study, latest_study, list_studies, read_study
 from adamtune.storage.shared import NoneLeft, SharedStorage
 
@@ -34,11 +33,9 @@ def test_a_file_opens_as_local_storage(tmp_path: Path) -> None:
     for location in (str(tmp_path / "a.db"), f"sqlite:///{tmp_path}/b.db"):
         storage = open_storage(location)
         assert isinstance(storage, LocalStorage)
-        study_id = storage.create_new_study([StudyDirection.MINIMIZE], "s")
-        storage.beat([storage.create_new_trial(study_id)])
-        assert storage.take_over(study_id, 9) == []
-        commit(storage)
-        close(storage)
+        storage.create_new_trial(storage.create_new_study([StudyDirection.MINIMIZE], "s"))
+        storage.commit()
+        storage.close()
         assert len(read_study(location, "s").trials) == 1
 
 
@@ -97,7 +94,6 @@ def test_a_search_on_postgres_is_read_listed_and_deleted(shared: SharedStorage, 
         shared.beat([trial._trial_id])
         trial.report(float("nan"), 5)
         study.tell(trial, trial.params["x"])
-    shared.commit()
     record = read_study(postgres, "s")
     assert [(each.value, each.params) for each in record.trials] == [
         (t.value, t.params) for t in study.trials
@@ -117,26 +113,65 @@ def test_trials_of_a_dead_process_are_taken_over_by_one(
     study = optuna.create_study(storage=shared, study_name="s")
     dead, alive, finished, silent = (study.ask({"x": FloatDistribution(0, 1)}) for _ in range(4))
     study.tell(finished, 1.0)
-    others = [open_storage(postgres) for _ in range(2)]
-    try:
+    ids = [each._trial_id for each in (dead, alive, silent)]
+    with closing(server.open_server(postgres)) as first, closing(server.open_server(postgres)) as second:
         forget_heartbeat(postgres, silent._trial_id)
-        assert [other.take_over(study._study_id, 9) for other in others] == [[], []]
+        assert [each.take_over(study._study_id, [], 9) for each in (first, second)] == [[], []]
         monkeypatch.setattr("adamtune.storage.shared.GRACE_SECONDS", 1.0)
         time.sleep(1.5)
-        shared.beat([alive._trial_id])
-        assert others[0].take_over(study._study_id, 0) == []
-        assert others[0].take_over(study._study_id, 1) == [dead._trial_id]
-        assert others[1].take_over(study._study_id, 9) == [silent._trial_id]
-        assert [other.take_over(study._study_id, 9) for other in others] == [[], []]
-        again = optuna.load_study(study_name="s", storage=others[0])
+        assert shared.beat([alive._trial_id]) == set()
+        assert first.take_over(study._study_id, [], 0) == []
+        assert first.take_over(study._study_id, [dead._trial_id, silent._trial_id], 9) == []
+        assert first.take_over(study._study_id, [], 1) == [dead._trial_id]
+        assert second.take_over(study._study_id, [], 9) == [silent._trial_id]
+        assert [each.take_over(study._study_id, [], 9) for each in (first, second)] == [[], []]
+        assert first.beat(ids) == {silent._trial_id}
+        assert shared.beat(ids) == {dead._trial_id, silent._trial_id}
+        again = optuna.load_study(study_name="s", storage=first)
         assert again.trials[0].state == TrialState.RUNNING
         assert again.trials[0].params == dead.params
-        others[0].set_trial_state_values(dead._trial_id, TrialState.COMPLETE, [0.5])
-        with pytest.raises(UpdateFinishedTrialError):
-            shared.set_trial_state_values(dead._trial_id, TrialState.COMPLETE, [0.5])
-    finally:
-        for other in others:
-            other.close()
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_taken_over_begins_anew(shared: SharedStorage, postgres: str) -> None:
+    """What the dead process reported, and how it was judged, would be held against it."""
+    study = optuna.create_study(
+        storage=shared, study_name="s", pruner=optuna.pruners.SuccessiveHalvingPruner(1)
+    )
+    trials = [study.ask({"x": FloatDistribution(0, 1)}) for _ in range(2)]
+    for trial in trials:
+        for step in range(1, 6):
+            trial.report(1.0 - trial.number, step)
+            trial.should_prune()
+    reported = [(each.intermediate_values, each.system_attrs) for each in study.trials]
+    assert all(any("completed_rung" in key for key in attrs) for _, attrs in reported)
+    shared.leave([trials[0]._trial_id])
+    with closing(server.open_server(postgres)) as other:
+        assert other.take_over(study._study_id, [], 9) == [trials[0]._trial_id]
+        other.set_trial_intermediate_value(trials[0]._trial_id, 1, 1.0)
+        found = other.get_all_trials(study._study_id)
+        assert found[0].params == trials[0].params
+        assert (found[1].intermediate_values, found[1].system_attrs) == reported[1]
+        study = optuna.load_study(study_name="s", storage=other, pruner=study.pruner)
+        assert study.pruner.prune(study, found[0])
+        assert found[0].intermediate_values == {1: 1.0}
+
+
+@pytest.mark.slow
+def test_heartbeats_are_compared_whatever_the_time_zone(
+    shared: SharedStorage, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=shared, study_name="s")
+    trial_id = study.ask()._trial_id
+    for zone in ("Asia/Tokyo", "America/New_York"):
+        monkeypatch.setenv("PGTZ", zone)
+        with closing(server.open_server(postgres)) as other:
+            assert other.take_over(study._study_id, [], 9) == []
+            assert other.beat([trial_id]) == set()
+        assert shared.take_over(study._study_id, [], 9) == []
+    shared.leave([trial_id])
+    with closing(server.open_server(postgres)) as other:
+        assert other.take_over(study._study_id, [], 9) == [trial_id]
 
 
 @pytest.mark.slow
