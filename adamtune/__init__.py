@@ -1,4 +1,4 @@
-"""Finds the Adam settings that train a model best, and says whether they beat the defaults."""
+"""Finds the Adam settings that train a model best, many trainings at a time."""
 
 __version__ = "0.1.0"
 

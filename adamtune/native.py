@@ -29,7 +29,12 @@ def library(source: Path, flags: Sequence[str]) -> ctypes.CDLL | None:
         return ctypes.CDLL(str(build(compiler, source, flags)))
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or error
-        LOG.warning("%s cannot be compiled, torch operations do its work slower: %s", source.name, reason)
+        LOG.warning(
+            "%s cannot be compiled by %s ($ADAMTUNE_COMPILER), torch operations do its work slower: %s",
+            source.name,
+            compiler,
+            reason,
+        )
         return None
 
 

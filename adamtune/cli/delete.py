@@ -15,10 +15,17 @@ def delete(
     storage: Storage = STORAGE,
 ) -> None:
     """Delete a study with all its trials, after asking."""
+    from adamtune.storage.location import without_password
     from adamtune.storage.reading import delete_study, read_study
 
     trials = len(read_study(storage, study).trials)
+    what = f"study {study} with its {trials} trials from {without_password(storage)}"
     if not yes:
-        typer.confirm(f"Delete study {study} with its {trials} trials from {storage}?", abort=True, err=True)
+        try:
+            typer.confirm(f"Delete {what}?", abort=True, err=True)
+        except typer.Abort as abort:
+            if isinstance(abort.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from abort  # which Click takes for a no
+            raise
     delete_study(storage, study)
-    typer.echo(f"Deleted study {study} with its {trials} trials from {storage}.")
+    typer.echo(f"Deleted {what}.")

@@ -47,7 +47,7 @@ def adamtune(
         bool, typer.Option("--debug", help="Show the traceback of an error; before or after the command.")
     ] = False,
 ) -> None:
-    """Finds the Adam settings that train your model best, and says whether they beat the defaults.
+    """Finds the Adam settings that train your model best, many trainings at a time.
 
     Start with: adamtune search configs/quickstart.yaml
     """
@@ -70,7 +70,8 @@ def run(arguments: Sequence[str]) -> int:
         try:
             app([each for each in arguments if each != "--debug"], prog_name="adamtune")
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as after ``>&-``
+                sys.stdout.flush()
         return 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -82,6 +83,8 @@ def run(arguments: Sequence[str]) -> int:
         return 130
     except AdamtuneError as error:
         return _fail(str(error), error.exit_code, debug)
+    except OSError as error:  # a full disk under the output, a path that is too long
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1, debug)
     except Exception as error:
         message = f"adamtune failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return _fail(message if debug else f"{message} (run again with --debug to see where)", 1, debug)

@@ -28,10 +28,23 @@ def _hints(ranking: Ranking, location: str, top: int | None) -> list[tuple[str, 
     finished = trials - ranking.counts["running"]
     wanted = (ranking.study.study or {}).get("search", {}).get("trials", 0)
     more = () if finished < wanted else ("--trials", str(2 * max(finished, 1)))
-    hints = [("more trials", command("resume", name, location, *more))]
+    hints = []
+    if ranking.study.study and not is_exhausted(ranking):
+        hints += [("more trials", command("resume", name, location, *more))]
     if top is not None and top < trials:
         hints += [("every trial", command("report", name, location, "--top", str(trials)))]
     return [*hints, ("for programs", command("report", name, location, "--format", "json"))]
+
+
+def is_exhausted(ranking: Ranking) -> bool:
+    """Whether there is no more to try, however many trials are asked for: every combination of a grid was."""
+    study = ranking.study.study or {}
+    if study.get("search", {}).get("sampler") != "grid":
+        return False
+    from adamtune.config import Study as StudyFile
+
+    finished = len(ranking.rows) - ranking.counts["running"] - ranking.counts["failed"]
+    return finished >= StudyFile.from_canonical(study).space.combinations
 
 
 def command(verb: str, study: str, location: str, *options: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from adamtune.cli.result import command, show_result
+from adamtune.cli.result import command, is_exhausted, show_result
 from adamtune.reports.console import console
 from adamtune.reports.live import Observer, following
 from adamtune.reports.numbers import clock
@@ -23,23 +23,26 @@ def follow(run: Callable[[Observer], Outcome], location: str, name: str) -> None
     Raises:
         typer.Exit: with code 130, if the search was interrupted.
     """
-    resume = f"Go on with: {command('resume', name, location)}"
+    resume = f"Go on with:\n  {command('resume', name, location)}"
     try:
         with following(console(stderr=True)) as observe:
             outcome = run(observe)
     except KeyboardInterrupt as error:  # the second Ctrl-C
         typer.echo(f"Stopped at once; what was committed is saved. {resume}", err=True)
         raise typer.Exit(130) from error
+    ranking = rank(read_study(location, name))
     if outcome.reason != "interrupted":
-        typer.echo(f"{_ending(outcome)}\n")
-    show_result(console(), rank(read_study(location, name)), location, TOP)
+        typer.echo(f"{_ending(outcome, is_exhausted(ranking))}\n")
+    show_result(console(), ranking, location, TOP)
     if outcome.reason == "interrupted":
         typer.echo(f"\nInterrupted: {_standing(outcome)}, and saved. {resume}", err=True)
         raise typer.Exit(130)
 
 
-def _ending(outcome: Outcome) -> str:
+def _ending(outcome: Outcome, exhausted: bool) -> str:
     progress = outcome.progress
+    if outcome.reason == "already_complete" and exhausted:
+        return f"Nothing more to do: {_standing(outcome)}, every combination of the grid."
     if outcome.reason == "already_complete":
         return f"Nothing more to do: {_standing(outcome)}. To go on, ask for more with --trials."
     if outcome.reason == "timeout":

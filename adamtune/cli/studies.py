@@ -27,6 +27,7 @@ def studies(
     storage: Storage = STORAGE,
 ) -> None:
     """List the studies of a storage, the latest last."""
+    from adamtune.storage.location import without_password
     from adamtune.storage.reading import list_studies
 
     found = list_studies(storage)
@@ -35,7 +36,8 @@ def studies(
     elif found:
         typer.echo("\n".join(_table(found)))
     else:
-        typer.echo(f"There is no study in {storage} yet. Make one: adamtune search configs/quickstart.yaml")
+        place = without_password(storage)
+        typer.echo(f"There is no study in {place} yet. Make one: adamtune search configs/quickstart.yaml")
 
 
 def _table(found: list[StudySummary]) -> list[str]:
@@ -56,7 +58,7 @@ def _table(found: list[StudySummary]) -> list[str]:
 
 
 def _time(study: StudySummary) -> str:
-    return study.last_activity.isoformat(timespec="seconds") if study.last_activity else ""
+    return study.last_activity.astimezone().isoformat(timespec="seconds") if study.last_activity else ""
 
 
 def _plain(study: StudySummary) -> dict[str, Any]:

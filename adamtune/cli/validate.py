@@ -41,14 +41,15 @@ def summary(study: Study) -> list[str]:
 
 def _settled(study: Study) -> list[tuple[str, str]]:
     from adamtune.reports.numbers import clock
+    from adamtune.storage.location import without_password
 
     search = study.search
     timeout = "" if search.timeout is None else f", at most {clock(search.timeout)}"
     return [
-        ("study", f"{study.name}, kept in {study.storage}"),
+        ("study", f"{study.name}, kept in {without_password(study.storage)}"),
         ("task", study.task.name),
         ("objective", f"{study.objective.direction} {study.objective.metric}"),
-        ("search", f"{search.trials} trials{timeout}; sampler {search.sampler}, pruner {search.pruner}"),
+        ("search", f"{study.trials} trials{timeout}; sampler {search.sampler}, pruner {search.pruner}"),
         ("seeds", f"{search.seeds} for each trial, from seed {search.seed}"),
         ("training", _training(study)),
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
+from math import prod
 
 from adamtune.config.distributions import Choice, Distribution, Fixed, Frozen
 
@@ -44,6 +46,13 @@ class Space(Frozen):
         named = {"optimizer": self.optimizer, "schedule": self.schedule}
         named |= {path[-1]: each for _, path, each in self.leaves() if not isinstance(each, Fixed)}
         return {name: each for name, each in named.items() if not isinstance(each, Fixed)}
+
+    @property
+    def combinations(self) -> int:
+        """How many a grid has, of a space of choices."""
+        spaces = product(self.optimizers.values(), self.schedules.values())
+        merged = ({**its, **its_own, **self.task}.values() for its, its_own in spaces)
+        return sum(prod(len(each.values) for each in some if isinstance(each, Choice)) for some in merged)
 
     def leaves(self) -> Iterator[tuple[str, tuple[str, ...], Distribution]]:
         """Every distribution, after the optimizer or schedule that has it ("" if none) and its key path."""

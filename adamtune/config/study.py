@@ -79,6 +79,12 @@ class Study(Head):
         """The optimizers that a trial may use, in the file's order."""
         return tuple(self.space.optimizers)
 
+    @property
+    def trials(self) -> int:
+        """The trials of the finished study: as many as asked for, or as its grid has combinations."""
+        asked = self.search.trials
+        return min(asked, self.space.combinations) if self.search.sampler == "grid" else asked
+
     def canonical(self) -> dict[str, Any]:
         """The whole study as plain JSON values; the order of keys is part of it."""
         return self.model_dump(mode="json")

@@ -36,11 +36,12 @@ class Plan:
     device: str
     why: str
 
-    def build(self) -> Engine:
-        """The engine."""
+    def build(self, most: int | None = None) -> Engine:
+        """The engine, with room for ``most`` members at most: room that nobody needs takes memory, too."""
+        slots = self.slots if most is None else min(self.slots, most)
         if self.engine == "sequential":
-            return Sequential(self.slots, self.device)
-        return Population(self.slots, self.threads, self.device)
+            return Sequential(slots, self.device)
+        return Population(slots, self.threads, self.device)
 
 
 def plan(
@@ -96,10 +97,14 @@ def working_memory(task: Task) -> int:
     return batched.gradients(task, parameters, batch, shared=True).memory // SOME
 
 
+def is_available(device: str) -> bool:
+    """Whether this machine has it: "cpu", "cuda" or "mps"."""
+    return {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device]
+
+
 def _device(device: str) -> str:
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        return "cuda" if there["cuda"] else "cpu"
-    if not there[device]:
+        return "cuda" if is_available("cuda") else "cpu"
+    if not is_available(device):
         raise UsageError(f"device: {device} is not available here; use auto or cpu")
     return device

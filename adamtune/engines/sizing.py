@@ -52,4 +52,4 @@ def said(slots: int, device: str, reason: str) -> str:
 
 def reason(step_bytes: int, trials: int, seeds: int) -> str:
     """Why ``slots`` are so many."""
-    return f"one works in {step_bytes / 2**20:.2g} MiB, and {trials * seeds} are to be done"
+    return f"one works in {step_bytes / 2**20:.2g} MiB, and the study has {trials * seeds}"

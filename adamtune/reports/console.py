@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from typing import IO
 
 from rich.console import Console
 from rich.text import Text
 
-from adamtune.reports.numbers import rounded
-from adamtune.reports.ranking import Ranking, Row
+from adamtune.reports.numbers import rounded, setting
+from adamtune.reports.ranking import ORDER, Ranking, Row
 from adamtune.reports.table import table
 from adamtune.storage.records import State, counted
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the program."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
     """A console that prints text as it is: no markup, no highlighting, no cut lines."""
-    return Console(stderr=stderr, file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    return _Console(stderr=stderr, file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
 def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
@@ -50,6 +58,9 @@ def show_best(out: Console, ranking: Ranking, code: str) -> None:
         return
     metrics = "".join(f", {name} {rounded(value)}" for name, value in best.metrics.items())
     out.print(f"\nBest: trial {best.number}{metrics}", style="bold")
+    others = [name for name in ranking.searched if name in best.settings and name not in ORDER]
+    if others:
+        out.print("task: " + ", ".join(f"{name} {setting(name)(best.settings[name])}" for name in others))
     if code:
         out.print(f"\n{code}", style="green", end="")
 

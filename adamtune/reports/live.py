@@ -27,7 +27,7 @@ _SECONDS_BETWEEN_FRAMES = 1 / 8
 def following(out: Console) -> Iterator[Observer]:
     """What to hand a search as its observer; draws nothing outside its calls (no thread)."""
     if not out.is_terminal or out.is_dumb_terminal:
-        yield _log(out)
+        yield _while_it_can(_log(out))
         return
     out.soft_wrap = False  # a display that redraws has to know its lines
     with Live(console=out, auto_refresh=False, transient=True) as live:
@@ -39,7 +39,22 @@ def following(out: Console) -> Iterator[Observer]:
                 live.update(view(progress, out.width), refresh=True)
                 last = time.monotonic()
 
-        yield draw
+        yield _while_it_can(draw)
+
+
+def _while_it_can(observe: Observer) -> Observer:
+    """Whoever reads may go (``| head``, a full disk): nobody sees the rest, but the search is not to end."""
+    gone = False
+
+    def told(progress: Progress) -> None:
+        nonlocal gone
+        if not gone:
+            try:
+                observe(progress)
+            except OSError:
+                gone = True
+
+    return told
 
 
 def _log(out: Console) -> Observer:

@@ -11,7 +11,7 @@ from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
 from adamtune.storage.records import State, StudyRecord, TrialRecord, counted
 
 _CATALOG = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES))
-_ORDER = [
+ORDER = [
     name
     for choice, entries in _CATALOG
     for name in dict.fromkeys(
@@ -53,15 +53,20 @@ def rank(study: StudyRecord) -> Ranking:
     """Ranks the complete trials by value, equal ones by number."""
     sign = 1 if study.direction == "minimize" else -1
     complete, others = [], []
+
+    def merit(trial: TrialRecord) -> tuple[float, int]:
+        assert trial.value is not None
+        return sign * trial.value, trial.number
+
     for trial in sorted(study.trials, key=lambda trial: trial.number):
         if trial.state == "complete" and trial.value is not None:
-            complete.append((sign * trial.value, trial.number, trial))
+            complete.append(trial)
         else:
             others.append(Row(None, trial))
     return Ranking(
         study,
         counted(Counter(trial.state for trial in study.trials)),
-        (*(Row(place, trial) for place, (*_, trial) in enumerate(sorted(complete), start=1)), *others),
+        (*(Row(place, trial) for place, trial in enumerate(sorted(complete, key=merit), start=1)), *others),
         in_order(name.removeprefix("one_minus_") for trial in study.trials for name in trial.params),
     )
 
@@ -69,4 +74,4 @@ def rank(study: StudyRecord) -> Ranking:
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """The names of settings, each once, as the catalogs order them; others (task settings) last, by name."""
     unique = sorted(set(names))
-    return (*(name for name in _ORDER if name in unique), *(name for name in unique if name not in _ORDER))
+    return (*(name for name in ORDER if name in unique), *(name for name in unique if name not in ORDER))

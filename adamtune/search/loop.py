@@ -43,7 +43,7 @@ class Loop:
         self._file, self._study = opened.file, opened.study
         view = VIEWS.get(self._file.search.sampler, Study)
         sampler = ByNumber(self._file, lambda: standing.done)
-        self._asking = view(self._study.study_name, self._study._storage, sampler, self._study.pruner)
+        self._asking = view(self._study.study_name, self._study._storage, sampler)
         self._trainings: dict[int, Training] = {}
         self._paused = False
         self._committed = perf_counter()
@@ -81,7 +81,7 @@ class Loop:
         if self._opened.shared:
             self._standing.recount()  # Optuna's cache learns of the orphans by it, too
         begun = [each for trial_id in orphans if (each := self._take_up(trial_id)) is not None]
-        owed = max(0, self._opened.trials - self._standing.asked)
+        owed = max(0, self._file.trials - self._standing.asked)
         begun += islice(iter(self._ask, None), min(free - len(begun), owed))
         with training_faults(self._file.name):
             self._engine.admit([member for training in begun for member in training.members])

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import Study, StudyDirection
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
 import adamtune
 from adamtune.config import Study as StudyFile
 from adamtune.config import differences
-from adamtune.engines.choose import Plan, plan
-from adamtune.errors import Refused
-from adamtune.search.samplers import grid_size
+from adamtune.engines.choose import Plan, is_available, plan
+from adamtune.errors import Refused, UsageError
 from adamtune.storage import opening
 from adamtune.storage.checkpoints import Checkpoints
 from adamtune.storage.local import LocalStorage
+from adamtune.storage.location import without_password
 from adamtune.storage.records import StudyAttrs, write_study
 from adamtune.tasks.catalog import TASKS
 from adamtune.tasks.protocol import Task
@@ -35,17 +35,11 @@ class Opened:
     Args:
         file: the study file; its storage has a study of its name that means the same.
         storage: the storage.
-
-    Attributes:
-        trials: how many trials the finished study has: as asked for, or as a grid has combinations.
     """
 
     def __init__(self, file: StudyFile, storage: LocalStorage | SharedStorage) -> None:
         self.file, self.storage = file, storage
         self.study = Study(file.name, storage)
-        self.trials = file.search.trials
-        if file.search.sampler == "grid":
-            self.trials = min(self.trials, grid_size(file))
         self._id = self.study._study_id
         self._server: SharedStorage | None = None
         self._checkpoints: Checkpoints | None = None
@@ -53,7 +47,7 @@ class Opened:
             self._checkpoints = Checkpoints(storage.path, file.name)
         else:
             self._server = storage
-            storage.limit(self._id, self.trials)
+            storage.limit(self._id, file.trials)
 
     @property
     def shared(self) -> bool:
@@ -75,15 +69,21 @@ class Opened:
     def plan(self, task: Task) -> Plan:
         """How the study is trained: decided once, so that a resumed study goes on as it began."""
         kept = self.study.user_attrs.get("plan")
-        if kept is not None:
-            return Plan(**kept)
         file = self.file
+        if kept is not None:
+            made = Plan(**kept)
+            if not is_available(made.device):
+                raise UsageError(
+                    f"study {file.name} was begun on {made.device}, which is not available here."
+                    " Go on with it where it is, or start a new study with --name."
+                )
+            return made
         made = plan(
             task,
             file.engine,
             file.population,
             file.device,
-            file.search.trials,
+            file.trials,
             file.search.seeds,
             TASKS[file.task.name].settings.model_validate(file.task.settings).step_bytes(),
         )
@@ -95,6 +95,22 @@ class Opened:
         if self._checkpoints is None:
             return None
         return self._checkpoints.restore(self.storage, self._id)  # type: ignore[arg-type]
+
+    def abandon(self) -> None:
+        """Gives up the trials that were in training in a local file, where their checkpoint is lost.
+
+        They have failed, and others are owed in their place.
+        """
+        if self._checkpoints is None:
+            return
+        for trial in self.storage.get_all_trials(self._id, deepcopy=False, states=(TrialState.RUNNING,)):
+            self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        self._checkpoints.commit(self.storage, self._id, None)  # type: ignore[arg-type]
+
+    def discard(self) -> None:
+        """Deletes a study in a local file in which no trial was begun."""
+        if not self.shared and not self.storage.get_n_trials(self._id):
+            self.storage.delete_study(self._id)
 
     def begin_commit(self, state: Mapping[str, Any] | None) -> None:
         """Begins to make every change durable, with ``state`` to go on from.
@@ -169,15 +185,14 @@ def open_study(file: StudyFile) -> Opened:
     try:
         names = {each.study_name: each._study_id for each in storage.get_all_studies()}
         study_id = names.get(file.name)
-        if study_id is not None and not storage.get_n_trials(study_id) and isinstance(storage, LocalStorage):
-            # A process that was killed at once left it, empty and perhaps of another direction.
+        if study_id is not None and isinstance(storage, LocalStorage) and _is_blank(storage, study_id):
+            # A process that was killed at once left it; perhaps it is of another direction.
             storage.delete_study(study_id)
             study_id = None
         if study_id is None:
             study_id = _created(file, storage)
-        elif storage.get_n_trials(study_id):
-            _check_same(file, storage.get_study_user_attrs(study_id))
-        write_study(storage, study_id, _attrs(file))
+        _check_same(file, storage, study_id)
+        write_study(storage, study_id, _attrs(file, storage.get_study_user_attrs(study_id)))
         return Opened(file, storage)
     except BaseException:
         storage.close()
@@ -185,41 +200,51 @@ def open_study(file: StudyFile) -> Opened:
 
 
 def _created(file: StudyFile, storage: LocalStorage | SharedStorage) -> int:
-    direction = StudyDirection[file.objective.direction.upper()]
     try:
-        return storage.create_new_study([direction], file.name)
+        return storage.create_new_study([_direction(file)], file.name)
     except DuplicatedStudyError:  # another process of a server was a moment faster
         return storage.get_study_id_from_name(file.name)
 
 
-def _check_same(file: StudyFile, attrs: Mapping[str, Any]) -> None:
+def _is_blank(storage: LocalStorage, study_id: int) -> bool:
+    attrs = storage.get_study_user_attrs(study_id)
+    return not storage.get_n_trials(study_id) and (not attrs or "study" in attrs)
+
+
+def _direction(file: StudyFile) -> StudyDirection:
+    return StudyDirection[file.objective.direction.upper()]
+
+
+def _check_same(file: StudyFile, storage: LocalStorage | SharedStorage, study_id: int) -> None:
+    attrs, shown = storage.get_study_user_attrs(study_id), without_password(file.storage)
     if "study" not in attrs:
-        raise Refused(
-            f"{file.storage} has a study {file.name} that adamtune did not make. Use another --name."
-        )
+        if storage.get_n_trials(study_id) or storage.get_study_directions(study_id) != [_direction(file)]:
+            raise Refused(f"{shown} has a study {file.name} that adamtune did not make. Use another --name.")
+        return
     old = StudyFile.from_canonical(attrs["study"])
     changes = differences(old, file)
     if changes:
         raise Refused(
-            f"study {file.name} exists in {file.storage} with other settings:\n"
+            f"study {file.name} exists in {shown} with other settings:\n"
             + "\n".join(f"  {change}" for change in changes)
             + "\nIts trials would not be comparable. Start a new study with --name, or undo the change"
             " (only trials and timeout may be raised)."
         )
 
 
-def _attrs(file: StudyFile) -> StudyAttrs:
+def _attrs(file: StudyFile, kept: Mapping[str, Any]) -> StudyAttrs:
     import torch
 
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "optuna": optuna.__version__,
+        "adamtune": adamtune.__version__,
+    }
     return {
         "study_file": file.text,
         "study": file.canonical(),
         "study_hash": file.hash,
         "metric": file.objective.metric,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "optuna": optuna.__version__,
-            "adamtune": adamtune.__version__,
-        },
+        "versions": kept.get("versions", versions),  # those that it was begun with
     }

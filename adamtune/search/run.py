@@ -28,12 +28,13 @@ from adamtune.storage.server import server_faults
 Observer = Callable[[Progress], None]
 
 
-def run(file: StudyFile, observe: Observer) -> Outcome:
+def run(file: StudyFile, observe: Observer, abandon: bool = False) -> Outcome:
     """Trains the trials that a study file owes, in a new study or in the one of that name.
 
     Args:
         file: the study file.
         observe: called after every round.
+        abandon: give up the trials that were in training in a local file, and their checkpoint.
 
     Raises:
         Refused: the study exists with other settings or data, or another process runs it.
@@ -44,10 +45,14 @@ def run(file: StudyFile, observe: Observer) -> Outcome:
     shared = local_path(file.storage) is None
     guard = server_faults(file.storage) if shared else study_lock(file.storage, file.name)
     with guard, closing(open_study(file)) as opened:
+        if abandon:
+            opened.abandon()
         return _search(opened, observe)
 
 
-def resume(location: str, name: str, overrides: Mapping[str, Any], observe: Observer) -> Outcome:
+def resume(
+    location: str, name: str, overrides: Mapping[str, Any], observe: Observer, abandon: bool = False
+) -> Outcome:
     """``run`` of a study as the storage knows it.
 
     Args:
@@ -55,6 +60,7 @@ def resume(location: str, name: str, overrides: Mapping[str, Any], observe: Obse
         name: the study.
         overrides: ``search.trials`` and ``search.timeout``, where they are to change.
         observe: called after every round.
+        abandon: as ``run``.
 
     Raises:
         UsageError: there is no such study, or an override is wrong.
@@ -71,23 +77,27 @@ def resume(location: str, name: str, overrides: Mapping[str, Any], observe: Obse
     except ValidationError as error:
         problems = (f"--{each['loc'][0]}: found {each['input']}: {each['msg']}" for each in error.errors())
         raise UsageError("\n".join(problems)) from error
-    return run(file.model_copy(update={"search": search}), observe)
+    return run(file.model_copy(update={"search": search}), observe, abandon)
 
 
 def _search(opened: Opened, observe: Observer) -> Outcome:
     file, study = opened.file, opened.study
-    standing = Standing(study, file.objective.metric, opened.trials)
+    standing = Standing(study, file.objective.metric, file.trials)
     saved = opened.checkpoint()
-    if saved is None and standing.done >= opened.trials:
+    if saved is None and not standing.counts["running"] and standing.asked >= file.trials:
         return Outcome("already_complete", standing.progress())
     tasks = Tasks(file)
-    with training_faults(file.name):
-        task = tasks.of({})
-        opened.check_data(task)
-        plan = opened.plan(task)
+    try:
+        with training_faults(file.name):
+            task = tasks.of({})
+            opened.check_data(task)
+            plan = opened.plan(task)
+    except UsageError:
+        opened.discard()  # it is not to be listed as a study that was begun
+        raise
     standing.note(plan.why)
     study.pruner = pruner(file.search.pruner, task.evaluate_every, task.steps)
-    loop = Loop(opened, plan.build(), tasks, standing)
+    loop = Loop(opened, plan.build(file.trials * file.search.seeds), tasks, standing)
     if saved is not None:
         loop.restore(saved)
     with _interruptions(lambda: standing.note(STOPPING)) as interrupted:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from itertools import islice
 from math import exp, log
 from typing import Any
 
@@ -18,7 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.config import Study as StudyFile
 from adamtune.search.independent import Independent
@@ -35,7 +34,7 @@ def sampler(study: StudyFile, number: int, finished: int, tpe: Tpe) -> BaseSampl
     """The sampler of trial ``number``, asked when ``finished`` trials were over; ``tpe`` is the study's."""
     name = study.search.sampler
     if name == "grid":
-        return GridPoint(next(islice(grid(study.space), number, None)))
+        return GridPoint(list(grid(study.space))[number])
     if not study.space.searched:
         return RandomSampler()  # never asked: every trial is the same
     if name == "qmc" or (name in MODELS and finished < BLIND):
@@ -65,11 +64,20 @@ class ByNumber(BaseSampler):
         self._study, self._finished = study, finished
         self._sampler: BaseSampler = RandomSampler()
         self._tpe = Tpe()
+        self._grid = study.search.sampler == "grid"
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Makes the trial's sampler."""
-        self._sampler = sampler(self._study, trial.number, self._finished(), self._tpe)
+        number = self._combination(study, trial.number) if self._grid else trial.number
+        self._sampler = sampler(self._study, number, self._finished(), self._tpe)
         self._sampler.before_trial(study, trial)
+
+    def _combination(self, study: Study, number: int) -> int:
+        """The combination of a trial; one beyond the grid is for a trial that failed."""
+        while number >= self._study.space.combinations:
+            failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            number = failed[number - self._study.space.combinations].number
+        return number
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are sampled together."""
@@ -86,11 +94,6 @@ class ByNumber(BaseSampler):
     ) -> Any:
         """The value of a parameter that is sampled alone."""
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-
-def grid_size(study: StudyFile) -> int:
-    """How many combinations a grid has."""
-    return sum(1 for _ in grid(study.space))
 
 
 class GridPoint(Independent):

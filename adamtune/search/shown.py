@@ -52,10 +52,10 @@ class Shown:
         return bool(found)
 
     def split(self) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
-        """The good ones, a tenth of those shown, and the others; by number."""
+        """The good ones, a tenth of all but no more than are known, and the others; by number."""
         stride = max(1, -(-len(self._others) // (SHOWN - BEST)))
         others = self._others[::stride]
-        good = min(BEST, -(-(len(self._best) + len(others)) // 10))
+        good = min(BEST, -(-(len(self._best) + len(self._others)) // 10))
         return sorted(self._best[:good], key=NUMBER), sorted(self._best[good:] + others, key=NUMBER)
 
     def _merit(self, trial: FrozenTrial) -> tuple[int, int, float]:

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adamtune.durable import sync
 from adamtune.errors import AdamtuneError, memory_error
 from adamtune.storage.location import beside
 from adamtune.storage.sqlite import faults
@@ -47,8 +48,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
         try:
             with draft.open("wb") as file:
                 torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
+            sync(draft)
             os.replace(draft, path)
         except BaseException as error:
             draft.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
                     " Everything committed is safe. Free some space, then run the same command again."
                 ) from error
             raise
-        _sync_folder(path.parent)
+        sync(path.parent)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -169,7 +169,11 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for the commit that was begun, if one was; whether it failed is not told."""
-        self._writer.shutdown()
+        try:
+            self._writer.shutdown()
+        except KeyboardInterrupt:
+            self._writer.shutdown()  # the study's lock may not be let go while it is written
+            raise
 
     def remove(self, keep: int | None = None) -> None:
         """Deletes the study's checkpoints, all but number ``keep``."""
@@ -190,7 +194,8 @@ class Checkpoints:
 
 _WAYS_OUT = (
     "The finished trials are safe in the database (`adamtune report`), but the trials that were in training"
-    " cannot go on without it. Put the file back, or start a new study with --name."
+    " cannot go on without it. Put the file back, or let others be trained in their place:"
+    " `adamtune resume STUDY --abandon`."
 )
 
 
@@ -209,13 +214,3 @@ def _check_plain(value: object, where: str) -> None:
             _check_plain(each, f"{where}[{index}]")
     else:
         raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain values")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in ``folder`` survive a power cut (POSIX; elsewhere there is no such call)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -10,13 +10,15 @@ from pathlib import Path
 from filelock import FileLock
 
 from adamtune.cache import cached
+from adamtune.durable import sync
 from adamtune.storage.sqlite import faults
 
 
 def create(path: Path) -> None:
     """Creates an empty study database at ``path`` and its folder, unless a file with content is there.
 
-    The file appears complete or not at all, also when the process is killed or two processes do it at once.
+    The file appears complete or not at all, also when the process is killed, the power is cut, or two
+    processes do it at once.
 
     Raises:
         AdamtuneError: it cannot be written.
@@ -30,7 +32,9 @@ def create(path: Path) -> None:
                 draft = path.with_name(path.name + ".new")
                 draft.unlink(missing_ok=True)
                 _fill(draft)
+                sync(draft)
                 os.replace(draft, path)
+                sync(path.parent)
 
 
 def _has_content(path: Path) -> bool:

@@ -20,6 +20,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
+from adamtune.errors import AdamtuneError
 from adamtune.storage.changes import Changes
 from adamtune.storage.creating import create
 from adamtune.storage.ids import TrialIds
@@ -60,6 +61,7 @@ class LocalStorage(InMemoryStorage):
         self.busy_seconds = busy_seconds
         create(self.path)
         self._connection = connect(self.path, busy_seconds)
+        self._file = self.path.stat().st_ino
         self._ids = TrialIds(self._connection)
         self._changes = Changes()
 
@@ -78,6 +80,11 @@ class LocalStorage(InMemoryStorage):
         """
         with self._lock, faults(self.path):
             if self._changes:
+                if not self.path.exists() or self.path.stat().st_ino != self._file:
+                    raise AdamtuneError(
+                        f"{self.path}: this database was deleted or replaced while it was in use."
+                        " What was recorded in it is lost, unless there is a copy."
+                    )
                 with transaction(self._connection):
                     self._changes.write(self._connection)
                 self._changes.clear()

@@ -21,19 +21,28 @@ def local_path(location: str) -> Path | None:
         UsageError: an SQLite URL without a file.
     """
     if "://" not in location:
-        return Path(location).expanduser()
+        return _path(location)
     match = _SQLITE.match(location)
     if match is None:
         return None
     name = location[match.end() :].partition("?")[0].removeprefix("/")
     if name in ("", ":memory:"):
         raise UsageError(f"{location}: names no file. Write sqlite:///runs/adamtune.db, or just the path.")
-    return Path(name)
+    return _path(name)
+
+
+def _path(name: str) -> Path:
+    """The file itself: what lies beside it is not to depend on the link that it was opened by."""
+    path = Path(name).expanduser()
+    if not path.name:
+        raise UsageError(f"{name}: names no file. Write the path of a database, such as runs/adamtune.db.")
+    return path.resolve() if path.is_symlink() else path
 
 
 def without_password(location: str) -> str:
     """``location`` as it may be shown: the password of a URL is hidden."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", location)
+    hidden = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", location)
+    return re.sub(r"([?&](?:password|passwd)=)[^&]*", r"\1***", hidden)
 
 
 def beside(database: Path, study_name: str, suffix: str) -> Path:

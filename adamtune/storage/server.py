@@ -77,6 +77,10 @@ def open_server(location: str, create: bool = True) -> SharedStorage:
 
     url = with_driver(location)
     with server_faults(location):
+        try:
+            sqlalchemy.make_url(url)
+        except ValueError as error:  # of a port that is no number
+            raise UsageError(f"{without_password(location)}: not a database URL ({error})") from error
         if not create:
             engine = sqlalchemy.create_engine(url)
             found = sqlalchemy.inspect(engine).has_table("studies")

@@ -261,7 +261,14 @@ def stop_in_training(self: loop.Loop, evaluations: Any) -> None:
 
 def test_a_missing_checkpoint(adamtune: Adamtune, file: Path, interrupted: Path) -> None:
     moved = interrupted.rename(interrupted.with_name("elsewhere"))
-    fails(adamtune("search", file), 1, interrupted.name, "it is missing", "--name", "adamtune report")
+    fails(
+        adamtune("search", file),
+        1,
+        interrupted.name,
+        "it is missing",
+        "resume STUDY --abandon",
+        "adamtune report",
+    )
     moved.rename(interrupted)
     assert adamtune("search", file).code == 0
 
@@ -271,7 +278,7 @@ def test_a_garbled_checkpoint(adamtune: Adamtune, file: Path, interrupted: Path)
     middle = len(whole) // 2
     for content in (b"", whole[:middle], b"dear diary", bytes(len(whole))):
         interrupted.write_bytes(content)
-        fails(adamtune("search", file), 1, interrupted.name, "damaged", "--name")
+        fails(adamtune("search", file), 1, interrupted.name, "damaged", "--abandon")
         assert interrupted.read_bytes() == content
     interrupted.write_bytes(whole)
     assert adamtune("search", file).code == 0
@@ -283,7 +290,7 @@ def test_a_checkpoint_of_another_commit(
 ) -> None:
     whole = interrupted.read_bytes()
     torch.save(torch.load(interrupted, weights_only=True) | change, interrupted)
-    fails(adamtune("search", file), 1, interrupted.name, "belongs to commit", "--name")
+    fails(adamtune("search", file), 1, interrupted.name, "belongs to commit", "--abandon")
     interrupted.write_bytes(whole)
     assert adamtune("search", file).code == 0
 
@@ -317,6 +324,24 @@ def test_another_study_file(adamtune: Adamtune, file: Path) -> None:
 def test_a_folder_of_another_kind(adamtune: Adamtune, file: Path) -> None:
     file.with_name("runs").write_text("")
     fails(adamtune("search", file, "--storage", file.parent / "runs" / "studies.db"), 1, "runs", "--storage")
+
+
+def test_a_database_that_is_deleted_while_it_is_used(
+    adamtune: Adamtune, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete(self: loop.Loop, evaluations: Any) -> None:
+        record(self, evaluations)
+        for path in file.parent.glob("studies.db*"):
+            path.unlink()
+
+    monkeypatch.setattr(loop.Loop, "_record", delete)
+    fails(adamtune("search", file), 1, "studies.db", "was deleted or replaced")
+
+
+def test_a_storage_that_is_no_file(adamtune: Adamtune, file: Path) -> None:
+    for place in (".", "/", "postgresql://localhost:port/x"):
+        fails(adamtune("search", file, "--storage", place), 2, place)
+    fails(adamtune("search", file, "--storage", f"{'x' * 300}.db"), 1, "x" * 300, "File name too long")
 
 
 def test_a_study_that_is_not_there(adamtune: Adamtune, file: Path) -> None:

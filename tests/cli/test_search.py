@@ -41,8 +41,10 @@ class Search:
         self.asked = (study,)
         return self._end(observe)
 
-    def resume(self, location: str, name: str, overrides: dict[str, object], observe: Observer) -> Outcome:
-        self.asked = (location, name, overrides)
+    def resume(
+        self, location: str, name: str, overrides: dict[str, object], observe: Observer, abandon: bool
+    ) -> Outcome:
+        self.asked = (location, name, overrides, abandon)
         return self._end(observe)
 
     def _end(self, observe: Observer) -> Outcome:
@@ -111,7 +113,7 @@ def test_interrupted(adamtune: Adamtune, playing: Playing, config: Path, storage
     assert out.startswith("digits-cnn: val_loss, lowest first\n")
     assert err.endswith(
         "\nInterrupted: 4 of 4 trials are finished, and saved."
-        f" Go on with: adamtune resume digits-cnn --storage {storage}\n"
+        f" Go on with:\n  adamtune resume digits-cnn --storage {storage}\n"
     )
 
 
@@ -119,7 +121,7 @@ def test_interrupted_twice(adamtune: Adamtune, playing: Playing, config: Path, s
     playing(KeyboardInterrupt())
     code, out, err = adamtune("search", config)
     assert (code, out) == (130, "")
-    assert err.endswith(f"Go on with: adamtune resume digits-cnn --storage {storage}\n")
+    assert err.endswith(f"Go on with:\n  adamtune resume digits-cnn --storage {storage}\n")
 
 
 def test_resume(adamtune: Adamtune, playing: Playing, storage: Path) -> None:
@@ -127,7 +129,7 @@ def test_resume(adamtune: Adamtune, playing: Playing, storage: Path) -> None:
     code, out, _ = adamtune("resume", "digits-cnn", "--trials", 8, "--storage", storage)
     assert code == 0
     assert out.startswith("4 of 4 trials are finished")
-    assert search.asked == (str(storage), "digits-cnn", {"search.trials": 8})
+    assert search.asked == (str(storage), "digits-cnn", {"search.trials": 8}, False)
 
 
 def test_wrong_option_is_told_before_anything_runs(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_list_for_programs(adamtune: Adamtune, storage: Path) -> None:
     code, out, err = adamtune("studies", "--format", "json", "--storage", storage)
     assert (code, err) == (0, "")
     first, second = json.loads(out)
-    assert isinstance(first.pop("last_activity"), str)
+    assert datetime.fromisoformat(first.pop("last_activity")).tzinfo is not None
     assert first == {
         "study": "digits-cnn",
         "metric": "val_loss",

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from adamtune.reports.console import console
@@ -46,6 +49,17 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
         "on one core",
         "16/64 trials, 14 complete, 1 pruned, 1 diverged, 8 running; 16.0 trials/min, 3:00 left",
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_lines_that_cannot_be_written_end_nothing() -> None:
+    told = []
+    with suppress(OSError), open("/dev/full", "w", buffering=1) as full:
+        observe = ExitStack().enter_context(following(console(file=full)))
+        for progress in (START, LATER):
+            observe(progress)
+            told.append(progress)
+    assert told == [START, LATER]
 
 
 def test_view_before_anything_ended() -> None:

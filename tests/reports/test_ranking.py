@@ -23,6 +23,11 @@ def test_complete_first_by_value_then_the_rest_by_number() -> None:
     assert ranking.counts == {"complete": 3, "pruned": 1, "diverged": 1, "failed": 1, "running": 1}
 
 
+def test_trials_of_one_number_are_shown() -> None:
+    """As in a database that another program wrote to."""
+    assert len(rank(study(trial(0, 0.5), trial(0, 0.5), trial(0, None))).rows) == 3
+
+
 @pytest.mark.parametrize(("direction", "best"), [("minimize", 1), ("maximize", 2)])
 def test_best_follows_the_direction(direction: str, best: int) -> None:
     ranking = rank(study(trial(0, 0.5), trial(1, 0.25), trial(2, 0.75), direction=direction))

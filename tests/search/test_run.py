@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 import adamtune.search.opened
 from adamtune.config import Study
-from adamtune.errors import Refused, UsageError
+from adamtune.errors import AdamtuneError, Refused, UsageError
 from adamtune.reports.files import to_json
 from adamtune.reports.ranking import rank
+from adamtune.search import observed
 from adamtune.search.progress import Progress
 from adamtune.search.run import resume, run
-from adamtune.storage.reading import read_study
+from adamtune.storage.local import LocalStorage
+from adamtune.storage.reading import list_studies, read_study
 from adamtune.tasks.reference import ReferenceTask
 
-from .studies import ENGINES, GRID, SPACE, in_optuna, interrupt, searched, study, trials
+from .studies import ENGINES, GRID, SPACE, WILD, in_optuna, interrupt, searched, study, trials
 
 
 def quiet(progress: Progress) -> None:
@@ -125,6 +128,91 @@ def test_a_grid_ends_with_its_last_combination(folder: Path) -> None:
     first = run(file, quiet)
     assert (first.reason, first.progress.total, first.progress.done) == ("complete", 12, 12)
     assert run(file, quiet).reason == "already_complete"
+
+
+def test_a_grid_tries_a_combination_again_whose_trial_failed(folder: Path) -> None:
+    file = study(folder, search={"sampler": "grid", "trials": 1000}, space=GRID)
+    interrupt(file, 3)
+    assert run(file, quiet, abandon=True).reason == "complete"
+    found = read_study(file.storage, "s").trials
+    tried = [each.params for each in found if each.state != "failed"]
+    assert len(tried) == 12 < len(found)
+    assert len({json.dumps(each, sort_keys=True) for each in tried}) == 12
+    assert run(file, quiet).reason == "already_complete"
+
+
+def test_trials_whose_checkpoint_is_lost_are_given_up_when_told_so(folder: Path) -> None:
+    file = study(folder, population=4, space=SPACE)
+    before = interrupt(file, 1)
+    (checkpoint,) = folder.glob("*.ckpt")
+    checkpoint.unlink()
+    with pytest.raises(AdamtuneError, match=r"it is missing.*--abandon"):
+        run(file, quiet)
+    assert resume(file.storage, "s", {}, quiet, abandon=True).reason == "complete"
+    found = trials(file)
+    given_up = [each["number"] for each in before if each["state"] == "running"]
+    assert [each["number"] for each in found if each["state"] == "failed"] == given_up
+    assert len(found) - len(given_up) == 8
+    assert [each for each in before if each["state"] != "running"] == [
+        each for each in found if each["number"] < len(before) and each["number"] not in given_up
+    ]
+
+
+def test_a_trial_that_another_program_runs_is_not_waited_for(folder: Path) -> None:
+    file = study(folder)
+    searched(file)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{file.storage}")
+    optuna.load_study(study_name="s", storage=storage).ask()
+    storage.engine.dispose()
+    assert resume(file.storage, "s", {"search.trials": 10}, quiet).reason == "complete"
+    assert [each["state"] for each in trials(file)] == ["complete"] * 8 + ["running", "complete"]
+
+
+@pytest.mark.parametrize("pruner", ["none", "hyperband"])
+def test_a_diverged_trial_is_bad_whatever_the_pruner(
+    pruner: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[FrozenTrial] = []
+    real = observed._as_bad_as
+    monkeypatch.setattr(observed, "_as_bad_as", lambda *given: shown.append(real(*given)) or shown[-1])
+    search = {"sampler": "cmaes", "pruner": pruner, "trials": 24}
+    searched(study(folder, search=search, space={"lr": WILD}))
+    assert shown
+
+
+def test_room_is_for_the_trials_that_are_asked_for(folder: Path) -> None:
+    """A population of more would take memory for nothing, and may grow with the trials."""
+    file = study(folder, population=10**6, search={"trials": 3})
+    searched(file)
+    assert resume(file.storage, "s", {"search.trials": 9}, quiet).reason == "complete"
+
+
+def test_a_study_goes_on_where_its_device_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = study(folder)
+    interrupt(file, 1)
+    monkeypatch.setattr("adamtune.search.opened.is_available", lambda device: False)
+    with pytest.raises(UsageError, match="begun on cpu, which is not available here"):
+        run(file, quiet)
+    monkeypatch.undo()
+    assert len(searched(file)) == 8
+
+
+def test_a_study_that_cannot_begin_is_not_listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    file = study(folder, device="mps")
+    with pytest.raises(UsageError, match="mps is not available"):
+        run(file, quiet)
+    assert list_studies(file.storage) == []
+
+
+def test_what_a_study_was_begun_with_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = study(folder)
+    interrupt(file, 1)
+    monkeypatch.setattr("adamtune.__version__", "99")
+    searched(file)
+    with closing(LocalStorage(Path(file.storage))) as storage:
+        (kept,) = storage.get_all_studies()
+    assert kept.user_attrs["versions"]["adamtune"] != "99"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

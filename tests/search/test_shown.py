@@ -66,6 +66,7 @@ def test_at_most_so_many_are_shown_the_best_among_them(count: int) -> None:
     for direction, sign in ((MINIMIZE, 1), (MAXIMIZE, -1)):
         good, others = split(trials, direction)
         assert min(count, SHOWN // 2) <= len(good + others) <= SHOWN
+        assert len(good) == min(BEST, -(-count // 10))
         assert (good, others) == (sorted(set(good)), sorted(set(others) - set(good)))
         best = sorted(trials, key=lambda each: sign * each.value)
         assert set(good) == {each.number for each in best[: len(good)]}

@@ -58,6 +58,18 @@ def test_a_server_is_not_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path) -> None:
+    """Else two processes would train one study: what they lock lies beside the path."""
+    (tmp_path / "link.db").symlink_to("real.db")
+    for exists in (False, True):
+        if exists:
+            (tmp_path / "real.db").touch()
+        assert local_path(f"sqlite:///{tmp_path}/link.db") == tmp_path / "real.db"
+        first, second = (study_lock(str(tmp_path / name), "s") for name in ("link.db", "real.db"))
+        with first, pytest.raises(Refused), second:
+            pass
+
+
 def test_files_beside_the_database_are_told_apart() -> None:
     names = [
         "digits-cnn",

@@ -41,6 +41,9 @@ def test_a_file_opens_as_local_storage(tmp_path: Path) -> None:
 
 def test_a_password_is_never_shown() -> None:
     assert without_password("postgresql://me:se:cret@host/db") == "postgresql://me:***@host/db"
+    assert without_password("postgresql://h/db?user=me&password=se&x=1") == (
+        "postgresql://h/db?user=me&password=***&x=1"
+    )
     assert without_password("runs/adamtune.db") == "runs/adamtune.db"
 
 
