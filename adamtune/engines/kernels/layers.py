@@ -14,6 +14,8 @@ from adamtune.engines.kernels.operators import Kernel, Shape
 
 BLOCK = 1 << 15
 """Numbers that are worked on at a time: with the results they fit in a core's cache."""
+ROWS = 512
+"""Rows that are worked on at a time at least: a wide layer's weights are read for each block of rows."""
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}
 """What may follow a layer in the same pass."""
 
@@ -25,7 +27,7 @@ def _and_kept(shape: Shape, activation: int) -> list[Shape]:
 
 def _linear_sizes(x: Tensor, weight: Tensor) -> list[int]:
     (members, rows, inner), out = x.shape, weight.shape[1]
-    return [members, rows, inner, out, x.stride(0), max(1, min(rows, BLOCK // (inner + out)))]
+    return [members, rows, inner, out, x.stride(0), min(rows, max(ROWS, BLOCK // (inner + out)))]
 
 
 linear = Kernel(
