@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -12,8 +15,10 @@ from adamtune.config import Study
 from adamtune.search import loop
 from adamtune.search.loop import Loop
 from adamtune.search.run import run
+from adamtune.storage import checkpoints
+from adamtune.storage.checkpoints import Checkpoints
 
-from .studies import ENGINES, Trials, searched, study, trials
+from .studies import ENGINES, Trials, interrupt, searched, study, trials
 
 SPACE = {
     "lr": {"low": 1e-2, "high": 1e2, "log": True},
@@ -125,6 +130,40 @@ def test_a_search_that_is_killed_between_two_evaluations_may_ask_for_more(
             run(study(folder, search={"trials": 3}, population=6), lambda progress: None)
     more = {"search": {"trials": 9}, "population": 6}
     assert searched(study(folder, **more)) == searched(study(another, **more))
+
+
+@pytest.mark.parametrize("name", ["tpe, replicates", "cmaes, median"])
+def test_a_commit_is_of_one_moment_though_training_goes_on(
+    name: str, folder: Path, another: Path, often: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread is slow to write; a search goes on from a commit as if it had been killed there."""
+    snapshots: list[Path] = []
+    save, remove = checkpoints.save, Checkpoints.remove
+    file = of(folder, name, "population")
+
+    def slow(path: Path, state: Mapping[str, Any]) -> None:
+        sleep(0.02)
+        save(path, state)
+
+    def look(self: Checkpoints, keep: int | None = None) -> None:
+        remove(self, keep)
+        (checkpoint,) = self.database.parent.glob("*.ckpt")
+        in_training = {each["number"] for each in checkpoints.load(checkpoint)["state"]["running"]}
+        assert {each["number"] for each in trials(file) if each["state"] == "running"} == in_training
+        if keep is not None and keep % 12 == 0:
+            snapshots.append(another / str(keep))
+            snapshots[-1].mkdir()
+            for each in self.database.parent.glob("studies.db*"):
+                shutil.copy(each, snapshots[-1])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "save", slow)
+        patched.setattr(Checkpoints, "remove", look)
+        interrupt(file, 12)
+    assert len(snapshots) > 2
+    undisturbed = searched(file)
+    for snapshot in snapshots:
+        assert searched(of(snapshot, name, "population")) == undisturbed, snapshot.name
 
 
 def test_what_was_not_committed_is_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
