@@ -107,7 +107,7 @@ def test_engines_get_plain_values() -> None:
 
 def test_nobody_imports_the_facade_but_for_its_version() -> None:
     users = {each.module for each in IMPORTS if each.target == "adamtune"}
-    assert users <= {"adamtune.cli.main", "adamtune.search.opened"}
+    assert users <= {"adamtune.cli.main", "adamtune.search.open_study"}
 
 
 KNOWN_BY = {

@@ -43,7 +43,7 @@ class Loop:
         self._file, self._study = opened.file, opened.study
         view = VIEWS.get(self._file.search.sampler, Study)
         sampler = ByNumber(self._file, lambda: standing.done)
-        self._asking = view(self._study.study_name, self._study._storage, sampler)
+        self._asking = view(self._study.study_name, opened.storage, sampler)
         self._trainings: dict[int, Training] = {}
         self._paused = False
         self._committed = perf_counter()
@@ -146,7 +146,7 @@ class Loop:
         self._engine.release([member for member in training.members if member not in gone])
 
     def _finished(self, training: Training, state: TrialState) -> Finished:
-        trial = self._study._storage.get_trial(training.trial._trial_id)
+        trial = self._opened.storage.get_trial(training.trial._trial_id)
         if state == TrialState.COMPLETE:
             self._standing.offer(trial)
         return Finished(trial.number, state_of(state.name, "diverged_at" in trial.user_attrs), trial.value)
@@ -169,7 +169,7 @@ class Loop:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up training where ``state`` was committed."""
         for saved in state["running"]:
-            trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(
+            trial_id = self._opened.storage.get_trial_id_from_study_id_trial_number(
                 self._study._study_id, saved["number"]
             )
             trial = Trial(self._study, trial_id)

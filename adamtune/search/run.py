@@ -15,7 +15,8 @@ from adamtune.config import Study as StudyFile
 from adamtune.errors import UsageError
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop
-from adamtune.search.opened import Opened, open_study
+from adamtune.search.open_study import open_study
+from adamtune.search.opened import Opened
 from adamtune.search.progress import Outcome, Progress, Reason
 from adamtune.search.pruners import pruner
 from adamtune.search.standing import Standing

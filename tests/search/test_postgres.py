@@ -145,7 +145,7 @@ import sys
 from pathlib import Path
 import adamtune.search.run, alembic.command, psycopg2, sqlalchemy.dialects.postgresql
 from adamtune.config import load_study
-from adamtune.search.opened import open_study
+from adamtune.search.open_study import open_study
 file = load_study(Path(sys.argv[1]), {})
 print("ready", flush=True)
 sys.stdin.readline()

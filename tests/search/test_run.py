@@ -12,7 +12,6 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-import adamtune.search.opened
 from adamtune.config import Study
 from adamtune.errors import AdamtuneError, Refused, UsageError
 from adamtune.reports.files import to_json
@@ -366,7 +365,7 @@ def test_a_process_killed_before_its_first_commit_leaves_a_study_that_can_be_run
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(adamtune.search.opened, "write_study", die)
+        patched.setattr("adamtune.search.open_study.write_study", die)
         with pytest.raises(KeyboardInterrupt):
             run(study(folder), quiet)
     assert read_study(study(folder).storage, "s").study is None
