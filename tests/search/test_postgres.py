@@ -16,6 +16,8 @@ import optuna
 import pytest
 
 from adamtune.config import Study
+from adamtune.errors import Refused
+from adamtune.search.open_study import open_study
 from adamtune.search.run import resume, run
 from adamtune.storage import server
 from adamtune.storage.reading import list_studies, read_study
@@ -176,6 +178,15 @@ def test_processes_that_begin_at_once_make_one_study(postgres: str, folder: Path
     said = [each.communicate(timeout=PATIENCE)[1] for each in processes]
     assert [each.returncode for each in processes] == [0] * 4, said
     assert [each.name for each in list_studies(postgres)] == ["s"]
+
+
+def test_another_study_file_is_refused_though_no_trial_was_begun(postgres: str, folder: Path) -> None:
+    """Another process may be about to begin one."""
+    open_study(study(folder, storage=postgres)).close()
+    for changed in ({"optimizer": "adam"}, {"objective": {"metric": "val_r2"}}):
+        with pytest.raises(Refused, match="with other settings"):
+            run(study(folder, storage=postgres, **changed), lambda progress: None)
+    assert run(study(folder, storage=postgres), lambda progress: None).reason == "complete"
 
 
 def test_two_processes_share_the_trials(postgres: str, folder: Path, processes: Processes) -> None:
