@@ -26,13 +26,14 @@ def render(settings: Mapping[str, Any], total: int) -> str:
 
     Args:
         settings: flat, as kept with a trial: ``optimizer``, ``schedule`` and the hyperparameters of
-            both by catalog name; anything else in it is left alone.
+            both by catalog name, at its default if it is missing; anything else in it is left alone.
         total: optimizer steps of the training.
 
     Returns:
         Lines that define ``optimizer`` (from ``model``) and ``scheduler``, ending in a newline.
     """
     optimizer, schedule = settings["optimizer"], settings["schedule"]
+    settings = OPTIMIZERS[optimizer].defaults | SCHEDULES[schedule].defaults | dict(settings)
     values = {
         each.name: rounded(each, settings[each.name])
         for each in (*OPTIMIZERS[optimizer].hyperparameters, *SCHEDULES[schedule].hyperparameters)

@@ -115,6 +115,14 @@ def test_other_numbers_keep_four_digits() -> None:
     assert rounded(LR, 0.00123456) == 0.001235
 
 
+def test_what_was_not_kept_had_its_default() -> None:
+    """As with a study of an older version, which had fewer hyperparameters."""
+    given = {"optimizer": "adamw", "schedule": "cosine"}
+    assert render(given, 10) == render(
+        given | OPTIMIZERS["adamw"].defaults | SCHEDULES["cosine"].defaults, 10
+    )
+
+
 def test_it_needs_no_torch() -> None:
     imports = "import sys, adamtune.optimizers.as_code, adamtune.optimizers.legality"
     code = f"{imports}; sys.exit('torch' in sys.modules)"
