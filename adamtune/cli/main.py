@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ def adamtune(
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
     code = run(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # everything is said: Ctrl-C shows no traceback any more
     gc.freeze()  # or the interpreter looks for cycles, for a third of a second, before it ends
     sys.exit(code)
 

@@ -28,7 +28,11 @@ GRACE_SECONDS = 60.0
 HAD = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 """States of trials that are not to be done again."""
 
-UTC = {"postgresql": "SET TIME ZONE 'UTC'", "mysql": "SET time_zone = '+00:00'"}
+UTC = {
+    "postgresql": "SET TIME ZONE 'UTC'",
+    "mysql": "SET time_zone = '+00:00'",
+    "mariadb": "SET time_zone = '+00:00'",
+}
 """Heartbeats are compared across processes, whatever the time zone of each."""
 
 OWNER = "adamtune:owner"

@@ -17,7 +17,7 @@ from .processes import Done, adamtune, done, kill, report, searching, start
 from .studies import write
 
 LONG: dict[str, Any] = {
-    "task": {"hidden": [16], "batch_size": 16, "epochs": 200},
+    "task": {"hidden": [16], "batch_size": 16, "epochs": 1000},
     "space": {"lr": {"low": 1e-4, "high": 10.0, "log": True}, "schedule": ["constant", "cosine"]},
     "search": {"trials": 40, "seeds": 2},
 }
@@ -86,7 +86,8 @@ def test_an_interrupted_search_saves_and_says_how_to_go_on(
         ended = stopped(process, number)
     assert ended.code == 130
     assert "Traceback" not in ended.err
-    resume = ended.err.splitlines()[-1].partition("Go on with: adamtune ")[2]
+    assert ended.err.splitlines()[-2].endswith("Go on with:")
+    resume = ended.err.splitlines()[-1].strip().removeprefix("adamtune ")
     assert shlex.split(resume) == ["resume", "s", "--storage", str(storage)]
     assert 0 < finished(storage) < 40
     assert adamtune(*shlex.split(resume)).code == 0
