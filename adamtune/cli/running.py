@@ -35,7 +35,7 @@ def follow(run: Callable[[Observer], Outcome], location: str, name: str) -> None
         typer.echo(f"{_ending(outcome, is_exhausted(ranking))}\n")
     show_result(console(), ranking, location, TOP)
     if outcome.reason == "interrupted":
-        typer.echo(f"\nInterrupted: {_standing(outcome)}, and saved. {resume}", err=True)
+        typer.echo(f"\nInterrupted, and saved: {_standing(outcome)}. {resume}", err=True)
         raise typer.Exit(130)
 
 

@@ -112,7 +112,7 @@ def test_interrupted(adamtune: Adamtune, playing: Playing, config: Path, storage
     assert code == 130
     assert out.startswith("digits-cnn: val_loss, lowest first\n")
     assert err.endswith(
-        "\nInterrupted: 4 of 4 trials are finished, and saved."
+        "\nInterrupted, and saved: 4 of 4 trials are finished."
         f" Go on with:\n  adamtune resume digits-cnn --storage {storage}\n"
     )
 
