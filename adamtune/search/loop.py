@@ -125,7 +125,7 @@ class Loop:
         lost: set[int] = set()
         if evaluations:
             self._opened.finish_commit()
-            lost = self._opened.lost(self._trainings)
+            lost = self._opened.beat(self._trainings)
         ended = []
         for number, own in groupby(evaluations, key=lambda each: each.member.trial):
             training = self._trainings[number]

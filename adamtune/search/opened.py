@@ -88,8 +88,8 @@ class Opened:
         """Begins a trial of ``study``, which is this one or a view of it; None if others began the last."""
         return study.ask()
 
-    def lost(self, own: Collection[int]) -> set[int]:
-        """The trials that other processes have taken over; it tells them of the rest."""
+    def beat(self, own: Collection[int]) -> set[int]:
+        """Tells other processes that these are in training here; those that they have taken over."""
         return set()
 
     def orphans(self, own: Collection[int], most: int) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import islice
 from math import exp, log
 from typing import Any
 
@@ -34,7 +35,7 @@ def sampler(study: StudyFile, number: int, finished: int, tpe: Tpe) -> BaseSampl
     """The sampler of trial ``number``, asked when ``finished`` trials were over; ``tpe`` is the study's."""
     name = study.search.sampler
     if name == "grid":
-        return GridPoint(list(grid(study.space))[number])
+        return GridPoint(next(islice(grid(study.space), number, None)))
     if not study.space.searched:
         return RandomSampler()  # never asked: every trial is the same
     if name == "qmc" or (name in MODELS and finished < BLIND):
@@ -64,11 +65,12 @@ class ByNumber(BaseSampler):
         self._study, self._finished = study, finished
         self._sampler: BaseSampler = RandomSampler()
         self._tpe = Tpe()
-        self._grid = study.search.sampler == "grid"
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Makes the trial's sampler."""
-        number = self._combination(study, trial.number) if self._grid else trial.number
+        number = trial.number
+        if self._study.search.sampler == "grid":
+            number = self._combination(study, number)
         self._sampler = sampler(self._study, number, self._finished(), self._tpe)
         self._sampler.before_trial(study, trial)
 

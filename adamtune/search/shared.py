@@ -27,7 +27,7 @@ class Shared(Opened):
     @override
     def begin_commit(self, state: Mapping[str, Any] | None) -> None:
         if state is not None:
-            self.lost([each["number"] for each in state["running"]])
+            self.beat([each["number"] for each in state["running"]])
 
     @override
     def ask(self, study: Study) -> Trial | None:
@@ -37,7 +37,7 @@ class Shared(Opened):
             return None
 
     @override
-    def lost(self, own: Collection[int]) -> set[int]:
+    def beat(self, own: Collection[int]) -> set[int]:
         ids = self._ids(own)
         return {ids[each] for each in self._server.beat(list(ids))}
 

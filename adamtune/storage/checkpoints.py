@@ -133,11 +133,6 @@ class Checkpoints:
         if begun is not None:
             begun.result()
 
-    def commit(self, storage: LocalStorage, study_id: int, state: Mapping[str, Any] | None) -> None:
-        """Commits ``storage`` and keeps ``state`` as what training goes on from: ``begin`` and ``finish``."""
-        self.begin(storage, study_id, state)
-        self.finish()
-
     def _commit(self, storage: LocalStorage, study_id: int, state: Mapping[str, Any] | None) -> None:
         number = storage.get_study_system_attrs(study_id).get(COMMIT_ATTR, {"number": 0})["number"] + 1
         if state is not None:

@@ -170,13 +170,14 @@ class SharedStorage(RDBStorage):
                     if connection.execute(query).rowcount == 0:
                         return False
                 self._begin_anew(connection, trial_id)
-        except IntegrityError:
+        except IntegrityError:  # another process was first
             return False
         return True
 
     def _begin_anew(self, connection: Connection, trial_id: int) -> None:
         """Makes the trial one that has just begun, here."""
         connection.execute(delete(_REPORTED).where(_REPORTED.c.trial_id == trial_id))
-        kept = _ATTRS.c.key.startswith("completed_rung_", autoescape=True) | (_ATTRS.c.key == OWNER)
-        connection.execute(delete(_ATTRS).where(_ATTRS.c.trial_id == trial_id, kept))
+        judged = _ATTRS.c.key.startswith("completed_rung_", autoescape=True)
+        stale = _ATTRS.c.trial_id == trial_id, judged | (_ATTRS.c.key == OWNER)
+        connection.execute(delete(_ATTRS).where(*stale))
         connection.execute(insert(_ATTRS).values(trial_id=trial_id, key=OWNER, value_json=self._me))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -14,6 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
+from adamtune.storage.checkpoints import Checkpoints
 from adamtune.storage.creating import create
 from adamtune.storage.local import LocalStorage
 
@@ -95,3 +97,11 @@ def _fill(storage: BaseStorage, name: str, directions: tuple[StudyDirection, ...
     finished.datetime_complete = datetime(2024, 7, 1, 12, 0, 0, 7)
     storage.create_new_trial(study_id, finished)
     return study_id
+
+
+def commit(
+    checkpoints: Checkpoints, storage: LocalStorage, study_id: int, state: Mapping[str, Any] | None
+) -> None:
+    """Returns when it is made."""
+    checkpoints.begin(storage, study_id, state)
+    checkpoints.finish()

@@ -19,6 +19,8 @@ from adamtune.errors import AdamtuneError
 from adamtune.storage.checkpoints import COMMIT_ATTR, Checkpoints, load, save
 from adamtune.storage.local import LocalStorage
 
+from .conftest import commit
+
 STATE: dict[str, Any] = {
     "parameters": torch.arange(6.0).reshape(2, 3),
     "random": torch.get_rng_state(),
@@ -85,12 +87,12 @@ def test_each_commit_has_its_checkpoint_and_the_last_one_none(storage: LocalStor
     assert checkpoints.restore(storage, study_id) is None
     for round_ in range(3):
         storage.create_new_trial(study_id)
-        checkpoints.commit(storage, study_id, {"round": round_})
+        commit(checkpoints, storage, study_id, {"round": round_})
         assert files(storage) == [f"studies.db.s.{round_ + 1}.ckpt"]
         with closing(LocalStorage(storage.path)) as again:
             assert len(again.get_all_trials(study_id)) == round_ + 1
             assert checkpoints.restore(again, study_id) == {"round": round_}
-    checkpoints.commit(storage, study_id, None)
+    commit(checkpoints, storage, study_id, None)
     assert files(storage) == []
     assert checkpoints.restore(storage, study_id) is None
 
@@ -126,7 +128,7 @@ def test_a_commit_that_fails_says_so_when_it_is_waited_for(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study_id, checkpoints = begin(storage)
-    checkpoints.commit(storage, study_id, {"round": 0})
+    commit(checkpoints, storage, study_id, {"round": 0})
     storage.create_new_trial(study_id)
     with monkeypatch.context() as broken:
         broken.setattr("os.fsync", fail)
@@ -137,7 +139,7 @@ def test_a_commit_that_fails_says_so_when_it_is_waited_for(
         assert again.get_all_trials(study_id) == []
         assert checkpoints.restore(again, study_id) == {"round": 0}
     checkpoints.finish()
-    checkpoints.commit(storage, study_id, {"round": 2})
+    commit(checkpoints, storage, study_id, {"round": 2})
     with closing(LocalStorage(storage.path)) as again:
         assert len(again.get_all_trials(study_id)) == 1
         assert checkpoints.restore(again, study_id) == {"round": 2}
@@ -150,7 +152,7 @@ def fail(descriptor: int) -> None:
 def test_studies_of_one_file_keep_their_checkpoints_apart(storage: LocalStorage) -> None:
     first, second = begin(storage, "a"), begin(storage, "a.1")
     for study_id, checkpoints in (first, second, first):
-        checkpoints.commit(storage, study_id, {"study": study_id})
+        commit(checkpoints, storage, study_id, {"study": study_id})
     assert [pair[1].restore(storage, pair[0]) for pair in (first, second)] == [
         {"study": first[0]},
         {"study": second[0]},
@@ -161,19 +163,19 @@ def test_studies_of_one_file_keep_their_checkpoints_apart(storage: LocalStorage)
 
 def test_leftovers_of_a_kill_are_passed_over_and_cleared(storage: LocalStorage) -> None:
     study_id, checkpoints = begin(storage)
-    checkpoints.commit(storage, study_id, {"round": 0})
+    commit(checkpoints, storage, study_id, {"round": 0})
     stem = f"{storage.path}.s."
     Path(f"{stem}2.ckpt").write_bytes(b"written, and killed before the commit")
     Path(f"{stem}3.ckpt.tmp").write_bytes(b"half")
     assert checkpoints.restore(storage, study_id) == {"round": 0}
-    checkpoints.commit(storage, study_id, {"round": 1})
+    commit(checkpoints, storage, study_id, {"round": 1})
     assert files(storage) == ["studies.db.s.2.ckpt"]
     assert checkpoints.restore(storage, study_id) == {"round": 1}
 
 
 def test_a_missing_cut_or_foreign_checkpoint_is_reported(storage: LocalStorage) -> None:
     study_id, checkpoints = begin(storage)
-    checkpoints.commit(storage, study_id, STATE)
+    commit(checkpoints, storage, study_id, STATE)
     path = Path(f"{storage.path}.s.1.ckpt")
     content = path.read_bytes()
     for damage, reason in ((content[: len(content) // 2], "damaged"), (b"", "damaged"), (None, "missing")):
@@ -203,7 +205,8 @@ print("ready", flush=True)
 while True:
     number = len(storage.get_all_trials(study_id, deepcopy=False))
     storage.create_new_trial(study_id)
-    checkpoints.commit(storage, study_id, {"trials": torch.full((20_000,), number + 1)})
+    checkpoints.begin(storage, study_id, {"trials": torch.full((20_000,), number + 1)})
+    checkpoints.finish()
 """
 
 

@@ -22,6 +22,8 @@ from adamtune.storage.local import LocalStorage
 from adamtune.storage.lock import study_lock
 from adamtune.storage.reading import delete_study, list_studies, read_study
 
+from .conftest import commit
+
 MINIMIZE = [StudyDirection.MINIMIZE]
 
 
@@ -89,10 +91,10 @@ def test_a_checkpoint_on_a_full_disk_leaves_the_last_pair(small_disk: Path, empt
     path = Path(shutil.copy(empty_database, small_disk / "studies.db"))
     with closing(LocalStorage(path)) as storage:
         study_id, checkpoints = begin(storage), Checkpoints(path, "s")
-        checkpoints.commit(storage, study_id, {"step": 1})
+        commit(checkpoints, storage, study_id, {"step": 1})
         storage.set_trial_user_attr(storage.create_new_trial(study_id), "n", 3)
         with pytest.raises(AdamtuneError, match=r"ckpt: .*(space|No space)"):
-            checkpoints.commit(storage, study_id, {"step": torch.ones(2_000_000)})
+            commit(checkpoints, storage, study_id, {"step": torch.ones(2_000_000)})
     with closing(LocalStorage(path)) as storage:
         assert checkpoints.restore(storage, study_id) == {"step": 1}
         assert [each.name for each in small_disk.glob("*ckpt*")] == ["studies.db.s.1.ckpt"]

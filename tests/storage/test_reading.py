@@ -21,6 +21,8 @@ from adamtune.storage.lock import study_lock
 from adamtune.storage.reading import delete_study, latest_study, list_studies, read_study
 from adamtune.storage.records import StudyAttrs, TrialAttrs, write_study, write_trial
 
+from .conftest import commit
+
 STUDY: StudyAttrs = {
     "study_file": "name: s\n",
     "study": {"name": "s", "search": {"trials": 4}},
@@ -180,7 +182,7 @@ def test_reading_imports_neither_torch_nor_optuna(study: LocalStorage) -> None:
 def test_deleting_takes_the_study_and_its_checkpoints(study: LocalStorage) -> None:
     location = str(study.path)
     study.create_new_study([StudyDirection.MINIMIZE], "kept")
-    Checkpoints(study.path, "s").commit(study, 1, {"step": 1})
+    commit(Checkpoints(study.path, "s"), study, 1, {"step": 1})
     with study_lock(location, "s"), pytest.raises(Refused, match="in use by process"):
         delete_study(location, "s")
     assert len(list_studies(location)) == 2
