@@ -23,7 +23,7 @@ from benchmarks import STARTED
 if TYPE_CHECKING:
     import optuna
 
-    from adamtune.tasks.protocol import Task
+    from adamtune.tasks.base import Task
 
 STUDY = "plain"
 PRUNERS = {"none": "NopPruner", "median": "MedianPruner", "asha": "SuccessiveHalvingPruner"}
@@ -98,7 +98,7 @@ def run_worker(arguments: Arguments, worker: int) -> Work:
     import torch
     from optuna.study import MaxTrialsCallback
 
-    from adamtune.tasks.catalog import TASKS
+    from adamtune.tasks.registry import TASKS
 
     torch.set_num_threads(1)
     task = TASKS[arguments.task].build(arguments.settings)

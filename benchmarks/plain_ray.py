@@ -75,7 +75,7 @@ def run_trial(config: dict[str, Any], constants: dict[str, Any]) -> None:
     import torch
     from ray import tune
 
-    from adamtune.tasks.catalog import TASKS
+    from adamtune.tasks.registry import TASKS
     from benchmarks.plain_training import train
 
     torch.set_num_threads(1)

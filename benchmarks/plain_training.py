@@ -15,7 +15,7 @@ import optuna
 import torch
 from torch import Tensor
 
-from adamtune.tasks.protocol import Rows, Task
+from adamtune.tasks.base import Rows, Task
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,

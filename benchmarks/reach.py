@@ -42,7 +42,7 @@ def reach(study_file: Path, target: float, at_most: int, seconds: float) -> dict
         passed = time.time() - STARTED
         if ended:
             return
-        if progress.best is not None and progress.best.value <= target:
+        if progress.best is not None and progress.best.final_value <= target:
             reached.append(passed)
         if reached or passed > seconds:
             ended.append(passed)
@@ -60,7 +60,7 @@ def reach(study_file: Path, target: float, at_most: int, seconds: float) -> dict
         "target_seconds": reached[0] if reached else None,
         "seconds": time.time() - STARTED,
         "trials": outcome.progress.done,
-        "best": None if best is None else best.value,
+        "best": None if best is None else best.final_value,
     }
 
 

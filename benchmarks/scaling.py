@@ -22,10 +22,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from adamtune.engines.choose import working_memory
-from adamtune.engines.population import Population
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Task
+from adamtune.engines.population.engine import Population
+from adamtune.engines.population.gradients import working_memory
+from adamtune.tasks.base import Task
+from adamtune.tasks.registry import TASKS
 from benchmarks.command_line import add_tasks, parser
 from benchmarks.steady import engine_rate, plain_rate
 from benchmarks.tables import machine, table

@@ -16,11 +16,12 @@ import optuna
 import torch
 from torch import nn
 
-from adamtune.engines.choose import plan
-from adamtune.engines.protocol import Engine, Member
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Rows, Task
+from adamtune.engines.base import Engine, Member
+from adamtune.engines.plan import make_plan
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.registry import TASKS
 from benchmarks.plain_training import suggest, train
 from benchmarks.tables import median_ratio
 
@@ -51,7 +52,7 @@ def side_by_side(
         seconds: how long at least, each time.
     """
     task = TASKS[workload.task].build(workload.settings)
-    chosen = plan(task, "auto", workload.population, device, workload.trials, seeds=1)
+    chosen = make_plan(task, "auto", workload.population, device, workload.trials, seeds=1)
     ours, theirs = [], []
     for _ in range(rounds):
         ours.append(engine_rate(chosen.build(), task, seconds))

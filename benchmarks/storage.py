@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adamtune.storage.local import LocalStorage
+from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.reading import list_studies, read_study
 from adamtune.storage.records import TrialAttrs, write_trial
 

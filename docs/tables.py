@@ -13,14 +13,17 @@ from typing import Any
 import typer.main
 from pydantic import BaseModel
 
+from adamtune.catalog import Entry, Hyperparameter
 from adamtune.cli.main import app
 from adamtune.config.hyperparameters import ONE_MINUS
-from adamtune.config.load import ObjectiveSection, Sections
+from adamtune.config.read import ObjectiveSection, Sections
 from adamtune.config.study import Head, Search
 from adamtune.config.validation import adapter, describe, not_null
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES, Entry, Hyperparameter
+from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.reports.numbers import setting
-from adamtune.tasks.catalog import TASKS, TaskEntry
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.base import TaskEntry
+from adamtune.tasks.registry import TASKS
 
 DOCS = Path(__file__).parent
 KEYS = ("key", "default", "allowed", "meaning")

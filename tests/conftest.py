@@ -26,7 +26,7 @@ def postgres(postgres_server: str) -> str:
     """The URL of an empty database on a server of this machine."""
     import sqlalchemy
 
-    from adamtune.storage.server import with_driver
+    from adamtune.storage.server.connection import with_driver
 
     engine = sqlalchemy.create_engine(with_driver(postgres_server))
     with engine.begin() as connection:

@@ -17,8 +17,9 @@ from adamtune.cli.main import app, run
 from adamtune.config import parse_study
 from adamtune.config.document import read_yaml
 from adamtune.config.problems import Problems
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
-from adamtune.tasks.catalog import TASKS
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -107,14 +107,14 @@ def test_engines_get_plain_values() -> None:
 
 def test_nobody_imports_the_facade_but_for_its_version() -> None:
     users = {each.module for each in IMPORTS if each.target == "adamtune"}
-    assert users <= {"adamtune.cli.main", "adamtune.search.open_study"}
+    assert users <= {"adamtune.cli.main", "adamtune.storage.open_session"}
 
 
 KNOWN_BY = {
     "optuna": {"search", "storage"},
     "rich": {"cli", "reports"},
     "sqlalchemy": {"storage"},
-    "torch": {"engines", "optimizers", "search", "storage", "tasks"},
+    "torch": {"engines", "optimizers", "schedules", "search", "storage", "tasks"},
     "typer": {"cli"},
     "yaml": {"config"},
 }

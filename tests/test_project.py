@@ -54,7 +54,7 @@ def test_one_version(wheel: zipfile.ZipFile) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["py.typed", "optimizers/_fused.c", "engines/kernels/_kernels.c", "__main__.py"]
+    "name", ["py.typed", "engines/native/update.c", "engines/native/kernels.c", "__main__.py"]
 )
 def test_the_wheel_has(wheel: zipfile.ZipFile, name: str) -> None:
     assert f"adamtune/{name}" in wheel.namelist()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -43,3 +47,24 @@ Timeout = Annotated[
 def given(overrides: Mapping[str, object]) -> dict[str, object]:
     """The overrides of a study file whose option was given."""
     return {key: value for key, value in overrides.items() if value is not None}
+
+
+@contextmanager
+def slow_imports() -> Iterator[None]:
+    """While they run, Ctrl-C ends the process at once: an exception in the midst of one may crash it.
+
+    Nor are cycles looked for, then or later, among the hundred thousands of objects that they make and
+    that stay: that takes a quarter of a second.
+    """
+    new = "torch" not in sys.modules
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if new:
+            gc.freeze()
+        if collecting:
+            gc.enable()

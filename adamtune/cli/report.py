@@ -12,7 +12,7 @@ import typer
 from adamtune.cli.options import STORAGE, STUDY, Storage
 
 if TYPE_CHECKING:
-    from adamtune.reports.ranking import Ranking
+    from adamtune.analysis.ranking import Ranking
 
 TABLE_ROWS = 20
 
@@ -44,7 +44,7 @@ def report(
     storage: Storage = STORAGE,
 ) -> None:
     """Rank the trials of a study: of the latest one, if none is named."""
-    from adamtune.reports.ranking import rank
+    from adamtune.analysis.ranking import rank
     from adamtune.storage.reading import latest_study, read_study
 
     ranking = rank(read_study(storage, study or latest_study(storage)))

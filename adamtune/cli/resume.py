@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from adamtune.cli.imports import slow_imports
-from adamtune.cli.options import STORAGE, Storage, Study, Timeout, Trials, given
+from adamtune.cli.options import STORAGE, Storage, Study, Timeout, Trials, given, slow_imports
 
 
 def resume(
@@ -23,12 +22,12 @@ def resume(
     storage: Storage = STORAGE,
 ) -> None:
     """Go on with a study from what the storage knows, without its file."""
-    from adamtune.storage.lock import check_free
+    from adamtune.storage.local.lock import check_free
 
     check_free(storage, study)
 
     with slow_imports():
-        from adamtune.cli.running import follow
+        from adamtune.cli.result import follow
         from adamtune.search.run import resume as go_on
 
     overrides = given({"search.trials": trials, "search.timeout": timeout})

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adamtune.cli.imports import slow_imports
-from adamtune.cli.options import Timeout, Trials, given
+from adamtune.cli.options import Timeout, Trials, given, slow_imports
 
 
 def search(
@@ -32,7 +31,7 @@ def search(
     The same command again resumes an interrupted study, and goes on to a raised number of trials.
     """
     from adamtune.config import load_study
-    from adamtune.storage.lock import check_free
+    from adamtune.storage.local.lock import check_free
 
     overrides = {
         "search.trials": trials,
@@ -45,7 +44,7 @@ def search(
     check_free(study.storage, study.name)
 
     with slow_imports():
-        from adamtune.cli.running import follow
+        from adamtune.cli.result import follow
         from adamtune.search.run import run
 
     follow(lambda observe: run(study, observe), study.storage, study.name)

@@ -42,8 +42,8 @@ def studies(
 
 def _table(found: list[StudySummary]) -> list[str]:
     from adamtune.reports.console import counts
-    from adamtune.reports.grid import Column, grid
     from adamtune.reports.numbers import rounded
+    from adamtune.reports.text import Column, grid
 
     heading, lines = grid(
         [

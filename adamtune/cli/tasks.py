@@ -10,18 +10,18 @@ import typer
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from adamtune.tasks.catalog import TaskEntry
+    from adamtune.tasks.base import TaskEntry
 
 
 def tasks() -> None:
     """List the tasks with their settings, defaults and metrics."""
-    from adamtune.tasks.catalog import TASKS
+    from adamtune.tasks.registry import TASKS
 
     typer.echo("\n\n".join(map(_described, TASKS.values())))
 
 
 def _described(task: TaskEntry) -> str:
-    from adamtune.reports.grid import aligned
+    from adamtune.reports.text import aligned
 
     fields = task.settings.model_fields.items()
     settings = [(name, _default(field), _meaning(field)) for name, field in fields]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from adamtune.config.distributions import Distribution
-    from adamtune.config.study import Study
+    from adamtune.config.space import Distribution
+    from adamtune.config.study import StudyConfig
 
 
 def validate(
@@ -22,10 +22,10 @@ def validate(
     typer.echo("\n".join(summary(load_study(config))))
 
 
-def summary(study: Study) -> list[str]:
+def summary(study: StudyConfig) -> list[str]:
     """A resolved study in lines for people."""
     from adamtune.config import Fixed
-    from adamtune.reports.grid import aligned
+    from adamtune.reports.text import aligned
 
     rows = list(_rows(study))
     searched = [(name, text) for name, text, each in rows if not isinstance(each, Fixed)]
@@ -39,7 +39,7 @@ def summary(study: Study) -> list[str]:
     ]
 
 
-def _settled(study: Study) -> list[tuple[str, str]]:
+def _settled(study: StudyConfig) -> list[tuple[str, str]]:
     from adamtune.reports.numbers import clock
     from adamtune.storage.location import without_password
 
@@ -55,24 +55,22 @@ def _settled(study: Study) -> list[tuple[str, str]]:
     ]
 
 
-def _training(study: Study) -> str:
+def _training(study: StudyConfig) -> str:
     """What the search will say of the engine, as far as it can be known without torch."""
-    from adamtune.engines import sizing
-    from adamtune.tasks.catalog import TASKS
+    from adamtune.engines.plan import describe
+    from adamtune.tasks.registry import TASKS
 
-    if study.engine == "sequential":
-        return f"sequential on device {study.device}, as the file says"
-    device = "cpu" if study.device == "auto" else study.device
-    gpu = "; on a GPU where there is one, with another number" if study.device == "auto" else ""
-    trials, seeds = study.search.trials, study.search.seeds
-    if study.population != "auto":
-        return sizing.said(max(study.population, seeds), device, "as the file says") + gpu
-    step_bytes = TASKS[study.task.name].settings.model_validate(study.task.settings).step_bytes()
-    slots = sizing.slots(step_bytes, device, trials, seeds)
-    return sizing.said(slots, device, sizing.reason(step_bytes, trials, seeds)) + gpu
+    return describe(
+        study.engine,
+        study.population,
+        study.device,
+        study.trials,
+        study.search.seeds,
+        TASKS[study.task.name].settings.model_validate(study.task.settings).step_bytes(),
+    )
 
 
-def _rows(study: Study) -> Iterator[tuple[str, str, Distribution]]:
+def _rows(study: StudyConfig) -> Iterator[tuple[str, str, Distribution]]:
     """Name, text and distribution of everything that a trial is trained with."""
     from adamtune.config import Fixed
 

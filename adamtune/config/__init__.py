@@ -1,13 +1,18 @@
 """The study file: YAML to frozen models, every problem reported at once."""
 
-from adamtune.config.differences import Difference, differences
-from adamtune.config.distributions import Choice, Distribution, Fixed, Range, Value
-from adamtune.config.durations import parse_duration
 from adamtune.config.hyperparameters import as_trained
-from adamtune.config.load import load_study, parse_study
+from adamtune.config.read import load_study, parse_study
 from adamtune.config.schema import schema
-from adamtune.config.space import Space
-from adamtune.config.study import Objective, Search, Study, TaskChoice
+from adamtune.config.space import Choice, Distribution, Fixed, Range, Space, Value
+from adamtune.config.study import (
+    Difference,
+    Objective,
+    Search,
+    StudyConfig,
+    TaskChoice,
+    differences,
+    parse_duration,
+)
 
 __all__ = [
     "Choice",
@@ -18,7 +23,7 @@ __all__ = [
     "Range",
     "Search",
     "Space",
-    "Study",
+    "StudyConfig",
     "TaskChoice",
     "Value",
     "as_trained",

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from adamtune.config.distributions import Distribution, Fixed, combinations
-from adamtune.config.hyperparameters import ONE_MINUS, as_trained, forms, having, legal_type, writable
-from adamtune.config.leaves import LeafReader
+from adamtune.catalog import Entry
+from adamtune.config.hyperparameters import (
+    ONE_MINUS,
+    LeafReader,
+    as_trained,
+    forms,
+    having,
+    legal_type,
+    writable,
+)
 from adamtune.config.problems import KeyPath, Problems, found, show, unknown
-from adamtune.config.space import Space
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES, Entry
-from adamtune.optimizers.legality import check
-from adamtune.tasks.catalog import TASKS
+from adamtune.config.space import Distribution, Fixed, Space, combinations
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.registry import TASKS
 
 DEFAULT_SPACE = {"lr": {"low": 1e-5, "high": 1e-1, "log": True}}
 """What is searched where the file has no ``space``."""
@@ -81,7 +88,7 @@ def _read_names(
 
 
 def _hyperparameters(
-    entry: Entry, entries: list[Entry], raw: dict[str, object], path: KeyPath, problems: Problems
+    entry: Entry, entries: Sequence[Entry], raw: dict[str, object], path: KeyPath, problems: Problems
 ) -> dict[str, Distribution]:
     """Every hyperparameter of ``entry``: as the file says, or fixed at its default."""
     complete: dict[str, Distribution] = {}
@@ -111,18 +118,18 @@ def _check_together(optimizers: Section, raw: dict[str, object], problems: Probl
 
 def _refusal(name: str, combination: dict[str, Any]) -> str:
     try:
-        check(name, dict(as_trained(*each) for each in combination.items()))
+        OPTIMIZERS[name].check(dict(as_trained(*each) for each in combination.items()))
     except ValueError as error:
         return str(error)
     return ""
 
 
-def _ranges_differ(name: str, entries: list[Entry]) -> bool:
+def _ranges_differ(name: str, entries: Sequence[Entry]) -> bool:
     written = [writable(entry).get(name) for entry in entries]
     return len({each.legal for each in written if each}) > 1
 
 
-def _inapplicable(key: str, entries: list[Entry], path: KeyPath) -> str:
+def _inapplicable(key: str, entries: Sequence[Entry], path: KeyPath) -> str:
     """Why a key of the space can never apply, and where it would."""
     here, there = (OPTIMIZERS, SCHEDULES) if path == OPTIMIZER else (SCHEDULES, OPTIMIZERS)
     chosen = ", ".join(entry.name for entry in entries)

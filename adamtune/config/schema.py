@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from adamtune.catalog import Entry, Hyperparameter
 from adamtune.config.hyperparameters import legal_type, writable
-from adamtune.config.load import ObjectiveSection, Sections
+from adamtune.config.read import ObjectiveSection, Sections
 from adamtune.config.study import Search
 from adamtune.config.validation import adapter, not_null
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES, Entry, Hyperparameter
-from adamtune.tasks.catalog import TASKS, TaskEntry
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.base import TaskEntry
+from adamtune.tasks.registry import TASKS
 
 JsonSchema = dict[str, Any]
 

@@ -1,19 +1,59 @@
-"""A study, read and resolved: every default filled in, nothing left to look up."""
+"""Durations as people write them, such as ``30m`` or ``1h30m``, in seconds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
-from adamtune.config.distributions import Frozen, Value
-from adamtune.config.durations import Duration
-from adamtune.config.space import Space
+from adamtune.config.problems import dotted, show
+from adamtune.config.space import Frozen, Space, Value
 from adamtune.errors import AdamtuneError
-from adamtune.tasks.catalog import Direction
+from adamtune.tasks.base import Direction
+
+PATTERN = r"^(?=[0-9.])([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?$"
+EXAMPLES = "a duration such as 90s, 30m or 1h30m"
+ALLOWED = f"a number of seconds above 0, or {EXAMPLES}"
+SECONDS = (86400, 3600, 60, 1)
+
+
+def parse_duration(value: object) -> object:
+    """Seconds of a text such as ``1h30m``; what is no text is left for the type to judge.
+
+    Raises:
+        ValueError: the text is no duration.
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(PATTERN, value.strip())
+    try:
+        parts = [float(part[:-1]) if part else 0.0 for part in match.groups()] if match else []
+    except ValueError:  # such as 1.2.3s
+        parts = []
+    total = sum(part * seconds for part, seconds in zip(parts, SECONDS, strict=False))
+    if total <= 0:
+        raise ValueError(f"found {value!r}; allowed: {ALLOWED}")
+    return total
+
+
+Duration = Annotated[
+    float,
+    Field(gt=0, allow_inf_nan=False),
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0},
+                {"type": "string", "pattern": PATTERN, "description": EXAMPLES},
+            ]
+        }
+    ),
+]
+"""Seconds, read from a number or a text."""
 
 Sampler = Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"]
 Pruner = Literal["none", "median", "asha", "hyperband"]
@@ -60,7 +100,7 @@ class TaskChoice(Frozen):
     settings: Mapping[str, Value]
 
 
-class Study(Head):
+class StudyConfig(Head):
     """A study file, resolved.
 
     Attributes:
@@ -90,7 +130,7 @@ class Study(Head):
         return self.model_dump(mode="json")
 
     @classmethod
-    def from_canonical(cls, canonical: Mapping[str, Any], text: str = "") -> Study:
+    def from_canonical(cls, canonical: Mapping[str, Any], text: str = "") -> StudyConfig:
         """The study that ``canonical`` was made of.
 
         Raises:
@@ -120,3 +160,41 @@ class Study(Head):
     def hash(self) -> str:
         """SHA-256 (hex) of the meaning."""
         return sha256(json.dumps(self.meaning()).encode()).hexdigest()
+
+
+class Difference(NamedTuple):
+    """One key whose value differs; None where a study does not have it."""
+
+    path: str
+    old: object
+    new: object
+
+    def __str__(self) -> str:
+        return f"{self.path}: {show(self.old)} -> {show(self.new)}"
+
+
+def differences(old: StudyConfig, new: StudyConfig) -> list[Difference]:
+    """Every change of what the trials mean, by key path as in the study file.
+
+    Empty exactly when the two hashes agree. An optimizer or a schedule that only one study
+    has counts as one difference, whatever hyperparameters come with it.
+    """
+    before, after = dict(_written(old)), dict(_written(new))
+    owners = [{owner for owner, _ in each} for each in (before, after)]
+    keys = [key for key in before | after if key[0] in owners[0] & owners[1]]
+    changed = [Difference(path, before.get((owner, path)), after.get((owner, path))) for owner, path in keys]
+    return list({repr(each): each for each in changed if each.old != each.new}.values())
+
+
+def _written(study: StudyConfig) -> Iterator[tuple[tuple[str, str], object]]:
+    """Every meaningful value, by the optimizer or schedule that it belongs to (or none) and its path."""
+    meaning = study.meaning()
+    yield ("", "task.name"), study.task.name
+    yield from ((("", f"task.{name}"), each) for name, each in study.task.settings.items())
+    yield ("", "optimizer"), list(study.optimizers)
+    yield ("", "space.schedule.name"), list(study.space.schedules)
+    for owner, path, leaf in study.space.leaves():
+        yield (owner, dotted(path)), leaf.written()
+    for section in ("search", "objective"):
+        yield from ((("", f"{section}.{key}"), each) for key, each in meaning[section].items())
+    yield from ((("", key), meaning[key]) for key in ("engine", "population", "device"))

@@ -1,1 +1,1 @@
-"""Engines that train members; README.md explains shapes, slots and seeding."""
+"""Engines that train members (one member is one training)."""

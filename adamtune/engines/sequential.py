@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from adamtune.engines.protocol import Evaluation, Member
-from adamtune.engines.source import Source, evaluation
-from adamtune.optimizers import torch_optimizers
-from adamtune.tasks.batches import batch_indices
-from adamtune.tasks.protocol import Rows, Task
-from adamtune.tasks.seeds import derive
+from adamtune.engines.base import Evaluation, Member, Source, evaluation
+from adamtune.optimizers.registry import build
+from adamtune.schedules.registry import lr_factors
+from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.randomness import batch_indices, derive
 
 
 class Sequential:
@@ -83,12 +82,8 @@ class _Training:
             self.module.parameters(), source.initial(member.seed, member.replicate).values(), strict=True
         ):
             parameter.data = value.clone()
-        self.optimizer = torch_optimizers.build(
-            member.optimizer, self.module.parameters(), member.hyperparameters
-        )
-        factors = torch_optimizers.lr_factors(
-            member.schedule, member.schedule_hyperparameters, self.task.steps
-        )
+        self.optimizer = build(member.optimizer, self.module.parameters(), member.hyperparameters)
+        factors = lr_factors(member.schedule, member.schedule_hyperparameters, self.task.steps)
         self.lrs = [member.hyperparameters["lr"] * factor for factor in factors]
 
     def train(self, pause: Callable[[], bool]) -> bool:

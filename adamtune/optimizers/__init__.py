@@ -1,1 +1,1 @@
-"""The Adam family: catalog, update rules over a population, schedules."""
+"""The optimizers, one file each; ``registry.OPTIMIZERS`` lists them."""

@@ -10,9 +10,9 @@ from typing import IO
 from rich.console import Console
 from rich.text import Text
 
+from adamtune.analysis.ranking import ORDER, Ranking, Row
 from adamtune.reports.numbers import rounded, setting
-from adamtune.reports.ranking import ORDER, Ranking, Row
-from adamtune.reports.table import table
+from adamtune.reports.text import table
 from adamtune.storage.records import State, counted
 
 

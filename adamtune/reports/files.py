@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from adamtune.analysis.ranking import Ranking, Row, in_order
 from adamtune.errors import AdamtuneError
-from adamtune.reports.columns import columns
-from adamtune.reports.ranking import Ranking, Row, in_order
+from adamtune.reports.text import columns
 
 
 def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:

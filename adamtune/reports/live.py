@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -14,11 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from adamtune.reports.console import counts
-from adamtune.reports.numbers import clock, rounded, setting
-from adamtune.reports.sparkline import chart
-from adamtune.search.progress import Best, Progress
-
-Observer = Callable[[Progress], None]
+from adamtune.reports.numbers import chart, clock, rounded, setting
+from adamtune.search.progress import Observer, Progress
+from adamtune.storage.records import TrialRecord
 
 _SECONDS_BETWEEN_FRAMES = 1 / 8
 
@@ -77,7 +75,7 @@ def _standing(progress: Progress) -> str:
 
 def _best_value(progress: Progress) -> str:
     best = progress.best
-    return f"best {progress.metric} {rounded(best.value)} (trial {best.number})" if best else ""
+    return f"best {progress.metric} {rounded(best.final_value)} (trial {best.number})" if best else ""
 
 
 def _pace(progress: Progress) -> str:
@@ -106,22 +104,23 @@ def view(progress: Progress, width: int) -> RenderableType:
     return Group(*parts)
 
 
-def _best(progress: Progress, best: Best, width: int) -> RenderableType:
+def _best(progress: Progress, best: TrialRecord, width: int) -> RenderableType:
     settings = "  ".join(f"{name}={setting(name)(value)}" for name, value in best.settings.items())
     return Group(
-        Text(f"Best: trial {best.number}, {progress.metric} {rounded(best.value)}", style="bold green"),
+        Text(f"Best: trial {best.number}, {progress.metric} {rounded(best.final_value)}", style="bold green"),
         Text(settings),
         *_curve(best, max(min(width - 12, 60), 20)),
     )
 
 
-def _curve(best: Best, width: int, height: int = 5) -> list[Text]:
+def _curve(best: TrialRecord, width: int, height: int = 5) -> list[Text]:
     """The learning curve with its highest and lowest value and its first and last step on the axes."""
-    rows = chart(best.curve, width, height)
+    points = sorted(best.intermediate.items())
+    rows = chart(points, width, height)
     if not rows:
         return []
-    values = [value for _, value in best.curve]
+    values = [value for _, value in points]
     labels = [rounded(max(values)), *[""] * (height - 2), rounded(min(values))]
-    first, last = f"step {best.curve[0][0]}", str(best.curve[-1][0])
+    first, last = f"step {points[0][0]}", str(points[-1][0])
     lines = [f"{label:>10} {row}" for label, row in zip(labels, rows, strict=True)]
     return [Text(line, style="cyan") for line in (*lines, f"{'':11}{first}{last:>{width - len(first)}}")]

@@ -1,52 +1,28 @@
-"""What a search tells whoever watches it; free of torch and Optuna."""
+"""The progress of a search, as observers get it. Free of torch and Optuna."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from adamtune.storage.records import State
+from adamtune.storage.records import State, TrialRecord
 
 Reason = Literal["complete", "already_complete", "timeout", "interrupted"]
 
 
-class Finished(NamedTuple):
-    """A trial that ended in the last round; ``value`` is None where it has none."""
-
-    number: int
-    state: State
-    value: float | None
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best complete trial so far.
-
-    Attributes:
-        settings: everything it was trained with.
-        curve: (optimizer step, objective) at each evaluation.
-        steps: optimizer steps of its training.
-    """
-
-    number: int
-    value: float
-    settings: Mapping[str, Any]
-    curve: tuple[tuple[int, float], ...]
-    steps: int
-
-
 @dataclass(frozen=True)
 class Progress:
-    """Where a search stands after a round.
+    """The progress of a search after a round.
 
     Attributes:
-        total: the trials that the study asks for, resumed runs included.
+        total: the trials that the study asks for, including earlier runs.
         counts: how many trials are complete, pruned, diverged, failed and running, by those names.
         elapsed: seconds since this run started.
         ended: trials that ended in this run.
-        under_way: how much of the running trials' training is done, in trials.
-        notes: lines for people, such as which engine was picked and why. They are only ever added to.
+        under_way: the part of the running trials' training that is done, in trials.
+        best: the best complete trial so far.
+        notes: lines for people, such as the engine that was chosen and why. They are only ever added to.
         last_batch: the trials that ended in this round.
     """
 
@@ -57,15 +33,18 @@ class Progress:
     counts: Mapping[State, int]
     elapsed: float
     ended: int
-    best: Best | None = None
+    best: TrialRecord | None = None
     under_way: float = 0.0
     notes: tuple[str, ...] = ()
-    last_batch: tuple[Finished, ...] = ()
+    last_batch: tuple[TrialRecord, ...] = ()
 
     @property
     def done(self) -> int:
-        """Trials that are over, whichever way they ended."""
+        """Trials that ended, in whatever state."""
         return sum(count for state, count in self.counts.items() if state != "running")
+
+
+Observer = Callable[[Progress], None]
 
 
 class Outcome(NamedTuple):

@@ -10,21 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from adamtune.errors import UsageError
-from adamtune.storage import server
-from adamtune.storage.checkpoints import Checkpoints
-from adamtune.storage.location import local_path, without_password
-from adamtune.storage.lock import study_lock
-from adamtune.storage.records import (
-    RawTrial,
-    StudyRecord,
-    StudySummary,
-    counted,
-    no_study,
-    one_direction,
-    state_of,
-    study_record,
-)
-from adamtune.storage.schema import (
+from adamtune.storage.local.checkpoints import Checkpoints
+from adamtune.storage.local.database import connect, faults, reading, transaction
+from adamtune.storage.local.lock import study_lock
+from adamtune.storage.local.schema import (
     STUDY_USER,
     StoredTrial,
     find_study,
@@ -35,7 +24,20 @@ from adamtune.storage.schema import (
     remove_study,
     to_local,
 )
-from adamtune.storage.sqlite import connect, faults, reading, transaction
+from adamtune.storage.location import local_path, without_password
+from adamtune.storage.records import (
+    STATES,
+    StudyRecord,
+    StudySummary,
+    TrialRecord,
+    counted,
+    no_study,
+    one_direction,
+    state_of,
+    study_record,
+    trial_record,
+)
+from adamtune.storage.server import connection as server
 
 
 def read_study(location: str, name: str) -> StudyRecord:
@@ -53,7 +55,7 @@ def read_study(location: str, name: str) -> StudyRecord:
         if study_id is None:
             raise no_study(location, name, (each for _, each in read_studies(connection)))
         directions = read_directions(connection, study_id)
-        trials = [_raw(trial) for trial in read_trials(connection, study_id)]
+        trials = [_record(each) for each in read_trials(connection, study_id) if each.state in STATES]
         attrs = read_attrs(connection, STUDY_USER, study_id)
     return study_record(name, one_direction(directions, name), attrs, trials)
 
@@ -117,14 +119,14 @@ def _delete_from_file(path: Path, name: str) -> None:
     Checkpoints(path, name).remove()
 
 
-def _raw(trial: StoredTrial) -> RawTrial:
-    return RawTrial(
+def _record(trial: StoredTrial) -> TrialRecord:
+    return trial_record(
         number=trial.number,
         state=trial.state,
         value=trial.values[0] if trial.values else None,
         params={name: _external(value, text) for name, (value, text) in trial.params.items()},
         intermediate=trial.intermediate,
-        user_attrs=trial.user_attrs,
+        attrs=trial.user_attrs,
         start=trial.start,
         complete=trial.complete,
     )

@@ -6,22 +6,24 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from adamtune.errors import UsageError
 from adamtune.storage.location import without_password
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
 
 State = Literal["complete", "pruned", "diverged", "failed", "running"]
 
-_STATES: Mapping[str, State] = {
+STATES: Mapping[str, State] = {
     "COMPLETE": "complete",
     "PRUNED": "pruned",
     "FAIL": "failed",
     "RUNNING": "running",
 }
+"""Optuna's states of trials that were begun, and adamtune's names of them."""
 
 
 class StudyAttrs(TypedDict, total=False):
@@ -86,6 +88,16 @@ class TrialRecord:
     diverged_at: int | None
     params: Mapping[str, Any]
 
+    @property
+    def final_value(self) -> float:
+        """The value of a complete trial, which always has one."""
+        assert self.value is not None
+        return self.value
+
+    def merit(self, direction: str) -> tuple[float, int]:
+        """What complete trials are ranked by, the best first: the value, then the number."""
+        return self.final_value if direction == "minimize" else -self.final_value, self.number
+
 
 @dataclass(frozen=True)
 class StudyRecord:
@@ -114,23 +126,10 @@ class StudySummary:
     last_activity: datetime | None
 
 
-class RawTrial(NamedTuple):
-    """A trial as any storage gives it, with Optuna's own names; both times are of one time zone."""
-
-    number: int
-    state: str
-    value: float | None
-    params: Mapping[str, Any]
-    intermediate: Mapping[int, float]
-    user_attrs: Mapping[str, Any]
-    start: datetime | None
-    complete: datetime | None
-
-
 def study_record(
-    name: str, direction: str, attrs: Mapping[str, Any], trials: Sequence[RawTrial]
+    name: str, direction: str, attrs: Mapping[str, Any], trials: Sequence[TrialRecord]
 ) -> StudyRecord:
-    """A study's record; trials that wait to be begun are left out."""
+    """A study's record, from its user attributes."""
     return StudyRecord(
         name=name,
         metric=attrs.get("metric", "value"),
@@ -140,43 +139,66 @@ def study_record(
         study_hash=attrs.get("study_hash"),
         data_hash=attrs.get("data_hash"),
         versions=attrs.get("versions", {}),
-        trials=[trial_record(trial) for trial in trials if trial.state in _STATES],
+        trials=trials,
     )
 
 
-def trial_record(trial: RawTrial) -> TrialRecord:
-    """A trial's record. A trial that adamtune did not make gets what Optuna knows of it."""
-    attrs = trial.user_attrs
+def trial_record(
+    number: int,
+    state: str,
+    value: float | None,
+    params: Mapping[str, Any],
+    intermediate: Mapping[int, float],
+    attrs: Mapping[str, Any],
+    start: datetime | None,
+    complete: datetime | None,
+) -> TrialRecord:
+    """A trial's record. A trial that adamtune did not make has what Optuna keeps of any trial.
+
+    Args:
+        state: Optuna's name of it.
+        intermediate: the objective by optimizer step.
+        attrs: the trial's user attributes.
+        start, complete: of one time zone.
+    """
     return TrialRecord(
-        number=trial.number,
-        state=state_of(trial.state, "diverged_at" in attrs),
-        value=trial.value,
-        seeds=attrs.get("seeds", [] if trial.value is None else [trial.value]),
-        settings=attrs.get("settings", trial.params),
+        number=number,
+        state=state_of(state, "diverged_at" in attrs),
+        value=value,
+        seeds=attrs.get("seeds", [] if value is None else [value]),
+        settings=attrs.get("settings", params),
         metrics=attrs.get("metrics", {}),
-        intermediate=trial.intermediate,
-        steps=attrs.get("steps", max(trial.intermediate, default=0)),
-        seconds=attrs.get("seconds", _elapsed(trial)),
+        intermediate=dict(sorted(intermediate.items())),  # on a server, a row that changed comes last
+        steps=attrs.get("steps", max(intermediate, default=0)),
+        seconds=attrs.get("seconds", (complete - start).total_seconds() if start and complete else 0.0),
         diverged_at=attrs.get("diverged_at"),
+        params=params,
+    )
+
+
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """The record of a trial as Optuna has it."""
+    return trial_record(
+        number=trial.number,
+        state=trial.state.name,
+        value=trial.values[0] if trial.values else None,
         params=trial.params,
+        intermediate=trial.intermediate_values,
+        attrs=trial.user_attrs,
+        start=trial.datetime_start,
+        complete=trial.datetime_complete,
     )
 
 
 def state_of(state: str, diverged: bool) -> State:
     """adamtune's name for a state of Optuna's."""
-    return "diverged" if diverged and state == "PRUNED" else _STATES[state]
+    return "diverged" if diverged and state == "PRUNED" else STATES[state]
 
 
 def counted(states: Mapping[State, int]) -> dict[State, int]:
     """How many trials are in each state, states without one included."""
     names: tuple[State, ...] = ("complete", "pruned", "diverged", "failed", "running")
     return {name: states.get(name, 0) for name in names}
-
-
-def _elapsed(trial: RawTrial) -> float:
-    if trial.start is None or trial.complete is None:
-        return 0.0
-    return (trial.complete - trial.start).total_seconds()
 
 
 def one_direction(directions: Sequence[str], name: str) -> str:

@@ -1,60 +1,60 @@
-"""Next-character prediction with a small Transformer."""
+"""Next-character prediction with a small Transformer. Torch-free to import."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from pydantic import Field, ValidationInfo, field_validator
 
-from adamtune.tasks.catalog import TransformerSettings
-from adamtune.tasks.data.python_reference import Text, python_reference
-from adamtune.tasks.protocol import Model, Rows
-from adamtune.tasks.reference import ReferenceTask
-from adamtune.tasks.rows import batches_per_epoch
+from adamtune.tasks.base import (
+    Count,
+    Model,
+    ReferenceTask,
+    Rows,
+    Settings,
+    TaskEntry,
+    Width,
+    batches_per_epoch,
+)
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-class Block(nn.Module):
-    """Pre-norm causal self-attention and a feed-forward network four times as wide, each added on."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.attention_norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.projection = nn.Linear(width, width)
-        self.feedforward_norm = nn.LayerNorm(width)
-        self.feedforward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def attend(self, x: Tensor) -> Tensor:
-        """Causal multi-head attention, ``[batch, length, width]`` to the same."""
-        split = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # [batch, length, 3, heads, width / heads]
-        query, key, value = split.movedim(1, 3).unbind(1)  # [batch, heads, length, width / heads] each
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.projection(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[batch, length, width]`` to the same."""
-        x = x + self.attend(self.attention_norm(x))
-        return x + self.feedforward(self.feedforward_norm(x))  # type: ignore[no-any-return]
+    from adamtune.tasks.text import Text
 
 
-class Decoder(nn.Module):
-    """A GPT-style language model (Radford et al., 2019) with learned positions."""
+class TransformerSettings(Settings):
+    """A causal, pre-norm Transformer that predicts the next character."""
 
-    def __init__(self, vocabulary: int, context: int, width: int, layers: int, heads: int) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(vocabulary, width)
-        self.positions = nn.Embedding(context, width)
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, vocabulary)
+    dataset: Literal["python-reference"] = Field("python-reference", description="which text to learn")
+    d_model: Width = Field(32, description="width of the residual stream, a multiple of heads")
+    layers: Annotated[int, Field(ge=1, le=48)] = Field(2, description="blocks of attention and feedforward")
+    heads: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, validate_default=True, description="attention heads of each layer"
+    )
+    context: Annotated[int, Field(ge=2, le=1024)] = Field(32, description="characters seen at once")
+    batch_size: Count = Field(32, description="stretches of text in every batch")
+    steps: Count = Field(300, description="optimizer steps of one training")
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Characters ``[batch, length]`` to the logits of the next ones ``[batch, length, vocabulary]``."""
-        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[-1]]
-        return self.head(self.norm(self.blocks(x)))  # type: ignore[no-any-return]
+    @field_validator("heads")
+    @classmethod
+    def _heads_divide_width(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("d_model", heads)
+        if width % heads:
+            divisors = ", ".join(str(each) for each in range(1, min(width, 64) + 1) if width % each == 0)
+            raise ValueError(
+                f"{heads} heads do not divide d_model {width}: use heads {divisors}, "
+                f"or d_model {(width // heads + 1) * heads}"
+            )
+        return heads
+
+    def step_bytes(self) -> int:
+        """Seventeen results of a block's width, three of attention's, three of the logits', and gradients."""
+        characters, tokens = 104, self.batch_size * self.context
+        block = 17 * tokens * self.d_model + 3 * tokens * self.heads * self.context + 12 * self.d_model**2
+        return 4 * (self.layers * block + 2 * characters * (tokens + self.d_model))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +68,18 @@ class Transformer(ReferenceTask):
 
     def build(self) -> nn.Module:
         """Characters ``[batch, context]`` to logits ``[batch, context, vocabulary]``."""
+        from adamtune.tasks.decoder import Decoder
+
         context = self.train[0].shape[1] - 1
         return Decoder(self.data.vocabulary, context, self.d_model, self.layers, self.heads)
 
     def loss(self, model: Model, batch: Rows) -> Tensor:
         """Mean cross-entropy of a character, in nats."""
+        from torch.nn.functional import cross_entropy
+
         (windows,) = batch
         logits = model(windows[:, :-1])
-        return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+        return cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
 
     def scores(self, model: Model, rows: Rows) -> dict[str, Tensor]:
         """The loss, and the same in bits per character."""
@@ -83,14 +87,25 @@ class Transformer(ReferenceTask):
         return {"val_loss": loss, "val_bpc": loss / log(2)}
 
 
-def build(settings: TransformerSettings) -> Transformer:
+def make(settings: TransformerSettings) -> Transformer:
     """The task on its text.
 
     Raises:
         ValueError: the batch is larger than the text has windows.
     """
+    from adamtune.tasks.text import python_reference
+
     data = python_reference(settings.context)
     batches_per_epoch(len(data.train[0]), settings.batch_size)
     return Transformer(
         data, settings.batch_size, settings.steps, settings.d_model, settings.layers, settings.heads
     )
+
+
+TRANSFORMER = TaskEntry(
+    "transformer",
+    "next-character prediction with a small Transformer: the Python language reference",
+    TransformerSettings,
+    {"val_loss": "minimize", "val_bpc": "minimize", "train_loss": "minimize"},
+    make,
+)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from adamtune.engines.protocol import Evaluation, Member
+from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.sequential import Sequential
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Task
+from adamtune.tasks.base import Task
+from adamtune.tasks.registry import TASKS
 from benchmarks import plain_training, scaling, steady
 
 
@@ -67,7 +67,7 @@ def test_members_are_trained_with_what_the_plain_script_draws(task: Task) -> Non
 
 @pytest.mark.parametrize("schedule", plain_training.SCHEDULES)
 def test_both_sides_have_the_same_schedules(task: Task, schedule: str) -> None:
-    from adamtune.optimizers.torch_optimizers import lr_factors
+    from adamtune.schedules.registry import lr_factors
 
     drawn = {"schedule": schedule, "warmup_fraction": 0.1}
     member = next(each for each in steady.members(task) if each.schedule == schedule)

@@ -9,8 +9,8 @@ import optuna
 import pytest
 
 from adamtune.config import load_study
-from adamtune.config.load import parse_study
-from adamtune.search.suggest import suggest
+from adamtune.config.read import parse_study
+from adamtune.search.trial import suggest
 from benchmarks import plain_training
 from benchmarks.processes import ROOT
 from benchmarks.studies import TASKS, TRIALS, study_file

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-import adamtune.tasks.catalog
+import adamtune.tasks.registry
 from adamtune.search import loop
-from adamtune.tasks.catalog import TASKS, TaskEntry
-from adamtune.tasks.mlp import Mlp, build
-from adamtune.tasks.protocol import Model, Rows
+from adamtune.tasks.base import Model, Rows, TaskEntry
+from adamtune.tasks.mlp import Mlp, make
+from adamtune.tasks.registry import TASKS
 
 from .conftest import Ended
 from .studies import Adamtune, write
@@ -81,16 +81,16 @@ class Registered(TaskEntry):
     """The mlp's row of the catalog, with a task that fails."""
 
     def build(self, settings: Mapping[str, Any]) -> Mlp:
-        task = build(self.settings.model_validate(settings))  # type: ignore[arg-type]
+        task = make(self.settings.model_validate(settings))  # type: ignore[arg-type]
         return Failing(task.data, task.batch_size, task.steps, task.hidden)
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     row = TASKS["mlp"]
-    entry = Registered(row.name, row.summary, row.settings, row.metrics)
-    monkeypatch.setattr(adamtune.tasks.catalog, "TASKS", {**TASKS, "mlp": entry})
-    monkeypatch.setattr("adamtune.search.trials.TASKS", {**TASKS, "mlp": entry})
+    entry = Registered(row.name, row.summary, row.settings, row.metrics, row.make)
+    monkeypatch.setattr(adamtune.tasks.registry, "TASKS", {**TASKS, "mlp": entry})
+    monkeypatch.setattr("adamtune.search.trial.TASKS", {**TASKS, "mlp": entry})
     return lambda where: monkeypatch.setattr(Failing, "where", where)
 
 
@@ -144,7 +144,7 @@ def test_a_database_locked_by_another_program(
     assert adamtune("search", file).code == 0
     before = kept(file)
     write(file, search={"trials": 9})
-    monkeypatch.setattr("adamtune.storage.local.LocalStorage.__init__.__defaults__", (0.05,))
+    monkeypatch.setattr("adamtune.storage.local.storage.LocalStorage.__init__.__defaults__", (0.05,))
     with closing(sqlite3.connect(file.with_name("studies.db"), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         fails(adamtune("search", file), 1, "another program holds a lock", "same command again")
@@ -160,7 +160,7 @@ def test_a_database_that_is_locked_during_the_search(
     write(file, search={"trials": 12}, population=4)
     expected = write(file.with_name("another.yaml"), name="t", search={"trials": 12}, population=4)
     assert adamtune("search", expected).code == 0
-    monkeypatch.setattr("adamtune.storage.local.LocalStorage.__init__.__defaults__", (0.05,))
+    monkeypatch.setattr("adamtune.storage.local.storage.LocalStorage.__init__.__defaults__", (0.05,))
     commit_often(monkeypatch)
     other = sqlite3.connect(file.with_name("studies.db"), isolation_level=None, check_same_thread=False)
     commit = loop.Loop._commit
@@ -255,7 +255,7 @@ def stop_in_training(self: loop.Loop, evaluations: Any) -> None:
     import signal
 
     record(self, evaluations)
-    if self._standing.done and self._trainings and not self._standing._notes[1:]:
+    if self._tracker.done and self._trainings and not self._tracker._notes[1:]:
         signal.raise_signal(signal.SIGINT)
 
 

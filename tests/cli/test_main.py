@@ -14,9 +14,9 @@ import typer.main
 from adamtune import __version__
 from adamtune.cli.main import app, run
 from adamtune.cli.options import STORAGE
-from adamtune.config import Study
+from adamtune.config import StudyConfig
 from adamtune.errors import AdamtuneError, Refused, StudyFileError
-from adamtune.storage.lock import study_lock
+from adamtune.storage.local.lock import study_lock
 
 from .conftest import Ended
 
@@ -129,7 +129,7 @@ def test_interrupt_before_a_command_runs(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_default_storage_is_the_study_files() -> None:
-    assert Study.model_fields["storage"].default == STORAGE
+    assert StudyConfig.model_fields["storage"].default == STORAGE
 
 
 def test_module_and_reader_that_leaves() -> None:

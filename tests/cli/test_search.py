@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from adamtune.config import Study
-from adamtune.reports.live import Observer
-from adamtune.search.progress import Finished, Outcome, Progress, Reason
+from adamtune.config import StudyConfig
+from adamtune.search.progress import Observer, Outcome, Progress, Reason
 
+from ..reports.records import trial
 from .conftest import Ended
 
 Adamtune = Callable[..., Ended]
@@ -26,7 +26,7 @@ NOW = Progress(
     counts={"complete": 2, "pruned": 1, "diverged": 1},
     elapsed=42.0,
     ended=3,
-    last_batch=(Finished(3, "pruned", None),),
+    last_batch=(trial(3, state="pruned"),),
 )
 
 
@@ -37,7 +37,7 @@ class Search:
         self.reason = reason
         self.asked: tuple[Any, ...] = ()
 
-    def run(self, study: Study, observe: Observer) -> Outcome:
+    def run(self, study: StudyConfig, observe: Observer) -> Outcome:
         self.asked = (study,)
         return self._end(observe)
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from adamtune.config import schema
-from adamtune.engines import sizing
-from adamtune.tasks.catalog import TASKS
+from adamtune.tasks.registry import TASKS
 
 from .conftest import Ended
 
@@ -36,7 +35,7 @@ task       cnn
 objective  minimize val_loss
 search     8 trials, at most 30:00; sampler tpe, pruner none
 seeds      1 for each trial, from seed 0
-training   8 trainings in lockstep on 2 threads on cpu: as the file says
+training   8 at a time on the CPU (2 threads)
 searched (5):
   optimizer        adamw, sgd
   lr               1e-5 to 0.1, log
@@ -64,7 +63,7 @@ fixed:
 def test_summary_of_a_study(adamtune: Adamtune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY + "population: 8\ndevice: cpu\n")
-    monkeypatch.setattr(sizing, "cores", lambda: 2)
+    monkeypatch.setattr("adamtune.engines.plan.cores", lambda: 2)
     assert adamtune("validate", path) == (0, SUMMARY, "")
 
 
@@ -72,7 +71,7 @@ def test_what_auto_picks_is_said(adamtune: Adamtune, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
     _, out, _ = adamtune("validate", path)
-    assert re.search(r"^training +\d+ trainings in lockstep.*: one works in 1.2 MiB", out, re.MULTILINE)
+    assert re.search(r"^training +\d+ at a time on the CPU.*; another number on a GPU", out, re.MULTILINE)
 
 
 def test_every_problem_on_its_line(adamtune: Adamtune, tmp_path: Path) -> None:

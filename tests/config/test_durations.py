@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamtune.config import parse_duration
-from adamtune.config.durations import PATTERN
+from adamtune.config.study import PATTERN
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from adamtune.config import Choice, Fixed, Range, Study, as_trained, load_study, parse_study
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
-from adamtune.tasks.catalog import TASKS
+from adamtune.config import Choice, Fixed, Range, StudyConfig, as_trained, load_study, parse_study
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.registry import TASKS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MINIMAL = "name: x\ntask: mlp\n"
 
 
-def study(*lines: str, **overrides: object) -> Study:
+def study(*lines: str, **overrides: object) -> StudyConfig:
     return parse_study("\n".join(["name: x", *lines]), "x.yaml", overrides)
 
 
@@ -196,7 +197,7 @@ def test_shipped_studies(path: Path):
     assert (shipped.name, shipped.storage) == (path.stem, "runs/adamtune.db")
     assert shipped.space.searched
     assert parse_study(shipped.text, "kept") == shipped
-    assert Study.from_canonical(json.loads(json.dumps(shipped.canonical())), shipped.text) == shipped
+    assert StudyConfig.from_canonical(json.loads(json.dumps(shipped.canonical())), shipped.text) == shipped
 
 
 def test_every_task_has_a_shipped_study():

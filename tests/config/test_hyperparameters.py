@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from adamtune.config.hyperparameters import ONE_MINUS, as_trained, complement, having, writable
-from adamtune.optimizers.catalog import BETA1, OPTIMIZERS, SCHEDULES
-from adamtune.tasks.catalog import TASKS
+from adamtune.optimizers.base import BETA1
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.registry import TASKS
 
 
 def test_the_complement_mirrors_the_legal_range():
@@ -39,6 +41,6 @@ def test_a_name_has_the_same_kind_wherever_it_is():
 
 
 def test_having():
-    assert having("momentum", OPTIMIZERS) == ["sgd", "rmsprop"]
+    assert having("momentum", OPTIMIZERS) == ["rmsprop", "sgd"]
     assert having("one_minus_alpha", OPTIMIZERS) == ["rmsprop"]
     assert having("momentum", SCHEDULES) == []

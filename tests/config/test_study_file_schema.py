@@ -13,8 +13,9 @@ from adamtune.config import schema
 from adamtune.config.document import read_yaml
 from adamtune.config.hyperparameters import writable
 from adamtune.config.problems import Problems
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
-from adamtune.tasks.catalog import TASKS
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.registry import TASKS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SCHEMA = schema()

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamtune.config import Difference, Study, differences, parse_study
+from adamtune.catalog import Entry, Hyperparameter
+from adamtune.config import Difference, StudyConfig, differences, parse_study
 from adamtune.config.hyperparameters import writable
 from adamtune.errors import AdamtuneError
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES, Entry, Hyperparameter
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
 
 BASE: dict[str, Any] = {
     "name": "x",
@@ -24,11 +26,11 @@ BASE: dict[str, Any] = {
 }
 
 
-def read(file: Mapping[str, Any]) -> Study:
+def read(file: Mapping[str, Any]) -> StudyConfig:
     return parse_study(json.dumps(file), "x.yaml")
 
 
-def changed(path: str, value: object) -> Study:
+def changed(path: str, value: object) -> StudyConfig:
     file = json.loads(json.dumps(BASE))
     holder = file
     *sections, key = path.split(".")
@@ -76,7 +78,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
 @given(files())
 def test_any_study_comes_back_from_its_canonical_form(file: dict[str, Any]):
     study = read(file)
-    again = Study.from_canonical(json.loads(json.dumps(study.canonical())), study.text)
+    again = StudyConfig.from_canonical(json.loads(json.dumps(study.canonical())), study.text)
     assert again == study
     assert again.hash == study.hash
     assert differences(study, again) == []
@@ -191,7 +193,7 @@ def test_the_hash_is_the_same_in_every_process():
         "search": {"trials": 1, "timeout": None, "sampler": "tpe", "pruner": "none", "seeds": 1, "seed": 0},
         "objective": {"metric": "val_loss", "direction": "minimize"},
     }
-    study = Study.from_canonical(kept)
+    study = StudyConfig.from_canonical(kept)
     assert study.canonical() == kept
     assert study.hash == "6252634042997220a024abd48096bfdf33c9030cb703ba160e3e7be4d74124b8"
 
@@ -199,4 +201,4 @@ def test_the_hash_is_the_same_in_every_process():
 def test_a_canonical_form_of_another_version():
     canonical = {**read(BASE).canonical(), "colour": "red"}
     with pytest.raises(AdamtuneError, match="kept by another version of adamtune: cannot read colour"):
-        Study.from_canonical(canonical)
+        StudyConfig.from_canonical(canonical)

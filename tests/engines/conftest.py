@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Task
+from adamtune.tasks.base import Task
+from adamtune.tasks.registry import TASKS
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "mlp": {"dataset": "friedman1", "samples": 150, "hidden": [8], "batch_size": 4, "epochs": 2},

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adamtune.tasks.protocol import Model, Rows
+from adamtune.tasks.base import Model, Rows
 
 FEATURES = 6
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from adamtune.engines.protocol import Evaluation, Member
-from adamtune.engines.source import diverged_at
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Task
+from adamtune.engines.base import Evaluation, Member, diverged_at
+from adamtune.tasks.base import Task
+from adamtune.tasks.registry import TASKS
 
 from .models import Toy
 from .training import Make, advance, alone, assert_close, curve, finish, member, population, sequential, some

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 import pytest
 import torch
 
-from adamtune.engines.population import Population
+from adamtune.engines.population.engine import Population
 from adamtune.engines.sequential import Sequential
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Task
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.base import Task
+from adamtune.tasks.registry import TASKS
 
 from .models import Toy
 from .test_models import MODELS
@@ -53,7 +54,7 @@ def test_fixed_tensors_of_a_model_are_on_the_gpu_too(make: type) -> None:
 @pytest.fixture
 def waits_are_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In every step but the first, which is captured."""
-    from adamtune.engines.step import Step
+    from adamtune.engines.population.step import Step
 
     real, begun = Step.run, set()
 

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adamtune.engines.choose import plan
-from adamtune.engines.protocol import Member
-from adamtune.engines.tape import Unrecordable
-from adamtune.tasks.batches import initial_parameters
-from adamtune.tasks.protocol import Model
+from adamtune.engines.base import Member
+from adamtune.engines.plan import make_plan
+from adamtune.engines.population.capture import CannotCapture
+from adamtune.tasks.base import Model
+from adamtune.tasks.randomness import initial_parameters
 
 from .models import FEATURES, Calls, Toy
 from .training import (
@@ -109,7 +109,7 @@ def test_weights_that_are_not_trained_are_refused(name: str) -> None:
     build, reason = REFUSED[name]
     engine = population(2)
     engine.admit(some(Toy(build), 2))
-    with pytest.raises(Unrecordable, match=reason):
+    with pytest.raises(CannotCapture, match=reason):
         engine.advance()
 
 
@@ -181,7 +181,7 @@ SEQUENTIAL: dict[str, tuple[Build, str]] = {
 @pytest.mark.parametrize("name", SEQUENTIAL)
 def test_the_plan_is_sequential_and_says_why(name: str) -> None:
     make, reason = SEQUENTIAL[name]
-    made = plan(Toy(make), "auto", "auto", "cpu", 100, 1)
+    made = make_plan(Toy(make), "auto", "auto", "cpu", 100, 1)
     assert made.engine == "sequential"
     assert reason in made.why
 

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 import torch
 
-from adamtune.engines.protocol import Engine, Evaluation, Member
+from adamtune.engines.base import Engine, Evaluation, Member
 
 from .models import Toy
 from .test_state import ENGINES

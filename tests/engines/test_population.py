@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 import pytest
 import torch
 
-from adamtune.engines.protocol import Engine, Evaluation, Member
-from adamtune.engines.step import STRETCH
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
-from adamtune.tasks.batches import initial_parameters
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Task
+from adamtune.engines.base import Engine, Evaluation, Member
+from adamtune.engines.population.step import STRETCH
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.base import Task
+from adamtune.tasks.randomness import initial_parameters
+from adamtune.tasks.registry import TASKS
 
 from .conftest import SETTINGS
 from .models import Toy

@@ -7,14 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamtune.engines.kernels import layers
-from adamtune.engines.kernels.library import library
+from adamtune.engines.native import kernels
+from adamtune.engines.native.loader import kernel_library
 
 SIZES = st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 127, 128, 129, 150, 300]))
 """Around the widths of vectors, panels and tiles, and past the depth that is summed at a time."""
 DTYPES = {torch.float32: 1e-4, torch.float64: 1e-11}
 
-pytestmark = pytest.mark.skipif(any(library(each) is None for each in DTYPES), reason="no kernels in C here")
+pytestmark = pytest.mark.skipif(
+    any(kernel_library(each) is None for each in DTYPES), reason="no kernels in C here"
+)
 
 
 def numbers(seed: int, around: int, dtype: torch.dtype, *shape: int) -> torch.Tensor:
@@ -32,8 +34,8 @@ def test_linear(members: int, rows: int, inner: int, out: int, dtype: torch.dtyp
         numbers(seed, around, dtype, members, *shape)
         for seed, shape in enumerate([(rows, inner), (out, inner), (out,), (rows, out)])
     )
-    y, _ = layers.linear.call(x, weight, bias, layers.ACTIVATIONS["none"])
-    by_x, by_weight, by_bias, _ = layers.linear_backward.call(gradient, x, weight, None, 0, True)
+    y, _ = kernels.linear.call(x, weight, bias, kernels.ACTIVATIONS["none"])
+    by_x, by_weight, by_bias, _ = kernels.linear_backward.call(gradient, x, weight, None, 0, True)
     close = {"rtol": DTYPES[dtype], "atol": DTYPES[dtype] * max(rows, inner, out) ** 0.5}
     torch.testing.assert_close(y, x @ weight.mT + bias.unsqueeze(1), **close)
     torch.testing.assert_close(by_x, gradient @ weight, **close)
@@ -44,11 +46,11 @@ def test_linear(members: int, rows: int, inner: int, out: int, dtype: torch.dtyp
 def test_a_row_that_is_not_finite_stays_alone() -> None:
     x, weight = torch.ones(1, 40, 24), torch.ones(1, 33, 24)
     x[0, 17, 5] = torch.nan
-    y, _ = layers.linear.call(x, weight, None, layers.ACTIVATIONS["none"])
+    y, _ = kernels.linear.call(x, weight, None, kernels.ACTIVATIONS["none"])
     assert y[0, 17].isnan().all()
     assert (y[0, torch.arange(40) != 17] == 24).all()
 
 
 def test_no_inputs_give_zeros() -> None:
-    y, _ = layers.linear.call(torch.ones(1, 3, 0), torch.ones(1, 5, 0), None, layers.ACTIVATIONS["none"])
+    y, _ = kernels.linear.call(torch.ones(1, 3, 0), torch.ones(1, 5, 0), None, kernels.ACTIVATIONS["none"])
     assert (y == 0).all()

@@ -15,9 +15,9 @@ FOLDER = Path(__file__).parent
 # What is copied in parts of a vector is checked where it stays a call.
 RUN = """
 import sys
-from adamtune.engines.kernels import library
-library.FLAGS += ("-fsanitize=address,undefined", "-fno-sanitize=alignment", "-fno-builtin", "-g")
-assert all(library.library(each) for each in library.PRECISIONS), "not compiled"
+from adamtune.engines.native import loader
+loader.FLAGS += ("-fsanitize=address,undefined", "-fno-sanitize=alignment", "-fno-builtin", "-g")
+assert all(loader.kernel_library(each) for each in loader.PRECISIONS), "not compiled"
 import pytest
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
 """
@@ -35,7 +35,7 @@ def sanitizer(name: str) -> str:
 
 
 def test_nothing_is_read_or_written_that_is_not_theirs(tmp_path: Path) -> None:
-    tests = [str(FOLDER / each) for each in ("test_product.py", "test_formulations.py")]
+    tests = [str(FOLDER / each) for each in ("test_product.py", "test_batching.py")]
     environment = os.environ | {
         "LD_PRELOAD": f"{sanitizer('libasan.so')} {sanitizer('libubsan.so')}",
         "ASAN_OPTIONS": "detect_leaks=0",  # of Python itself

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from adamtune.engines.protocol import Engine, Evaluation, Member
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
-from adamtune.storage.checkpoints import load, save
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Task
+from adamtune.engines.base import Engine, Evaluation, Member
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.storage.local.checkpoints import load, save
+from adamtune.tasks.base import Task
+from adamtune.tasks.registry import TASKS
 
 from .models import FEATURES, Calls, Toy
 from .training import Make, copied, curve, finish, population, sequential, some

@@ -8,22 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamtune.engines.population import Population
-from adamtune.engines.protocol import Engine, Evaluation, Member
+from adamtune.engines.base import Engine, Evaluation, Member
+from adamtune.engines.population.engine import Population
 from adamtune.engines.sequential import Sequential
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
-from adamtune.tasks.batches import initial_parameters
-from adamtune.tasks.protocol import Task
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.base import Task
+from adamtune.tasks.randomness import initial_parameters
 
 TOLERANCE = 1e-9
-FIELDS = {
-    "exp_avg": "buffer",
-    "momentum_buffer": "buffer",
-    "exp_avg_sq": "square",
-    "square_avg": "square",
-    "grad_avg": "mean",
-    "max_exp_avg_sq": "peak",
-}
+FIELDS = {theirs: ours for each in OPTIMIZERS.values() for theirs, ours in each.state.items()}
 """torch's names for the optimizer's state, and the population's."""
 
 Curve = list[tuple[int, dict[str, float]]]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from adamtune.engines.protocol import Member
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES, Entry, Hyperparameter
-from adamtune.optimizers.legality import check
-from adamtune.tasks.protocol import Task
+from adamtune.catalog import Entry, Hyperparameter
+from adamtune.engines.base import Member
+from adamtune.optimizers.base import Optimizer
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.base import Task
 
 
 def varied_member(task: Task, trial: int, rule: str, schedule: str) -> Member:
@@ -22,13 +24,14 @@ def varied(entry: Entry, draw: random.Random) -> dict[str, float]:
     """Legal hyperparameters, most of them not at their defaults."""
     while True:
         changed = {each.name: other(each, draw) for each in entry.hyperparameters if draw.random() < 0.7}
-        if legal(entry.name, changed):
+        if legal(entry, changed):
             return entry.defaults | changed
 
 
-def legal(name: str, hyperparameters: Mapping[str, float]) -> bool:
+def legal(entry: Entry, hyperparameters: Mapping[str, float]) -> bool:
     try:
-        check(name, hyperparameters)
+        if isinstance(entry, Optimizer):
+            entry.check(hyperparameters)
     except ValueError:
         return False
     return True

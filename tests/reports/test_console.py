@@ -1,15 +1,16 @@
-# ruff: noqa: E501 (a table of 120 columns)
 from __future__ import annotations
 
 import io
 
 import pytest
 
+from adamtune.analysis.ranking import rank
 from adamtune.reports.console import console, show_best, show_hints, show_ranking
-from adamtune.reports.ranking import rank
-from adamtune.reports.table import table
+from adamtune.reports.text import table
 
 from .records import ALL_SEARCHED, SEARCHED, mixed, study, trial
+
+# ruff: noqa: E501 (a table of 120 columns)
 
 
 def printed(width: int, searched: tuple[str, ...], top: int | None = None) -> str:

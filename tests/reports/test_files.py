@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamtune.analysis.ranking import rank
 from adamtune.errors import AdamtuneError
 from adamtune.reports.files import to_csv, to_json, to_markdown, write_atomically
-from adamtune.reports.ranking import rank
 
 from .records import SETTINGS, mixed, study, trial
 

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from adamtune.reports.console import console
 from adamtune.reports.live import following, view
-from adamtune.search.progress import Best, Finished, Progress
+from adamtune.search.progress import Progress
 
-from .records import SETTINGS
+from .records import trial
 
 CURVE = tuple((23 * step, 1 / step) for step in range(1, 11))
 START = Progress(
@@ -23,8 +23,8 @@ LATER = replace(
     counts={"complete": 14, "pruned": 1, "diverged": 1, "running": 8},
     elapsed=30.0,
     ended=8,
-    best=Best(3, 0.0561, SETTINGS, CURVE, 230),
-    last_batch=(Finished(15, "complete", 0.2),),
+    best=trial(3, 0.0561, intermediate=dict(CURVE)),
+    last_batch=(trial(15, 0.2),),
 )
 
 

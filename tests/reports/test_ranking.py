@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from adamtune.reports.ranking import in_order, rank
+from adamtune.analysis.ranking import in_order, rank
 
 from .records import mixed, study, trial
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adamtune.storage.creating import create
+from adamtune.storage.local.database import create
 
 
 @pytest.fixture(scope="session", autouse=True)

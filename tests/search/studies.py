@@ -12,7 +12,7 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from adamtune.config import Study, parse_study
+from adamtune.config import StudyConfig, parse_study
 from adamtune.search.progress import Progress
 from adamtune.search.run import run
 from adamtune.storage.reading import read_study
@@ -41,7 +41,7 @@ GRID: dict[str, Any] = {
 """One of twelve combinations."""
 
 
-def study(folder: Path, **changed: Any) -> Study:
+def study(folder: Path, **changed: Any) -> StudyConfig:
     """Eight quasi-random trials; ``task`` and ``search`` are changed key by key, other keys replaced."""
     task = TASK | changed.pop("task", {})
     searched = changed.get("space", {}).get("task", {})
@@ -56,13 +56,13 @@ def study(folder: Path, **changed: Any) -> Study:
     return parse_study(yaml.safe_dump(document | changed), "study.yaml")
 
 
-def searched(file: Study, observe: Callable[[Progress], None] = lambda progress: None) -> Trials:
+def searched(file: StudyConfig, observe: Callable[[Progress], None] = lambda progress: None) -> Trials:
     """Runs the study to its end; its trials."""
     assert run(file, observe).reason == "complete"
     return trials(file)
 
 
-def interrupt(file: Study, done: int) -> Trials:
+def interrupt(file: StudyConfig, done: int) -> Trials:
     """Runs the study until so many trials are over, and stops it as Ctrl-C does; its trials."""
 
     def observe(progress: Progress) -> None:
@@ -73,13 +73,13 @@ def interrupt(file: Study, done: int) -> Trials:
     return trials(file)
 
 
-def trials(file: Study) -> Trials:
+def trials(file: StudyConfig) -> Trials:
     """Everything that is kept with the trials, but for wall time."""
     kept = [asdict(trial) for trial in read_study(file.storage, file.name).trials]
     return [{key: value for key, value in trial.items() if key != "seconds"} for trial in kept]
 
 
-def in_optuna(file: Study) -> list[FrozenTrial]:
+def in_optuna(file: StudyConfig) -> list[FrozenTrial]:
     """The trials as Optuna itself reads them."""
     storage = optuna.storages.RDBStorage(f"sqlite:///{file.storage}")
     try:

@@ -10,7 +10,7 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from adamtune.search.observed import Steered
+from adamtune.search.samplers.views import Steered
 
 from .studies import ended
 

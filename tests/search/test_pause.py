@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from adamtune.config import Study
+from adamtune.config import StudyConfig
 from adamtune.search import loop
 from adamtune.search.loop import Loop
 from adamtune.search.run import run
-from adamtune.storage import checkpoints
-from adamtune.storage.checkpoints import Checkpoints
+from adamtune.storage.local import checkpoints
+from adamtune.storage.local.checkpoints import Checkpoints
 
 from .studies import ENGINES, Trials, interrupt, searched, study, trials
 
@@ -32,7 +32,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }
 
 
-def of(folder: Path, name: str, engine: str) -> Study:
+def of(folder: Path, name: str, engine: str) -> StudyConfig:
     space = SPACE | ({"task": {"hidden": [[4], [4, 4]]}} if name == "tasks" else {})
     optimizer = ["sgd", "radam"]
     return study(folder, search=SEARCHES[name], space=space, optimizer=optimizer, **ENGINES[engine])

@@ -15,13 +15,13 @@ from typing import Any
 import optuna
 import pytest
 
-from adamtune.config import Study
+from adamtune.config import StudyConfig
 from adamtune.errors import Refused
-from adamtune.search.open_study import open_study
 from adamtune.search.run import resume, run
-from adamtune.storage import server
+from adamtune.storage.open_session import open_session
 from adamtune.storage.reading import list_studies, read_study
-from adamtune.storage.shared import GRACE_SECONDS
+from adamtune.storage.server import connection
+from adamtune.storage.server.storage import GRACE_SECONDS
 
 from .studies import SPACE, Trials, interrupt, searched, study, trials
 
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.slow
 GRACE = 3.0
 WITH_A_SHORT_GRACE = f"""
 import sys
-import adamtune.search.loop, adamtune.storage.shared
-adamtune.storage.shared.GRACE_SECONDS = {GRACE}
+import adamtune.search.loop, adamtune.storage.server.storage
+adamtune.storage.server.storage.GRACE_SECONDS = {GRACE}
 adamtune.search.loop.COMMIT_SECONDS = {GRACE} / 6
 from adamtune.cli.main import main
 main()
@@ -75,14 +75,14 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
         process.communicate()
 
 
-def long(folder: Path, epochs: int = 400, trials: int = 30, **changed: Any) -> Study:
+def long(folder: Path, epochs: int = 400, trials: int = 30, **changed: Any) -> StudyConfig:
     """Some seconds of training, and quasi-random: what a trial is depends on its number alone."""
     space = SPACE | {"lr": {"low": 1e-3, "high": 10.0, "log": True}}
     task = {"epochs": epochs, "batch_size": 64}
     return study(folder, task=task, space=space, search={"trials": trials}, **changed)
 
 
-def wait_for(file: Study, *, finished: int = 0, running: int = 0, begun: int = 0) -> None:
+def wait_for(file: StudyConfig, *, finished: int = 0, running: int = 0, begun: int = 0) -> None:
     """Until the study has so many trials in these states, and so many in all."""
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
@@ -132,10 +132,10 @@ def test_an_interrupted_search_on_a_server_leaves_its_trials_to_others(postgres:
 def test_a_trial_that_suggested_nothing_is_taken_over(
     postgres: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adamtune.storage.shared.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("adamtune.storage.server.storage.GRACE_SECONDS", 0.5)
     local, remote = (study(folder, population=4, **place) for place in ({}, {"storage": postgres}))
     interrupt(remote, 1)
-    with closing(server.open_server(postgres)) as storage:
+    with closing(connection.open_server(postgres)) as storage:
         optuna.load_study(study_name="s", storage=storage).ask()  # it died before it suggested anything
     time.sleep(1.0)
     assert resume(postgres, "s", {}, lambda progress: None).reason == "complete"
@@ -147,11 +147,11 @@ import sys
 from pathlib import Path
 import adamtune.search.run, alembic.command, psycopg2, sqlalchemy.dialects.postgresql
 from adamtune.config import load_study
-from adamtune.search.open_study import open_study
+from adamtune.storage.open_session import open_session
 file = load_study(Path(sys.argv[1]), {})
 print("ready", flush=True)
 sys.stdin.readline()
-open_study(file).close()
+open_session(file).close()
 """
 
 
@@ -182,7 +182,7 @@ def test_processes_that_begin_at_once_make_one_study(postgres: str, folder: Path
 
 def test_another_study_file_is_refused_though_no_trial_was_begun(postgres: str, folder: Path) -> None:
     """Another process may be about to begin one."""
-    open_study(study(folder, storage=postgres)).close()
+    open_session(study(folder, storage=postgres)).close()
     for changed in ({"optimizer": "adam"}, {"objective": {"metric": "val_r2"}}):
         with pytest.raises(Refused, match="with other settings"):
             run(study(folder, storage=postgres, **changed), lambda progress: None)

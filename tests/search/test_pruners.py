@@ -9,11 +9,11 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial
 
-from adamtune.config import Study
-from adamtune.engines.population import Population
-from adamtune.engines.protocol import Evaluation
+from adamtune.config import StudyConfig
+from adamtune.engines.base import Evaluation
+from adamtune.engines.population.engine import Population
 from adamtune.search.pruners import pruner
-from adamtune.search.shown import SHOWN
+from adamtune.search.samplers.history import SHOWN
 
 from .studies import LR, WILD, in_optuna, interrupt, searched, study
 
@@ -92,7 +92,7 @@ def test_free_slots_are_refilled_at_once(
     assert training[full:] == sorted(training[full:], reverse=True)
 
 
-def resumed(file: Callable[[Path], Study], folder: Path, another: Path, at: tuple[int, ...]) -> None:
+def resumed(file: Callable[[Path], StudyConfig], folder: Path, another: Path, at: tuple[int, ...]) -> None:
     for done in at:
         interrupt(file(folder), done)
     assert searched(file(folder)) == searched(file(another))
@@ -103,7 +103,7 @@ def resumed(file: Callable[[Path], Study], folder: Path, another: Path, at: tupl
 def test_a_resumed_study_prunes_the_same(name: str, sampler: str, folder: Path, another: Path) -> None:
     """Diverged trials are among them, which some samplers are shown as complete ones."""
 
-    def file(folder: Path) -> Study:
+    def file(folder: Path) -> StudyConfig:
         search = {"trials": 40, "pruner": name, "sampler": sampler}
         return study(
             folder, search=search, population=8, space={"lr": {"low": 1e-3, "high": 1e1, "log": True}}

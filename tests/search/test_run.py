@@ -12,16 +12,16 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from adamtune.config import Study
+from adamtune.analysis.ranking import rank
+from adamtune.config import StudyConfig
 from adamtune.errors import AdamtuneError, Refused, UsageError
 from adamtune.reports.files import to_json
-from adamtune.reports.ranking import rank
-from adamtune.search import observed
 from adamtune.search.progress import Progress
 from adamtune.search.run import resume, run
-from adamtune.storage.local import LocalStorage
+from adamtune.search.samplers import views
+from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.reading import list_studies, read_study
-from adamtune.tasks.reference import ReferenceTask
+from adamtune.tasks.base import ReferenceTask
 
 from .studies import ENGINES, GRID, SPACE, WILD, in_optuna, interrupt, searched, study, trials
 
@@ -30,7 +30,7 @@ def quiet(progress: Progress) -> None:
     """Observes nothing."""
 
 
-def report(file: Study) -> dict[str, Any]:
+def report(file: StudyConfig) -> dict[str, Any]:
     """The JSON report, but for wall time."""
     ranking = rank(read_study(file.storage, file.name))
     written: dict[str, Any] = json.loads(to_json(ranking, ranking.rows))
@@ -102,7 +102,7 @@ def test_the_same_command_again_does_nothing_more(folder: Path) -> None:
 def test_trials_is_the_studys_total(engine: str, folder: Path, another: Path) -> None:
     """With one trial at a time, the extended study is the one that was as large from the start."""
 
-    def file(folder: Path, trials: int) -> Study:
+    def file(folder: Path, trials: int) -> StudyConfig:
         return study(folder, search={"trials": trials}, **ENGINES[engine])
 
     assert len(searched(file(folder, 5))) == 5
@@ -172,8 +172,8 @@ def test_a_diverged_trial_is_bad_whatever_the_pruner(
     pruner: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[FrozenTrial] = []
-    real = observed._as_bad_as
-    monkeypatch.setattr(observed, "_as_bad_as", lambda *given: shown.append(real(*given)) or shown[-1])
+    real = views._as_bad_as
+    monkeypatch.setattr(views, "_as_bad_as", lambda *given: shown.append(real(*given)) or shown[-1])
     search = {"sampler": "cmaes", "pruner": pruner, "trials": 24}
     searched(study(folder, search=search, space={"lr": WILD}))
     assert shown
@@ -189,7 +189,7 @@ def test_room_is_for_the_trials_that_are_asked_for(folder: Path) -> None:
 def test_a_study_goes_on_where_its_device_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = study(folder)
     interrupt(file, 1)
-    monkeypatch.setattr("adamtune.search.opened.is_available", lambda device: False)
+    monkeypatch.setattr("adamtune.search.run.is_available", lambda device: False)
     with pytest.raises(UsageError, match="begun on cpu, which is not available here"):
         run(file, quiet)
     monkeypatch.undo()
@@ -216,7 +216,7 @@ def test_what_a_study_was_begun_with_is_kept(folder: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_timeout_ends_cleanly_and_a_later_run_goes_on(engine: str, folder: Path, another: Path) -> None:
-    def file(folder: Path, **search: Any) -> Study:
+    def file(folder: Path, **search: Any) -> StudyConfig:
         search = {"trials": 20, "sampler": "tpe"} | search
         return study(folder, task={"epochs": 60}, space=SPACE, search=search, **ENGINES[engine])
 
@@ -230,7 +230,7 @@ def test_a_timeout_ends_cleanly_and_a_later_run_goes_on(engine: str, folder: Pat
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_interruptions_change_nothing(engine: str, folder: Path, another: Path) -> None:
-    def file(folder: Path) -> Study:
+    def file(folder: Path) -> StudyConfig:
         return study(folder, search={"trials": 20, "sampler": "tpe"}, space=SPACE, **ENGINES[engine])
 
     halves = [interrupt(file(folder), done) for done in (1, 7, 12)]
@@ -255,7 +255,7 @@ def test_an_interruption_commits_and_leaves_a_checkpoint_that_goes_in_the_end(fo
 
 
 def test_resuming_without_the_file(folder: Path, another: Path) -> None:
-    def file(folder: Path) -> Study:
+    def file(folder: Path) -> StudyConfig:
         return study(folder, search={"trials": 12, "sampler": "tpe", "seeds": 2}, space=SPACE, population=4)
 
     interrupt(file(folder), 3)
@@ -365,7 +365,7 @@ def test_a_process_killed_before_its_first_commit_leaves_a_study_that_can_be_run
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("adamtune.search.open_study.write_study", die)
+        patched.setattr("adamtune.storage.open_session.write_study", die)
         with pytest.raises(KeyboardInterrupt):
             run(study(folder), quiet)
     assert read_study(study(folder).storage, "s").study is None
@@ -377,11 +377,11 @@ def test_a_process_killed_before_its_first_commit_leaves_a_study_that_can_be_run
 def test_the_plan_is_made_once(folder: Path, another: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study that goes on where there are more cores goes on as it began."""
 
-    def file(folder: Path, name: str = "s") -> Study:
+    def file(folder: Path, name: str = "s") -> StudyConfig:
         return study(folder, name=name, search={"trials": 64, "sampler": "tpe"}, space=SPACE)
 
     interrupt(file(folder), 20)
-    monkeypatch.setattr("adamtune.engines.sizing.cores", lambda: 5)
+    monkeypatch.setattr("adamtune.engines.plan.cores", lambda: 5)
     resumed = searched(file(folder))
     monkeypatch.undo()
     assert resumed == searched(file(another))

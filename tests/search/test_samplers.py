@@ -14,10 +14,10 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import InMemoryStorage
 
-from adamtune.config import Study
-from adamtune.search.samplers import BLIND, ByNumber, at_quantile, sampler
-from adamtune.search.suggest import grid, suggest
-from adamtune.search.tpe import Tpe
+from adamtune.config import StudyConfig
+from adamtune.search.samplers.per_trial import BLIND, ByNumber, at_quantile, sampler
+from adamtune.search.samplers.tpe import Tpe
+from adamtune.search.trial import grid, suggest
 
 from .studies import GRID, SAMPLERS, SPACE, searched, study
 
@@ -26,7 +26,7 @@ def space_of(name: str) -> dict[str, Any]:
     return GRID if name == "grid" else SPACE
 
 
-def suggestions(file: Study, count: int) -> list[dict[str, Any]]:
+def suggestions(file: StudyConfig, count: int) -> list[dict[str, Any]]:
     """The settings of trials that are trained one after the other, in a new study in memory."""
     done = 0
     own = optuna.Study("s", _storage(), ByNumber(file, lambda: done))
@@ -83,7 +83,7 @@ def test_models_learn(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_stopping_and_going_on_repeats_nothing(name: str, folder: Path, another: Path) -> None:
-    def file(folder: Path, trials: int) -> Study:
+    def file(folder: Path, trials: int) -> StudyConfig:
         return study(
             folder, engine="sequential", search={"sampler": name, "trials": trials}, space=space_of(name)
         )

@@ -15,7 +15,7 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adamtune.search.shown import BEST, SHOWN, Shown
+from adamtune.search.samplers.history import BEST, SHOWN, Shown
 
 from .studies import ended
 

@@ -11,14 +11,15 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
-from adamtune.config import Study
-from adamtune.optimizers.catalog import OPTIMIZERS, SCHEDULES
-from adamtune.search.suggest import suggest
+from adamtune.config import StudyConfig
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.search.trial import suggest
 
 from .studies import searched, study
 
 
-def asked(file: Study, count: int) -> list[tuple[Trial, dict[str, Any]]]:
+def asked(file: StudyConfig, count: int) -> list[tuple[Trial, dict[str, Any]]]:
     """Random trials and their settings."""
     own = optuna.create_study(sampler=RandomSampler(seed=0))
     trials = [own.ask() for _ in range(count)]
@@ -26,7 +27,7 @@ def asked(file: Study, count: int) -> list[tuple[Trial, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def everything() -> Study:
+def everything() -> StudyConfig:
     """All optimizers and all schedules, each with something to search of its own."""
     return study(
         Path(),
@@ -42,7 +43,7 @@ def everything() -> Study:
     )
 
 
-def test_settings_are_those_of_the_chosen_optimizer_and_schedule(everything: Study) -> None:
+def test_settings_are_those_of_the_chosen_optimizer_and_schedule(everything: StudyConfig) -> None:
     chosen = set()
     for trial, settings in asked(everything, 400):
         optimizer, schedule = settings["optimizer"], settings["schedule"]
@@ -60,7 +61,7 @@ def test_settings_are_those_of_the_chosen_optimizer_and_schedule(everything: Stu
     assert chosen == OPTIMIZERS.keys() | SCHEDULES.keys()
 
 
-def test_values_are_as_searched_or_the_catalogs(everything: Study) -> None:
+def test_values_are_as_searched_or_the_catalogs(everything: StudyConfig) -> None:
     for trial, settings in asked(everything, 100):
         entries = (OPTIMIZERS[settings["optimizer"]], SCHEDULES[settings["schedule"]])
         for name, default in (pair for entry in entries for pair in entry.defaults.items()):

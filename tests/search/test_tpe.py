@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from adamtune.search.tpe import Tpe
+from adamtune.search.samplers.tpe import Tpe
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1.0, log=True),

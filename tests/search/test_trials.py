@@ -12,13 +12,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from adamtune.config import Study
-from adamtune.engines.population import Population
-from adamtune.engines.protocol import Evaluation, Member
+from adamtune.analysis.ranking import rank
+from adamtune.config import StudyConfig
+from adamtune.engines.base import Evaluation, Member
+from adamtune.engines.population.engine import Population
 from adamtune.errors import UsageError
 from adamtune.reports.files import to_json
-from adamtune.reports.ranking import rank
-from adamtune.search.trials import Tasks, Training, members
+from adamtune.search.trial import Tasks, Training, members
 from adamtune.storage.reading import read_study
 
 from .studies import ENGINES, WILD, in_optuna, interrupt, searched, study
@@ -47,7 +47,7 @@ def test_the_first_replicate_is_the_one_there_would_be_alone(folder: Path, anoth
     assert [each["settings"] for each in several] == [each["settings"] for each in alone]
 
 
-def member(file: Study, settings: dict[str, Any]) -> list[Member]:
+def member(file: StudyConfig, settings: dict[str, Any]) -> list[Member]:
     return members(file, 0, settings, Tasks(file).of({}))
 
 
@@ -112,7 +112,7 @@ def test_diverged_trials_are_ranked_last(folder: Path) -> None:
 def test_resuming_over_diverged_trials_changes_nothing(
     sampler: str, trials: int, folder: Path, another: Path
 ) -> None:
-    def file(folder: Path) -> Study:
+    def file(folder: Path) -> StudyConfig:
         search = {"trials": trials, "seeds": 2, "sampler": sampler}
         return study(folder, search=search, space={"lr": WILD}, population=8)
 
@@ -133,7 +133,7 @@ BATCHES = {64: 5, 128: 2}
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_searched_task_settings_are_trained_side_by_side(engine: str, folder: Path, another: Path) -> None:
-    def file(folder: Path) -> Study:
+    def file(folder: Path) -> StudyConfig:
         return study(folder, space=COHORTS, search={"trials": 16, "seeds": 2}, **ENGINES[engine])
 
     interrupt(file(folder), 5)

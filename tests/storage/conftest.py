@@ -15,9 +15,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from adamtune.storage.checkpoints import Checkpoints
-from adamtune.storage.creating import create
-from adamtune.storage.local import LocalStorage
+from adamtune.storage.local.checkpoints import Checkpoints
+from adamtune.storage.local.database import create
+from adamtune.storage.local.storage import LocalStorage
 
 
 @pytest.fixture(scope="session")

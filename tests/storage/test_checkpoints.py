@@ -16,8 +16,8 @@ import torch
 from optuna.study import StudyDirection
 
 from adamtune.errors import AdamtuneError
-from adamtune.storage.checkpoints import COMMIT_ATTR, Checkpoints, load, save
-from adamtune.storage.local import LocalStorage
+from adamtune.storage.local.checkpoints import COMMIT_ATTR, Checkpoints, load, save
+from adamtune.storage.local.storage import LocalStorage
 
 from .conftest import commit
 
@@ -196,8 +196,8 @@ def test_a_missing_cut_or_foreign_checkpoint_is_reported(storage: LocalStorage) 
 ENDLESS = """
 import sys, torch
 from optuna.study import StudyDirection
-from adamtune.storage.checkpoints import Checkpoints
-from adamtune.storage.local import LocalStorage
+from adamtune.storage.local.checkpoints import Checkpoints
+from adamtune.storage.local.storage import LocalStorage
 storage = LocalStorage(sys.argv[1])
 study_id = storage.get_study_id_from_name("s")
 checkpoints = Checkpoints(storage.path, "s")

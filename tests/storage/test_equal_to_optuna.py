@@ -14,8 +14,8 @@ import pytest
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 
-from adamtune.storage.local import LocalStorage
-from adamtune.storage.schema import REVISION
+from adamtune.storage.local.schema import REVISION
+from adamtune.storage.local.storage import LocalStorage
 
 Fill = Callable[[BaseStorage, str, tuple[StudyDirection, ...]], int]
 DIRECTIONS = {

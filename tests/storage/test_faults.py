@@ -17,9 +17,9 @@ import torch
 from optuna.study import StudyDirection
 
 from adamtune.errors import AdamtuneError, Refused
-from adamtune.storage.checkpoints import Checkpoints
-from adamtune.storage.local import LocalStorage
-from adamtune.storage.lock import study_lock
+from adamtune.storage.local.checkpoints import Checkpoints
+from adamtune.storage.local.lock import study_lock
+from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.reading import delete_study, list_studies, read_study
 
 from .conftest import commit
@@ -118,9 +118,9 @@ UNPRIVILEGED = """
 import json, os, sys
 from pathlib import Path
 from adamtune.errors import AdamtuneError
-from adamtune.storage.checkpoints import save
-from adamtune.storage.local import LocalStorage
-from adamtune.storage.lock import study_lock
+from adamtune.storage.local.checkpoints import save
+from adamtune.storage.local.storage import LocalStorage
+from adamtune.storage.local.lock import study_lock
 from adamtune.storage.reading import delete_study, read_study
 import alembic.command, optuna, sqlalchemy.dialects.sqlite, torch
 

@@ -16,8 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from adamtune.errors import AdamtuneError
-from adamtune.storage import ids
-from adamtune.storage.local import LocalStorage
+from adamtune.storage.local.storage import LocalStorage
 
 MINIMIZE = [StudyDirection.MINIMIZE]
 
@@ -112,7 +111,7 @@ def test_deleting_leaves_no_row_and_no_other_study_behind(storage: LocalStorage)
 
 
 def test_ids_go_on_over_blocks_and_are_given_back(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids, "BLOCK", 4)
+    monkeypatch.setattr("adamtune.storage.local.trial_ids.BLOCK", 4)
     with closing(LocalStorage(database)) as storage:
         study_id = storage.create_new_study(MINIMIZE, "s")
         assert [storage.create_new_trial(study_id) for _ in range(10)] == list(range(1, 11))
@@ -177,7 +176,7 @@ def test_two_processes_write_two_studies_of_a_file_that_neither_found(tmp_path: 
 KILLED = """
 import sys
 from optuna.study import StudyDirection
-from adamtune.storage.local import LocalStorage
+from adamtune.storage.local.storage import LocalStorage
 storage = LocalStorage(sys.argv[1])
 study_id = storage.create_new_study([StudyDirection.MINIMIZE], "s")
 storage.create_new_trial(study_id)

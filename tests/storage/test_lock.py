@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from adamtune.errors import Refused
+from adamtune.storage.local.lock import study_lock
 from adamtune.storage.location import beside, local_path
-from adamtune.storage.lock import study_lock
 
 HOLDER = """
 import sys
-from adamtune.storage.lock import study_lock
+from adamtune.storage.local.lock import study_lock
 with study_lock(sys.argv[1], sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()

@@ -14,12 +14,12 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from adamtune.errors import Refused, UsageError
-from adamtune.storage import server
-from adamtune.storage.checkpoints import Checkpoints
-from adamtune.storage.local import LocalStorage
-from adamtune.storage.lock import study_lock
+from adamtune.storage.local.checkpoints import Checkpoints
+from adamtune.storage.local.lock import study_lock
+from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.reading import delete_study, latest_study, list_studies, read_study
 from adamtune.storage.records import StudyAttrs, TrialAttrs, write_study, write_trial
+from adamtune.storage.server import connection
 
 from .conftest import commit
 
@@ -96,14 +96,14 @@ def test_a_file_and_a_server_are_read_alike(study: LocalStorage) -> None:
     study.commit()
     location, url = str(study.path), f"sqlite:///{study.path}"
     for name in ("s", "max"):
-        assert repr(server.read_study(url, name)) == repr(read_study(location, name))
-    assert server.list_studies(url) == list_studies(location)
-    for read in (server.read_study, read_study):
+        assert repr(connection.read_study(url, name)) == repr(read_study(location, name))
+    assert connection.list_studies(url) == list_studies(location)
+    for read in (connection.read_study, read_study):
         with pytest.raises(UsageError, match="study two has 2 objectives"):
             read(url, "two")
         with pytest.raises(UsageError, match=r"no study maxx\. Did you mean max\? .*: s, max, two"):
             read(url, "maxx")
-    server.delete_study(url, "max")
+    connection.delete_study(url, "max")
     assert [each.name for each in list_studies(location)] == ["s", "two"]
 
 

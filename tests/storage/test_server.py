@@ -21,12 +21,12 @@ from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
 from adamtune.errors import AdamtuneError, UsageError
-from adamtune.storage import server
-from adamtune.storage.local import LocalStorage
+from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.location import without_password
-from adamtune.storage.opening import open_storage
+from adamtune.storage.open_session import open_storage
 from adamtune.storage.reading import delete_study, latest_study, list_studies, read_study
-from adamtune.storage.shared import NoneLeft, SharedStorage
+from adamtune.storage.server.connection import open_server, with_driver
+from adamtune.storage.server.storage import NoTrialRemains, ServerStorage
 
 
 def test_a_file_opens_as_local_storage(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_a_wrong_url_is_a_usage_error() -> None:
 
 
 @pytest.fixture
-def shared(postgres: str) -> Iterator[SharedStorage]:
+def shared(postgres: str) -> Iterator[ServerStorage]:
     storage = open_storage(postgres)
-    assert isinstance(storage, SharedStorage)
+    assert isinstance(storage, ServerStorage)
     yield storage
     storage.close()
 
@@ -85,12 +85,12 @@ def shared(postgres: str) -> Iterator[SharedStorage]:
 @pytest.mark.slow
 class TestPostgres(StorageTestCase):
     @pytest.fixture
-    def storage(self, shared: SharedStorage) -> BaseStorage:
+    def storage(self, shared: ServerStorage) -> BaseStorage:
         return shared
 
 
 @pytest.mark.slow
-def test_a_search_on_postgres_is_read_listed_and_deleted(shared: SharedStorage, postgres: str) -> None:
+def test_a_search_on_postgres_is_read_listed_and_deleted(shared: ServerStorage, postgres: str) -> None:
     study = optuna.create_study(storage=shared, study_name="s", direction="maximize")
     for _ in range(3):
         trial = study.ask({"x": FloatDistribution(0, 1)})
@@ -111,16 +111,16 @@ def test_a_search_on_postgres_is_read_listed_and_deleted(shared: SharedStorage, 
 
 @pytest.mark.slow
 def test_trials_of_a_dead_process_are_taken_over_by_one(
-    shared: SharedStorage, postgres: str, monkeypatch: pytest.MonkeyPatch
+    shared: ServerStorage, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study(storage=shared, study_name="s")
     dead, alive, finished, silent = (study.ask({"x": FloatDistribution(0, 1)}) for _ in range(4))
     study.tell(finished, 1.0)
     ids = [each._trial_id for each in (dead, alive, silent)]
-    with closing(server.open_server(postgres)) as first, closing(server.open_server(postgres)) as second:
+    with closing(open_server(postgres)) as first, closing(open_server(postgres)) as second:
         forget_heartbeat(postgres, silent._trial_id)
         assert [each.take_over(study._study_id, [], 9) for each in (first, second)] == [[], []]
-        monkeypatch.setattr("adamtune.storage.shared.GRACE_SECONDS", 1.0)
+        monkeypatch.setattr("adamtune.storage.server.storage.GRACE_SECONDS", 1.0)
         time.sleep(1.5)
         assert shared.beat([alive._trial_id]) == set()
         assert first.take_over(study._study_id, [], 0) == []
@@ -136,7 +136,7 @@ def test_trials_of_a_dead_process_are_taken_over_by_one(
 
 
 @pytest.mark.slow
-def test_a_trial_that_is_taken_over_begins_anew(shared: SharedStorage, postgres: str) -> None:
+def test_a_trial_that_is_taken_over_begins_anew(shared: ServerStorage, postgres: str) -> None:
     """What the dead process reported, and how it was judged, would be held against it."""
     study = optuna.create_study(
         storage=shared, study_name="s", pruner=optuna.pruners.SuccessiveHalvingPruner(1)
@@ -149,7 +149,7 @@ def test_a_trial_that_is_taken_over_begins_anew(shared: SharedStorage, postgres:
     reported = [(each.intermediate_values, each.system_attrs) for each in study.trials]
     assert all(any("completed_rung" in key for key in attrs) for _, attrs in reported)
     shared.leave([trials[0]._trial_id])
-    with closing(server.open_server(postgres)) as other:
+    with closing(open_server(postgres)) as other:
         assert other.take_over(study._study_id, [], 9) == [trials[0]._trial_id]
         other.set_trial_intermediate_value(trials[0]._trial_id, 1, 1.0)
         found = other.get_all_trials(study._study_id)
@@ -162,23 +162,23 @@ def test_a_trial_that_is_taken_over_begins_anew(shared: SharedStorage, postgres:
 
 @pytest.mark.slow
 def test_heartbeats_are_compared_whatever_the_time_zone(
-    shared: SharedStorage, postgres: str, monkeypatch: pytest.MonkeyPatch
+    shared: ServerStorage, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study(storage=shared, study_name="s")
     trial_id = study.ask()._trial_id
     for zone in ("Asia/Tokyo", "America/New_York"):
         monkeypatch.setenv("PGTZ", zone)
-        with closing(server.open_server(postgres)) as other:
+        with closing(open_server(postgres)) as other:
             assert other.take_over(study._study_id, [], 9) == []
             assert other.beat([trial_id]) == set()
         assert shared.take_over(study._study_id, [], 9) == []
     shared.leave([trial_id])
-    with closing(server.open_server(postgres)) as other:
+    with closing(open_server(postgres)) as other:
         assert other.take_over(study._study_id, [], 9) == [trial_id]
 
 
 @pytest.mark.slow
-def test_of_those_that_ask_at_once_none_goes_past_the_limit(shared: SharedStorage, postgres: str) -> None:
+def test_of_those_that_ask_at_once_none_goes_past_the_limit(shared: ServerStorage, postgres: str) -> None:
     study_id = optuna.create_study(storage=shared, study_name="s")._study_id
     failed = shared.create_new_trial(study_id)
     shared.set_trial_state_values(failed, TrialState.FAIL)
@@ -186,13 +186,13 @@ def test_of_those_that_ask_at_once_none_goes_past_the_limit(shared: SharedStorag
 
     def ask(_: int) -> int:
         with closing(open_storage(postgres)) as storage:
-            assert isinstance(storage, SharedStorage)
+            assert isinstance(storage, ServerStorage)
             storage.limit(study_id, 10)
             together.wait(60)
             for begun in count():
                 try:
                     storage.create_new_trial(study_id)
-                except NoneLeft:
+                except NoTrialRemains:
                     return begun
         raise AssertionError
 
@@ -205,7 +205,7 @@ def forget_heartbeat(url: str, trial_id: int) -> None:
     """As if the process had died between creating the trial and its first heartbeat."""
     import sqlalchemy
 
-    engine = sqlalchemy.create_engine(server.with_driver(url))
+    engine = sqlalchemy.create_engine(with_driver(url))
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text(f"DELETE FROM trial_heartbeats WHERE trial_id = {trial_id}"))
     engine.dispose()

@@ -9,11 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamtune.tasks.batches import batch_indices, initial_parameters
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Task
-from adamtune.tasks.rows import batches_per_epoch
-from adamtune.tasks.seeds import derive
+from adamtune.tasks.base import Task, batches_per_epoch
+from adamtune.tasks.randomness import batch_indices, derive, initial_parameters
+from adamtune.tasks.registry import TASKS
 
 BATCHES = 4  # of 8 rows in an epoch of 40 samples' 32 training rows
 

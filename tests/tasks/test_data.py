@@ -9,11 +9,10 @@ import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_digits, make_friedman1
 
-from adamtune.tasks.catalog import DIABETES_ROWS, DIGITS_ROWS
-from adamtune.tasks.data.digits import digits
-from adamtune.tasks.data.python_reference import UNKNOWN, python_reference, read
-from adamtune.tasks.data.regression import diabetes, friedman1
-from adamtune.tasks.data.split import Split, fingerprint, standardise
+from adamtune.tasks.cnn import DIGITS_ROWS
+from adamtune.tasks.datasets import Split, diabetes, digits, fingerprint, friedman1, standardise
+from adamtune.tasks.mlp import DIABETES_ROWS
+from adamtune.tasks.text import UNKNOWN, python_reference, read
 
 SHAPES: list[tuple[Callable[[], Split], int, int, tuple[int, ...]]] = [
     (diabetes, 353, 89, (10,)),
@@ -119,7 +118,7 @@ def test_text_windows_are_a_view() -> None:
 
 
 def test_vocabulary_comes_from_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adamtune.tasks.data.python_reference.read", lambda: "ab" * 90 + "cb" * 10)
+    monkeypatch.setattr("adamtune.tasks.text.read", lambda: "ab" * 90 + "cb" * 10)
     text = python_reference.__wrapped__(2)
     assert text.vocabulary == 3
     assert text.train[0].unique().tolist() == [1, 2]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adamtune.tasks.catalog import TASKS
+from adamtune.tasks.registry import TASKS
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_settings_survive_being_written_out_in_full(name: str) -> None:
 
 
 def test_the_catalog_is_torch_free() -> None:
-    script = "import sys, adamtune.tasks.catalog, adamtune.tasks.seeds; sys.exit('torch' in sys.modules)"
+    script = "import sys, adamtune.tasks.registry, adamtune.catalog; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
@@ -72,7 +72,7 @@ def test_the_catalog_is_torch_free() -> None:
     ],
 )
 def test_what_a_step_works_in_is_known_without_torch(name: str, settings: dict[str, Any]) -> None:
-    from adamtune.engines.choose import working_memory
+    from adamtune.engines.population.gradients import working_memory
 
     entry = TASKS[name]
     known = entry.settings.model_validate(settings).step_bytes()

@@ -10,9 +10,9 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adamtune.tasks.batches import batch_indices, initial_parameters
-from adamtune.tasks.catalog import TASKS
-from adamtune.tasks.protocol import Rows, Task
+from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.randomness import batch_indices, initial_parameters
+from adamtune.tasks.registry import TASKS
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": [8, 4], "epochs": 4},

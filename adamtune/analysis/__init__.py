@@ -1,0 +1,1 @@
+"""Rankings and statistics of a study's trials, without drawing."""

@@ -1,0 +1,74 @@
+"""A study's trials, ranked: numbers, no drawing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.storage.records import State, StudyRecord, TrialRecord, counted
+
+_CATALOG = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES))
+ORDER = [
+    name
+    for choice, entries in _CATALOG
+    for name in dict.fromkeys(
+        [choice, *(each.name for entry in entries.values() for each in entry.hyperparameters)]
+    )
+]
+
+
+class Row(NamedTuple):
+    """A trial and its rank, from 1; None for a trial that is not complete."""
+
+    rank: int | None
+    trial: TrialRecord
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The trials of a study in order.
+
+    Attributes:
+        study: what was read from the storage.
+        counts: how many trials there are of each state.
+        rows: complete trials first, the best at the top; then the others by number.
+        searched: the settings that were searched, under the names they are trained with.
+    """
+
+    study: StudyRecord
+    counts: Mapping[State, int]
+    rows: Sequence[Row]
+    searched: tuple[str, ...]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The trial of rank 1."""
+        return next((row.trial for row in self.rows[:1] if row.rank), None)
+
+
+def rank(study: StudyRecord) -> Ranking:
+    """Ranks the complete trials by value, equal ones by number."""
+    trials = sorted(study.trials, key=lambda each: each.number)
+    complete = [each for each in trials if _is_ranked(each)]
+    ranked = enumerate(sorted(complete, key=lambda each: each.merit(study.direction)), start=1)
+    others = [Row(None, each) for each in trials if not _is_ranked(each)]
+    return Ranking(
+        study,
+        counted(Counter(each.state for each in trials)),
+        (*(Row(place, each) for place, each in ranked), *others),
+        in_order(name.removeprefix("one_minus_") for each in trials for name in each.params),
+    )
+
+
+def _is_ranked(trial: TrialRecord) -> bool:
+    return trial.state == "complete" and trial.value is not None
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of settings, each once, as the catalogs order them; others (task settings) last, by name."""
+    unique = sorted(set(names))
+    return (*(name for name in ORDER if name in unique), *(name for name in unique if name not in ORDER))

@@ -1,0 +1,175 @@
+"""Two-dimensional convolutions as matrix products of image patches and kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from adamtune.engines.batching.activation import computed, kept
+from adamtune.engines.batching.members import Pair, bind, dense, for_members, pair
+from adamtune.engines.native import kernels
+from adamtune.engines.native.loader import handles
+
+
+def convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Pair = 1,
+    padding: str | int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """A convolution with stride 1. Strided, dilated and grouped ones are left to torch."""
+    plain = pair(stride) == (1, 1) and pair(dilation) == (1, 1) and groups == 1
+    if not plain or isinstance(padding, str) or not _fitting(input, weight, bias, pair(padding)):
+        return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    margins = pair(padding)
+    if not handles(input, weight, bias):
+        out = for_members(bind(_Products, margins), input, weight)
+        return out if bias is None else out + bias[:, None, None]
+    given = (input, weight) if bias is None else (input, weight, bias)
+
+    def layer(activation: int) -> Tensor:
+        settings = (None, margins, activation) if bias is None else (margins, activation)
+        return for_members(bind(_ConvolutionKernel, *settings), *given)
+
+    return computed(layer, *given)
+
+
+def _fitting(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> bool:
+    """Whether there are images, and shapes that go together; margins are narrower than the kernel."""
+    if input.dim() != 4 or weight.dim() != 4 or not input.numel() or not weight.numel():
+        return False
+    windows = zip(padding, weight.shape[2:], input.shape[2:], strict=True)
+    return (
+        input.shape[1] == weight.shape[1]
+        and (bias is None or bias.shape == weight.shape[:1])
+        and all(0 <= margin < window <= size + 2 * margin for margin, window, size in windows)
+    )
+
+
+class _Products(torch.autograd.Function):
+    """``x [members, batch, in, height, width]``, ``weight [members, out, in, rows, columns]``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, padding: Pair) -> Tensor:
+        members, out, _, rows, columns = weight.shape
+        if x.stride(0) == 0:
+            patches = _patches(x[0], rows, columns, padding).expand(members, *[-1] * 5)
+        else:
+            patches = _patches(x, rows, columns, padding)
+        kernel = weight.permute(0, 3, 4, 2, 1).reshape(members, -1, out)
+        ctx.save_for_backward(patches, weight)
+        ctx.padding = padding
+        product = torch.bmm(patches.flatten(4).flatten(1, 3), kernel)
+        by_pixel: Tensor = product.unflatten(1, patches.shape[1:4])
+        return by_pixel.permute(0, 1, 4, 2, 3)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        patches, weight = ctx.saved_tensors
+        members, out, inner, rows, columns = weight.shape
+        by_pixel = gradient.permute(0, 1, 3, 4, 2).reshape(members, -1, out)
+        by_weight = torch.bmm(by_pixel.transpose(1, 2), patches.flatten(4).flatten(1, 3))
+        by_x = None
+        if ctx.needs_input_grad[0]:
+            # The gradient of x is the convolution of the output's gradient with the mirrored kernel.
+            mirrored = weight.flip(3, 4).permute(0, 3, 4, 1, 2).reshape(members, -1, inner)
+            margin = (rows - 1 - ctx.padding[0], columns - 1 - ctx.padding[1])
+            windows = _patches(gradient, rows, columns, margin)
+            product = torch.bmm(windows.flatten(4).flatten(1, 3), mirrored)
+            by_x = product.unflatten(1, windows.shape[1:4]).permute(0, 1, 4, 2, 3)
+        return by_x, by_weight.view(members, out, rows, columns, inner).permute(0, 1, 4, 2, 3), None
+
+
+def _patches(x: Tensor, rows: int, columns: int, padding: Pair) -> Tensor:
+    """``x [..., batch, channels, height, width]`` to what each output pixel sees of it.
+
+    Returns:
+        contiguous ``[..., batch, height, width, rows, columns * channels]``, for the output's height
+        and width.
+    """
+    down, across = padding
+    padded = F.pad(x.movedim(-3, -1), (0, 0, across, across, down, down)).contiguous()
+    *lead, height, width, channels = padded.shape
+    *steps, by_row, by_column, _ = padded.stride()
+    # A row of a window and its channels lie side by side in memory: one dimension, so one fast copy.
+    windows = padded.as_strided(
+        (*lead, height - rows + 1, width - columns + 1, rows, columns * channels),
+        (*steps, by_row, by_column, by_row, 1),
+    )
+    return windows.contiguous()
+
+
+class _ConvolutionKernel(torch.autograd.Function):
+    """The same with ``bias [members, out]`` and an activation, some images at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, activation: int
+    ) -> Tensor:
+        pixels, weight = dense(x.movedim(2, -1)), weight.contiguous()
+        y: Tensor
+        y, before, _ = kernels.convolution.call(
+            pixels, weight, bias if bias is None else bias.contiguous(), padding, activation
+        )
+        ctx.save_for_backward(pixels, weight, kept(activation, y, before))
+        ctx.settings = padding, activation
+        return y.movedim(-1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
+        needs_x, _, needs_bias, *_ = ctx.needs_input_grad
+        by_x, by_weight, by_bias, _ = kernels.convolution_backward.call(
+            gradient.movedim(2, -1).contiguous(), *ctx.saved_tensors, *ctx.settings, needs_x
+        )
+        by_bias = by_bias if needs_bias else None
+        return by_x.movedim(-1, 2) if needs_x else None, by_weight, by_bias, None, None
+
+
+def max_pool(
+    input: Tensor,
+    kernel_size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
+    """The greatest pixel of each window, by channel. Windows that overlap or reach out are left to torch."""
+    window = pair(kernel_size)
+    beside = not stride or pair(stride) == window
+    plain = beside and pair(padding) == (0, 0) and pair(dilation) == (1, 1) and not ceil_mode
+    fitting = input.dim() == 4 and all(w <= size for w, size in zip(window, input.shape[2:], strict=True))
+    if not plain or return_indices or not fitting or not handles(input):
+        options: Any = {"return_indices": True} if return_indices else {}
+        found: Tensor = F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, **options)
+        return found
+    return for_members(bind(_PoolKernel, window), input)
+
+
+class _PoolKernel(torch.autograd.Function):
+    """``x [members, batch, channels, height, width]``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: Pair) -> Tensor:
+        pixels = x.movedim(2, -1).contiguous()
+        y = kernels.max_pool.call(pixels.flatten(0, 1), window)
+        ctx.save_for_backward(pixels, y)
+        ctx.window = window
+        found: Tensor = y.view(*x.shape[:2], *y.shape[1:]).movedim(-1, 2)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        pixels, y = ctx.saved_tensors
+        by_y = gradient.movedim(2, -1).contiguous().flatten(0, 1)
+        by_x, _ = kernels.max_pool_backward.call(by_y, pixels.flatten(0, 1), y, ctx.window)
+        return by_x.view(pixels.shape).movedim(-1, 2), None

@@ -1,0 +1,46 @@
+"""Which functions have a batching rule, and while which mode they use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from adamtune.engines.batching.activation import gelu, relu
+from adamtune.engines.batching.attention import attention, unbind
+from adamtune.engines.batching.embedding import embedding
+from adamtune.engines.batching.image import convolution, max_pool
+from adamtune.engines.batching.linear import linear
+from adamtune.engines.batching.losses import cross_entropy, mse_loss
+from adamtune.engines.batching.norm import layer_norm
+
+RULES: dict[Callable[..., Any], Callable[..., Any]] = {
+    F.linear: linear,
+    F.scaled_dot_product_attention: attention,
+    torch.layer_norm: layer_norm,
+    F.layer_norm: layer_norm,
+    F.cross_entropy: cross_entropy,
+    F.mse_loss: mse_loss,
+    F.embedding: embedding,
+    torch.conv2d: convolution,
+    torch.max_pool2d: max_pool,
+    F.max_pool2d: max_pool,
+    torch.unbind: unbind,
+    torch.Tensor.unbind: unbind,
+    F.relu: relu,
+    torch.relu: relu,
+    torch.Tensor.relu: relu,
+    F.gelu: gelu,
+}
+
+
+class BatchingRules(TorchFunctionMode):
+    """While it is entered, torch functions that have a batching rule use it. For use under ``vmap`` alone."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return RULES.get(func, func)(*args, **(kwargs or {}))

@@ -1,0 +1,1 @@
+"""C code for the CPU: the kernels of the layers and of the optimizer step."""

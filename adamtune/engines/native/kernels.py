@@ -1,0 +1,271 @@
+"""The kernels by name; ``_kernels.c`` says what each tensor holds.
+
+A tensor that members share has a stride of 0 over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from adamtune.engines.native.operators import Kernel, Shape
+
+BLOCK = 1 << 15
+"""Numbers that are worked on at a time: with the results they fit in a core's cache."""
+ROWS = 512
+"""Rows that are worked on at a time at least: a wide layer's weights are read for each block of rows."""
+ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}
+"""What may follow a layer in the same pass."""
+
+
+def _and_kept(shape: Shape, activation: int) -> list[Shape]:
+    """The shapes of a layer's result, and of what GELU was given."""
+    return [shape, shape if activation == ACTIVATIONS["gelu"] else (0,)]
+
+
+def _linear_sizes(x: Tensor, weight: Tensor) -> list[int]:
+    (members, rows, inner), out = x.shape, weight.shape[1]
+    return [members, rows, inner, out, x.stride(0), min(rows, max(ROWS, BLOCK // (inner + out)))]
+
+
+linear = Kernel(
+    "linear",
+    "Tensor x, Tensor weight, Tensor? bias, int activation",
+    ["y", "kept"],
+    lambda x, weight, bias, activation: _and_kept((*x.shape[:2], weight.shape[1]), activation),
+    lambda x, weight, bias, activation: [*_linear_sizes(x, weight), activation],
+)
+linear_backward = Kernel(
+    "linear_backward",
+    "Tensor gradient, Tensor x, Tensor weight, Tensor? kept, int activation, bool needs_x",
+    ["by_x", "by_weight", "by_bias", "scratch"],
+    lambda gradient, x, weight, kept, activation, needs_x: [
+        x.shape if needs_x else (0,),
+        weight.shape,
+        weight.shape[:2],
+        (_linear_sizes(x, weight)[-1] * weight.shape[1],),
+    ],
+    lambda gradient, x, weight, kept, activation, needs_x: [*_linear_sizes(x, weight), activation, needs_x],
+)
+
+layer_norm = Kernel(
+    "layer_norm",
+    "Tensor x, Tensor weight, Tensor bias, float eps",
+    ["y", "means", "scales"],
+    lambda x, weight, bias, eps: [x.shape, x.shape[:-1], x.shape[:-1]],
+    lambda x, weight, bias, eps: x.shape,
+)
+layer_norm_backward = Kernel(
+    "layer_norm_backward",
+    "Tensor gradient, Tensor x, Tensor weight, Tensor means, Tensor scales",
+    ["by_x", "by_weight", "by_bias"],
+    lambda gradient, x, weight, means, scales: [x.shape, weight.shape, weight.shape],
+    lambda gradient, x, weight, means, scales: x.shape,
+)
+
+cross_entropy = Kernel(
+    "cross_entropy",
+    "Tensor logits, Tensor target, Tensor share",
+    ["losses", "probabilities"],
+    lambda logits, target, share: [logits.shape[:1], logits.shape],
+    lambda logits, target, share: [*logits.shape, target.stride(0), share.stride(0)],
+    "a target of cross_entropy is out of range",
+)
+cross_entropy_backward = Kernel(
+    "cross_entropy_backward",
+    "Tensor gradient, Tensor probabilities, Tensor target, Tensor share",
+    ["by_logits"],
+    lambda gradient, probabilities, target, share: [probabilities.shape],
+    lambda gradient, probabilities, target, share: [
+        *probabilities.shape,
+        target.stride(0),
+        share.stride(0),
+    ],
+)
+
+mse_loss = Kernel(
+    "mse_loss",
+    "Tensor x, Tensor target",
+    ["losses"],
+    lambda x, target: [x.shape[:1]],
+    lambda x, target: [*x.shape, x.stride(0), target.stride(0)],
+)
+mse_loss_backward = Kernel(
+    "mse_loss_backward",
+    "Tensor gradient, Tensor x, Tensor target",
+    ["by_x"],
+    lambda gradient, x, target: [x.shape],
+    lambda gradient, x, target: [*x.shape, x.stride(0), target.stride(0)],
+)
+
+embedding = Kernel(
+    "embedding",
+    "Tensor weight, Tensor index",
+    ["y"],
+    lambda weight, index: [(*index.shape, weight.shape[-1])],
+    lambda weight, index: [*index.shape, *weight.shape[1:], index.stride(0)],
+    "an index of embedding is out of range",
+)
+embedding_backward = Kernel(
+    "embedding_backward",
+    "Tensor gradient, Tensor index, int words",
+    ["by_weight"],
+    lambda gradient, index, words: [(len(index), words, gradient.shape[-1])],
+    lambda gradient, index, words: [*index.shape, words, gradient.shape[-1], index.stride(0)],
+)
+
+
+class _Windows(NamedTuple):
+    """What a convolution goes over, in the C source's order; ``block`` images at a time."""
+
+    members: int
+    images: int
+    out: int
+    stride: int
+    height: int
+    width: int
+    channels: int
+    down: int
+    across: int
+    rows: int
+    columns: int
+    margin_down: int
+    margin_across: int
+    block: int
+
+
+def _windows(x: Tensor, weight: Tensor, padding: Sequence[int]) -> _Windows:
+    members, images, height, width, channels = x.shape
+    out, _, down, across = weight.shape[1:]
+    margin_down, margin_across = padding
+    rows, columns = height + 2 * margin_down - down + 1, width + 2 * margin_across - across + 1
+    return _Windows(
+        members=members,
+        images=images,
+        out=out,
+        stride=x.stride(0),
+        height=height,
+        width=width,
+        channels=channels,
+        down=down,
+        across=across,
+        rows=rows,
+        columns=columns,
+        margin_down=margin_down,
+        margin_across=margin_across,
+        block=max(1, min(images, BLOCK // (rows * columns * channels * down * across))),
+    )
+
+
+def _pixels(x: Tensor, weight: Tensor, padding: Sequence[int]) -> Shape:
+    windows = _windows(x, weight, padding)
+    return windows.rows, windows.columns
+
+
+def _scratch(x: Tensor, weight: Tensor, padding: Sequence[int]) -> int:
+    """Room for an image with margins, a block's patches, and all kernels with their channels last."""
+    w = _windows(x, weight, padding)
+    margins = (w.height + 2 * w.margin_down) * (w.width + 2 * w.margin_across) * w.channels
+    patches = w.block * w.rows * w.columns * w.down * w.across * w.channels
+    return margins + patches + weight.numel()
+
+
+def _block(x: Tensor, weight: Tensor, padding: Sequence[int]) -> int:
+    """Room for a block of the output."""
+    w = _windows(x, weight, padding)
+    return w.block * w.rows * w.columns * w.out
+
+
+convolution = Kernel(
+    "convolution",
+    "Tensor x, Tensor weight, Tensor? bias, int[] padding, int activation",
+    ["y", "kept", "scratch"],
+    lambda x, weight, bias, padding, activation: [
+        *_and_kept((*x.shape[:2], *_pixels(x, weight, padding), weight.shape[1]), activation),
+        (_scratch(x, weight, padding),),
+    ],
+    lambda x, weight, bias, padding, activation: [*_windows(x, weight, padding), activation],
+)
+convolution_backward = Kernel(
+    "convolution_backward",
+    "Tensor gradient, Tensor x, Tensor weight, Tensor? kept, int[] padding, int activation, bool needs_x",
+    ["by_x", "by_weight", "by_bias", "scratch"],
+    lambda gradient, x, weight, kept, padding, activation, needs_x: [
+        x.shape if needs_x else (0,),
+        weight.shape,
+        weight.shape[:2],
+        (2 * _scratch(x, weight, padding) + _block(x, weight, padding),),
+    ],
+    lambda gradient, x, weight, kept, padding, activation, needs_x: [
+        *_windows(x, weight, padding),
+        activation,
+        needs_x,
+    ],
+)
+
+max_pool = Kernel(
+    "max_pool",
+    "Tensor x, int[] window",
+    ["y"],
+    lambda x, window: [(len(x), x.shape[1] // window[0], x.shape[2] // window[1], x.shape[3])],
+    lambda x, window: [*x.shape, *window],
+)
+max_pool_backward = Kernel(
+    "max_pool_backward",
+    "Tensor gradient, Tensor x, Tensor y, int[] window",
+    ["by_x", "scratch"],
+    lambda gradient, x, y, window: [x.shape, x.shape[-1:]],
+    lambda gradient, x, y, window: [*x.shape, *window],
+)
+
+
+def _heads(y: Tensor, causal: bool, *strided: Tensor) -> list[int]:
+    sizes = [*y.shape, int(causal)]
+    for tensor in strided:
+        sizes += tensor.stride()[:-1]
+    return sizes
+
+
+attention = Kernel(
+    "attention",
+    "Tensor query, Tensor key, Tensor value, float scale, bool causal",
+    ["y", "weights", "scratch"],
+    lambda query, key, value, scale, causal: [
+        (*query.shape[:2], query.shape[3], query.shape[2], query.shape[4]),
+        (*query.shape[:4], query.shape[3]),
+        query.shape[3:],
+    ],
+    lambda query, key, value, scale, causal: _heads(query, causal, query, key, value),
+)
+
+
+def _gradients(query: Tensor, packed: bool) -> Shape:
+    """Of query, key and value: ``[members, batch, length, 3, heads, width]`` or one after the other."""
+    members, batch, heads, length, width = query.shape
+    return (members, batch, length, 3, heads, width) if packed else (3, members, batch, length, heads, width)
+
+
+def _gradient_strides(query: Tensor, packed: bool) -> list[int]:
+    """Over members, batch, heads and length, and from one gradient to the next."""
+    _, batch, heads, length, width = query.shape
+    row = heads * width
+    along = 3 * row if packed else row
+    return [batch * length * along, length * along, width, along, row if packed else query.numel()]
+
+
+attention_backward = Kernel(
+    "attention_backward",
+    "Tensor gradient, Tensor query, Tensor key, Tensor value, Tensor weights, float scale, bool causal, "
+    "bool packed",
+    ["gradients", "scratch"],
+    lambda gradient, query, key, value, weights, scale, causal, packed: [
+        _gradients(query, packed),
+        (query.shape[3], query.shape[3] + query.shape[4]),
+    ],
+    lambda gradient, query, key, value, weights, scale, causal, packed: [
+        *_heads(query, causal, gradient, query, key, value),
+        *_gradient_strides(query, packed),
+    ],
+)

@@ -1,0 +1,1 @@
+"""The population engine: many members trained in lockstep as one batched computation."""

@@ -1,0 +1,63 @@
+"""The optimizers by name, and how one is built in torch. Torch-free to import.
+
+A module of this package that defines an :class:`~adamtune.optimizers.base.Optimizer` adds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from adamtune import optimizers
+from adamtune.catalog import discover
+from adamtune.optimizers.base import Optimizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+OPTIMIZERS: Mapping[str, Optimizer] = discover(optimizers.__name__, optimizers.__path__, Optimizer)
+
+
+def arguments(name: str, hyperparameters: Mapping[str, float]) -> dict[str, Any]:
+    """The keyword arguments of the optimizer's torch class, in the catalog's order; switches become bool."""
+    optimizer = OPTIMIZERS[name]
+    result: dict[str, Any] = {}
+    for each in optimizer.hyperparameters:
+        value = hyperparameters[each.name]
+        if each.name == "beta1":
+            result["betas"] = (value, hyperparameters["beta2"])
+        elif each.name != "beta2":
+            result[optimizer.renamed.get(each.name, each.name)] = bool(value) if each.kind is bool else value
+    return result | dict(optimizer.constants)
+
+
+def build(
+    name: str, parameters: Iterable[Tensor], hyperparameters: Mapping[str, float]
+) -> torch.optim.Optimizer:
+    """The optimizer of a catalog name, in the implementation that is fastest on a CPU.
+
+    Args:
+        name: a name in ``OPTIMIZERS``.
+        parameters: what to optimize, all on one device.
+        hyperparameters: every hyperparameter of the optimizer, by catalog name.
+
+    Raises:
+        ValueError: the hyperparameters do not go together.
+    """
+    optimizer, parameters = OPTIMIZERS[name], list(parameters)
+    optimizer.check(hyperparameters)
+    options = arguments(name, hyperparameters)
+    if optimizer.implementation == "fused":
+        options["fused"] = all(each.device.type in {"cpu", "cuda"} for each in parameters)
+    elif optimizer.implementation == "foreach":
+        options["foreach"] = True
+    built: torch.optim.Optimizer = optimizer_class(name)(parameters, **options)
+    return built
+
+
+def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
+    """The torch class of a name in ``OPTIMIZERS``."""
+    found: type[torch.optim.Optimizer] = resolve_name(OPTIMIZERS[name].torch_class)
+    return found

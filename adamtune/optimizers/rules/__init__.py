@@ -1,1 +1,0 @@
-"""The update rules, one a file: ``coefficients(hyperparameters, step, lr)`` of every member at every step."""

@@ -1,0 +1,1 @@
+"""Samplers: what suggests the settings of the next trial."""

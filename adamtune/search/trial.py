@@ -1,0 +1,168 @@
+"""Trials in training: from settings to members, and from evaluations to what is kept with a trial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from adamtune.config import Choice, Distribution, Fixed, Range, Space, StudyConfig, Value, as_trained
+from adamtune.engines.base import Evaluation, Member
+from adamtune.errors import UsageError
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.storage.records import TrialAttrs, write_trial
+from adamtune.tasks.base import Task
+from adamtune.tasks.registry import TASKS
+
+
+class Tasks:
+    """The study's task, once for every combination of its searched settings."""
+
+    def __init__(self, study: StudyConfig) -> None:
+        self._study = study
+        self._built: dict[str, Task] = {}
+
+    def of(self, settings: Mapping[str, Any]) -> Task:
+        """The task that a trial with these settings trains; one object for equal task settings.
+
+        Raises:
+            UsageError: the task's settings do not fit its data.
+        """
+        own = {**self._study.task.settings}
+        own |= {name: settings[name] for name in self._study.space.task if name in settings}
+        key = json.dumps(own)
+        if key not in self._built:
+            try:
+                self._built[key] = TASKS[self._study.task.name].build(own)
+            except ValueError as error:
+                raise UsageError(f"task {self._study.task.name}: {error}") from error
+        return self._built[key]
+
+
+def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: Task) -> list[Member]:
+    """A trial's members: one for each of its training seeds."""
+    optimizer, schedule = settings["optimizer"], settings["schedule"]
+    return [
+        Member(
+            trial=number,
+            replicate=replicate,
+            seed=study.search.seed,
+            task=task,
+            optimizer=optimizer,
+            hyperparameters={name: settings[name] for name in OPTIMIZERS[optimizer].defaults},
+            schedule=schedule,
+            schedule_hyperparameters={name: settings[name] for name in SCHEDULES[schedule].defaults},
+        )
+        for replicate in range(study.search.seeds)
+    ]
+
+
+@dataclass
+class Training:
+    """A trial in training.
+
+    Attributes:
+        seconds: wall time of all its members so far.
+        fraction: the part of its steps that it had taken at its last evaluation.
+    """
+
+    trial: Trial
+    members: Sequence[Member]
+    seconds: float = 0.0
+    fraction: float = 0.0
+
+    def record(self, study: Study, metric: str, evaluations: Sequence[Evaluation]) -> TrialState | None:
+        """Keeps the members' evaluations with the trial; the state it ended in, or None if it goes on."""
+        self.seconds += sum(each.seconds for each in evaluations)
+        diverged = [each.diverged_at for each in evaluations if each.diverged_at is not None]
+        if diverged:
+            # Without a value: it would be that of an earlier step, which says nothing of the settings.
+            at = min(diverged)
+            return self._end(study, TrialState.PRUNED, None, {"diverged_at": at, "steps": at})
+        values = [each.metrics[metric] for each in evaluations]
+        value, step = fmean(values), evaluations[0].step
+        self.fraction = step / evaluations[0].member.task.steps
+        # Not trial.report, which warns where a process that died had reported the step.
+        study._storage.set_trial_intermediate_value(self.trial._trial_id, step, value)
+        means = {name: fmean(each.metrics[name] for each in evaluations) for name in evaluations[0].metrics}
+        attrs: TrialAttrs = {"seeds": values, "metrics": means, "steps": step}
+        if evaluations[0].finished:
+            return self._end(study, TrialState.COMPLETE, value, attrs)
+        # Not trial.should_prune, which judges by the view that the sampler was shown.
+        if study.pruner.prune(study, study._storage.get_trial(self.trial._trial_id)):
+            return self._end(study, TrialState.PRUNED, value, attrs)
+        return None
+
+    def _end(self, study: Study, state: TrialState, value: float | None, attrs: TrialAttrs) -> TrialState:
+        storage, trial_id = study._storage, self.trial._trial_id
+        write_trial(storage, trial_id, {**attrs, "seconds": self.seconds})
+        storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+        return state
+
+
+def suggest(trial: Trial, space: Space) -> dict[str, Any]:
+    """Asks for what the chosen optimizer and schedule have, and nothing else.
+
+    Returns:
+        ``optimizer`` and its hyperparameters, ``schedule`` and its, then the searched task settings;
+        all by catalog name, JSON-safe.
+    """
+    optimizer = _value(trial, "optimizer", space.optimizer)
+    settings = {"optimizer": optimizer} | _trained(trial, space.optimizers[optimizer])
+    schedule = _value(trial, "schedule", space.schedule)
+    settings |= {"schedule": schedule} | _trained(trial, space.schedules[schedule])
+    return settings | {name: _value(trial, name, each) for name, each in space.task.items()}
+
+
+def optuna_distribution(distribution: Choice | Range) -> BaseDistribution:
+    """What Optuna calls it."""
+    if isinstance(distribution, Choice):
+        return CategoricalDistribution([_storable(value) for value in distribution.values])
+    kind = IntDistribution if distribution.integer else FloatDistribution
+    return kind(distribution.low, distribution.high, log=distribution.log)  # type: ignore[arg-type]
+
+
+def grid(space: Space) -> Iterator[dict[str, Any]]:
+    """Every combination of a space of choices, as Optuna's parameters; a fixed value is not a parameter."""
+    for optimizer, its in space.optimizers.items():
+        for schedule, its_own in space.schedules.items():
+            named = {"optimizer": space.optimizer, "schedule": space.schedule}
+            chosen = {"optimizer": optimizer, "schedule": schedule}
+            head = {name: chosen[name] for name, each in named.items() if isinstance(each, Choice)}
+            yield from _combinations(head, {**its, **its_own, **space.task})
+
+
+def _combinations(head: dict[str, Any], rest: Mapping[str, Distribution]) -> Iterator[dict[str, Any]]:
+    choices = {name: each for name, each in rest.items() if isinstance(each, Choice)}
+    if not choices:
+        yield head
+        return
+    name, choice = next(iter(choices.items()))
+    others = {other: each for other, each in choices.items() if other != name}
+    for value in choice.values:
+        yield from _combinations(head | {name: _storable(value)}, others)
+
+
+def _trained(trial: Trial, hyperparameters: Mapping[str, Distribution]) -> dict[str, Any]:
+    return dict(as_trained(name, _value(trial, name, each)) for name, each in hyperparameters.items())
+
+
+def _value(trial: Trial, name: str, distribution: Distribution) -> Any:
+    if isinstance(distribution, Fixed):
+        return distribution.value
+    found = trial._suggest(name, optuna_distribution(distribution))
+    if isinstance(distribution, Choice):
+        return {_storable(value): value for value in distribution.values}[found]
+    return found
+
+
+def _storable(value: Value) -> bool | int | float | str | None:
+    """Optuna's categories are scalars: a list, such as a task's ``hidden``, is kept as its JSON."""
+    return json.dumps(value) if isinstance(value, tuple) else value

@@ -1,0 +1,240 @@
+"""Connections to a study database in SQLite, and what its failures mean; free of torch and Optuna."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from adamtune.errors import AdamtuneError, Refused, UsageError
+from adamtune.files import cached, sync
+from adamtune.storage.local.schema import REVISION
+
+BUSY_SECONDS = 10.0
+"""How long a connection waits for a lock that another program holds."""
+
+_KEPT = "Nothing that was committed is lost."
+_FAULTS: dict[str, tuple[type[AdamtuneError], str]] = {
+    "SQLITE_FULL": (
+        AdamtuneError,
+        f"the disk is full. {_KEPT} Free some space, then run the same command again.",
+    ),
+    "SQLITE_BUSY": (
+        AdamtuneError,
+        f"another program holds a lock on it. {_KEPT} Close that program, then run the same command again.",
+    ),
+    "SQLITE_READONLY": (
+        AdamtuneError,
+        f"it cannot be written: the file or its folder is read-only. {_KEPT}"
+        " Change the permissions, or name another file with --storage.",
+    ),
+    "SQLITE_CANTOPEN": (
+        AdamtuneError,
+        "it cannot be opened: it is no file, or the permissions of the file or its folder forbid it."
+        " Change them, or name another file with --storage.",
+    ),
+    "SQLITE_NOTADB": (
+        Refused,
+        "it is not a study database, and was left as it is. Name another file with --storage.",
+    ),
+    "SQLITE_CORRUPT": (
+        AdamtuneError,
+        "the file is damaged (cut short, or overwritten in part), and was left as it is. Put a backup in its"
+        ' place, or save what can be read with `sqlite3 FILE ".recover" | sqlite3 NEW`.',
+    ),
+    "SQLITE_IOERR": (
+        AdamtuneError,
+        f"the disk reported an error, or is full. {_KEPT} Check the disk, then run the same command again.",
+    ),
+}
+
+
+def explain(path: Path, error: sqlite3.Error) -> AdamtuneError | None:
+    """What ``error`` means to a user; None if it is a defect of the program."""
+    name = getattr(error, "sqlite_errorname", "")
+    for prefix, (kind, text) in _FAULTS.items():
+        if name.startswith(prefix):
+            return kind(f"{path}: {text}\n({error}, {name})")
+    return None
+
+
+@contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Turns failures of SQLite on ``path`` into messages, also where Optuna wraps them.
+
+    Raises:
+        AdamtuneError: full disk, lock, permissions, damage.
+        Refused: the file is not a database.
+    """
+    try:
+        yield
+    except AdamtuneError:
+        raise
+    except OSError as error:
+        raise AdamtuneError(
+            f"{path}: {error.strerror or error}. Name another file with --storage, or mend this."
+        ) from error
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, sqlite3.Error):
+            cause = cause.__cause__
+        meaning = explain(path, cause) if cause is not None else None
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Opens an existing study database to be read and written, in write-ahead mode.
+
+    A commit is synced to the disk, so that it survives a power cut too; readers are never blocked.
+
+    Raises:
+        AdamtuneError: it cannot be opened or written.
+        Refused: it is something else, or of another schema.
+    """
+    connection = _open(f"{path.absolute().as_uri()}?mode=rw", path, busy_seconds)
+    try:
+        with faults(path):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def reading(path: Path, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
+    """A read-only connection that sees one state of the database throughout; never creates a file.
+
+    Raises:
+        UsageError: there is no such file.
+        AdamtuneError, Refused: as :func:`connect`.
+    """
+    if not path.exists():
+        raise UsageError(
+            f"{path}: there is no such file. Run `adamtune search CONFIG` first,"
+            " or name the file with --storage."
+        )
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        connection = _open(uri, path, busy_seconds)
+    except AdamtuneError:
+        # In a read-only folder SQLite cannot make the files of write-ahead mode. With no such file
+        # left by a writer, the database file alone is complete.
+        if path.with_name(path.name + "-wal").exists():
+            raise
+        connection = _open(f"{uri}&immutable=1", path, busy_seconds)
+    try:
+        with faults(path), transaction(connection, "DEFERRED"):
+            yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, mode: str = "IMMEDIATE") -> Iterator[None]:
+    """All statements within, or none of them."""
+    connection.execute(f"BEGIN {mode}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _open(uri: str, path: Path, busy_seconds: float) -> sqlite3.Connection:
+    if path.is_dir():
+        raise AdamtuneError(f"{path}: this is a folder. Name a file in it with --storage.")
+    with faults(path):
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _check_schema(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"studies", "trials", "alembic_version"} <= tables:
+        raise Refused(
+            f"{path}: this SQLite database holds no studies of Optuna, and was left as it is."
+            " Name another file with --storage."
+        )
+    (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("unknown",)
+    if revision == REVISION:
+        return
+    older = [int(part) for part in re.findall(r"\d+", revision)] < [
+        int(part) for part in re.findall(r"\d+", REVISION)
+    ]
+    advice = (
+        f"Upgrade it with `optuna storage upgrade --storage sqlite:///{path}` (keep a copy)."
+        if older
+        else "It is of a newer Optuna: update adamtune, or name another file with --storage."
+    )
+    raise Refused(
+        f"{path}: its schema is {revision}, and this adamtune knows {REVISION}."
+        f" It was left as it is. {advice}"
+    )
+
+
+def create(path: Path) -> None:
+    """Creates an empty study database at ``path`` and its folder, unless a file with content is there.
+
+    The file appears complete or not at all, also when the process is killed, the power is cut, or two
+    processes do it at once.
+
+    Raises:
+        AdamtuneError: it cannot be written.
+    """
+    with faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _has_content(path):
+            return
+        with FileLock(path.with_name(path.name + ".lock")):
+            if not _has_content(path):
+                draft = path.with_name(path.name + ".new")
+                draft.unlink(missing_ok=True)
+                _fill(draft)
+                sync(draft)
+                os.replace(draft, path)
+                sync(path.parent)
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and (not path.is_file() or path.stat().st_size > 0)
+
+
+def _fill(path: Path) -> None:
+    """Copies the empty database that Optuna made once: to have it made anew takes half a second."""
+    import optuna
+
+    try:
+        template = cached(f"empty-{optuna.__version__}.db", _make)
+    except OSError:  # no cache folder here
+        _make(path)
+    else:
+        shutil.copyfile(template, path)
+
+
+def _make(path: Path) -> None:
+    from optuna.storages import RDBStorage
+
+    # The creator spares the path from being read as a URL and as a template.
+    storage = RDBStorage("sqlite://", engine_kwargs={"creator": lambda: sqlite3.connect(path)})
+    storage.remove_session()
+    storage.engine.dispose()

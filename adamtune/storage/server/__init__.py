@@ -1,0 +1,1 @@
+"""Studies on a database server, shared by several processes."""

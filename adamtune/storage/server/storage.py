@@ -1,0 +1,183 @@
+"""Optuna's storage on a database server, whose trials several processes train."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import (
+    TrialHeartbeatModel,
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialSystemAttributeModel,
+)
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, delete, event, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from typing_extensions import override
+
+GRACE_SECONDS = 60.0
+"""A running trial without a heartbeat for so long belongs to a dead process."""
+
+HAD = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+"""States of trials that are not to be done again."""
+
+UTC = {
+    "postgresql": "SET TIME ZONE 'UTC'",
+    "mysql": "SET time_zone = '+00:00'",
+    "mariadb": "SET time_zone = '+00:00'",
+}
+"""Heartbeats are compared across processes, whatever the time zone of each."""
+
+OWNER = "adamtune:owner"
+"""The system attribute of a trial that was taken over: the process that trains it since."""
+
+LONG_AGO = datetime(2000, 1, 1)
+
+_HEARTBEATS = TrialHeartbeatModel.__table__
+_TRIALS = TrialModel.__table__
+_REPORTED = TrialIntermediateValueModel.__table__
+_ATTRS = TrialSystemAttributeModel.__table__
+
+
+class NoTrialRemains(Exception):
+    """The study has as many trials as it is to have."""
+
+
+class ServerStorage(RDBStorage):
+    """RDBStorage with heartbeats for ``ask`` and ``tell`` (Optuna's own are for ``optimize`` alone).
+
+    Every new trial has a heartbeat; its process calls :meth:`beat` from then on, several times in
+    ``GRACE_SECONDS``. A trial that is taken over stays the same trial, with its number and
+    parameters, and begins anew, so training it again gives what the dead process would have recorded.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._me = json.dumps(uuid.uuid4().hex)
+        self._first_seen: dict[int, float] = {}
+        self._limits: dict[int, int] = {}
+        if self.engine.dialect.name in UTC:
+            event.listen(self.engine, "connect", self._in_utc)
+            self.engine.dispose()  # the connections that were made before
+
+    def _in_utc(self, connection: Any, record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(UTC[self.engine.dialect.name])
+        cursor.close()
+        connection.commit()
+
+    def limit(self, study_id: int, trials: int) -> None:
+        """From now on NoTrialRemains is raised for a new trial of a study with so many that did not fail."""
+        self._limits[study_id] = trials
+
+    @override
+    def _get_prepared_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
+    ) -> TrialModel:
+        # Optuna has locked the study: of processes that ask for the last trial at once, one gets it.
+        if study_id in self._limits:
+            had = _TRIALS.c.study_id == study_id, _TRIALS.c.state.in_(HAD)
+            count = session.execute(select(func.count()).select_from(_TRIALS).where(*had)).scalar_one()
+            if count >= self._limits[study_id]:
+                raise NoTrialRemains
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
+
+    @override
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        trial = super()._create_new_trial(study_id, template_trial)
+        if trial.state == TrialState.RUNNING:
+            self.record_heartbeat(trial._trial_id)
+        return trial
+
+    @override
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
+        changed = super().set_trial_state_values(trial_id, state, values)
+        if changed and state == TrialState.RUNNING:
+            self.record_heartbeat(trial_id)
+        return changed
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.remove_session()
+        self.engine.dispose()
+
+    def beat(self, trial_ids: Collection[int], since: datetime | None = None) -> set[int]:
+        """Tells the other processes that this one trains these trials, and is told which it has lost to them.
+
+        Args:
+            trial_ids: trials that this process created or took over.
+            since: when it did so last; now if None.
+
+        Returns:
+            Those that others have taken over: they are not to be touched.
+        """
+        of_others = _ATTRS.c.key == OWNER, _ATTRS.c.value_json != self._me
+        with self.engine.begin() as connection:
+            query = select(_ATTRS.c.trial_id).where(_ATTRS.c.trial_id.in_(trial_ids), *of_others)
+            lost = set(connection.execute(query).scalars())
+            own = update(_HEARTBEATS).where(_HEARTBEATS.c.trial_id.in_(set(trial_ids) - lost))
+            connection.execute(own.values(heartbeat=since or func.now()))
+        return lost
+
+    def leave(self, trial_ids: Collection[int]) -> None:
+        """Leaves these trials to whoever wants them, at once."""
+        self.beat(trial_ids, LONG_AGO)
+
+    def take_over(self, study_id: int, own: Collection[int], most: int) -> list[int]:
+        """Claims up to ``most`` running trials whose process is dead, for this process alone; their ids.
+
+        Those in ``own`` are not claimed. The oldest come first, and the others are left to whoever asks
+        next. What a trial had reported is deleted, since pruners would judge the next report by it. A
+        process that was merely slow is told by :meth:`beat`.
+        """
+        query = (
+            select(_TRIALS.c.trial_id, _HEARTBEATS.c.heartbeat)
+            .select_from(_TRIALS.outerjoin(_HEARTBEATS))
+            .where(_TRIALS.c.study_id == study_id, _TRIALS.c.state == TrialState.RUNNING)
+            .order_by(_TRIALS.c.trial_id)
+        )
+        with self.engine.begin() as connection:
+            running = connection.execute(query).all()
+            now = connection.execute(select(func.now())).scalar_one().replace(tzinfo=None)
+        claimed: list[int] = []
+        for trial_id, heartbeat in running:
+            if len(claimed) < most and trial_id not in own and self._is_silent(trial_id, heartbeat, now):
+                claimed += [trial_id] if self._claim(trial_id, heartbeat) else []
+        return claimed
+
+    def _is_silent(self, trial_id: int, heartbeat: datetime | None, now: datetime) -> bool:
+        if heartbeat is not None:
+            return now - heartbeat > timedelta(seconds=GRACE_SECONDS)
+        # Its process died between creating the trial and its first heartbeat, or is about to send it.
+        return time.monotonic() - self._first_seen.setdefault(trial_id, time.monotonic()) > GRACE_SECONDS
+
+    def _claim(self, trial_id: int, heartbeat: datetime | None) -> bool:
+        """Of several processes that see the same heartbeat, or none, one replaces it."""
+        try:
+            with self.engine.begin() as connection:
+                if heartbeat is None:
+                    connection.execute(insert(_HEARTBEATS).values(trial_id=trial_id, heartbeat=func.now()))
+                else:
+                    seen = _HEARTBEATS.c.trial_id == trial_id, _HEARTBEATS.c.heartbeat == heartbeat
+                    query = update(_HEARTBEATS).where(*seen).values(heartbeat=func.now())
+                    if connection.execute(query).rowcount == 0:
+                        return False
+                self._begin_anew(connection, trial_id)
+        except IntegrityError:  # another process was first
+            return False
+        return True
+
+    def _begin_anew(self, connection: Connection, trial_id: int) -> None:
+        """Makes the trial one that has just begun, here."""
+        connection.execute(delete(_REPORTED).where(_REPORTED.c.trial_id == trial_id))
+        judged = _ATTRS.c.key.startswith("completed_rung_", autoescape=True)
+        stale = _ATTRS.c.trial_id == trial_id, judged | (_ATTRS.c.key == OWNER)
+        connection.execute(delete(_ATTRS).where(*stale))
+        connection.execute(insert(_ATTRS).values(trial_id=trial_id, key=OWNER, value_json=self._me))

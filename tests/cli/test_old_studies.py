@@ -1,0 +1,63 @@
+"""Studies of adamtune 0.1.0 are listed, reported and resumed.
+
+``tests/fixtures/v0.1.0`` holds a database with a finished study and one that a timeout stopped in training, its
+checkpoint, what 0.1.0 reported of the first, and what it reported of the second after training without a stop.
+The study files beside them made them: ``search FILE``, the second with ``--timeout 1.2s``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Ended
+
+Adamtune = Callable[..., Ended]
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "v0.1.0"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    for path in FIXTURES.glob("v0.1.0.db*"):
+        shutil.copy(path, tmp_path)
+    return tmp_path / "v0.1.0.db"
+
+
+def reported(adamtune: Adamtune, database: Path, name: str) -> dict[str, Any]:
+    code, out, err = adamtune("report", name, "--storage", database, "--format", "json")
+    assert code == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def expected(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())
+    return found
+
+
+def test_it_is_listed(adamtune: Adamtune, database: Path) -> None:
+    code, out, _ = adamtune("studies", "--storage", database)
+    assert code == 0
+    assert "3 complete, 9 pruned" in out
+    assert "0 complete, 4 running" in out
+
+
+def test_it_is_reported(adamtune: Adamtune, database: Path) -> None:
+    assert reported(adamtune, database, "finished") == expected("finished")
+
+
+def test_training_goes_on_where_it_stopped(adamtune: Adamtune, database: Path) -> None:
+    code, _, err = adamtune("resume", "in-training", "--storage", database, "--timeout", "1h")
+    assert code == 0, err
+    found, whole = reported(adamtune, database, "in-training"), expected("whole")
+    assert found["counts"] == whole["counts"]
+    for ours, theirs in zip(found["trials"], whole["trials"], strict=True):
+        assert ours["params"] == theirs["params"]
+        # Not to the last bit: rounding differs between processors.
+        assert ours["value"] == pytest.approx(theirs["value"], rel=1e-3)
+    assert [each["number"] for each in found["trials"]] == [each["number"] for each in whole["trials"]]

@@ -1,0 +1,156 @@
+"""The plan of a study: from what is known before training, and the same whenever it is made."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from adamtune.engines.plan import MOST, Plan, make_plan
+from adamtune.engines.population.capture import CannotCapture
+from adamtune.engines.population.engine import Population
+from adamtune.engines.population.gradients import working_memory
+from adamtune.engines.sequential import Sequential
+from adamtune.errors import UsageError
+from adamtune.tasks.base import Task
+from adamtune.tasks.registry import TASKS
+
+from .models import FEATURES, Toy
+from .training import curve, finish, some
+
+
+@pytest.fixture(autouse=True)
+def _as_users_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cores, float32, no accelerator."""
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+def made(task: Task, trials: int = 256, seeds: int = 1, **settings: Any) -> Plan:
+    return make_plan(
+        task,
+        settings.get("engine", "auto"),
+        settings.get("population", "auto"),
+        settings.get("device", "auto"),
+        trials,
+        seeds,
+    )
+
+
+def unbatchable() -> Task:
+    return Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_it_is_the_same_whenever_it_is_made(name: str, tasks: Mapping[str, Task]) -> None:
+    first = made(tasks[name])
+    torch.manual_seed(1)
+    assert made(tasks[name]) == first
+    assert Plan(**json.loads(json.dumps(asdict(first)))) == first
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_reference_tasks_are_trained_in_lockstep(name: str, tasks: Mapping[str, Task]) -> None:
+    found = made(tasks[name])
+    assert (found.engine, found.device, found.threads) == ("population", "cpu", 2)
+    assert found.slots > 1
+    for part in (str(found.slots), "at a time", "2 threads", "CPU"):
+        assert part in found.why
+    assert "\n" not in found.why
+
+
+def test_a_larger_model_makes_a_smaller_population() -> None:
+    def slots(width: int) -> int:
+        return made(TASKS["mlp"].build({"hidden": [width, width]}), 10_000).slots
+
+    assert slots(16) > slots(256) > slots(2048) >= 2
+
+
+def test_a_population_is_at_most_a_part_of_the_budget(mlp: Task) -> None:
+    sizes = {trials: made(mlp, trials).slots for trials in (1, 8, 64, 256, 100_000)}
+    assert list(sizes.values()) == sorted(sizes.values())
+    assert all(size <= max(2, trials // 2) for trials, size in sizes.items())
+    assert sizes[100_000] <= MOST["cpu"] * 2
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5, 7, 100])
+@pytest.mark.parametrize("trials", [1, 10, 1000])
+def test_a_trials_replicates_are_trained_together(trials: int, seeds: int, mlp: Task) -> None:
+    slots = made(mlp, trials, seeds).slots
+    assert slots % seeds == 0
+    assert slots >= seeds
+
+
+def test_what_the_study_file_says_is_done(mlp: Task) -> None:
+    found = made(mlp, population=12)
+    assert (found.engine, found.slots) == ("population", 12)
+    found = made(mlp, population=1, seeds=3)
+    assert found.slots >= 3
+    found = made(mlp, population=1)
+    assert (found.slots, found.threads) == (1, 1)
+    found = made(mlp, engine="sequential", seeds=3)
+    assert (found.engine, found.slots) == ("sequential", 3)
+
+
+def test_a_model_that_lockstep_cannot_train_is_trained_sequentially() -> None:
+    found = made(unbatchable(), seeds=2)
+    assert (found.engine, found.slots) == ("sequential", 2)
+    assert "running_mean" in found.why
+    assert "\n" not in found.why
+    with pytest.raises(CannotCapture):
+        working_memory(unbatchable())
+
+
+def test_it_is_an_error_to_ask_for_lockstep_then() -> None:
+    with pytest.raises(UsageError, match=r"population cannot train this study: .*running_mean.*use auto"):
+        made(unbatchable(), engine="population")
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_an_error(device: str, mlp: Task) -> None:
+    for engine in ("auto", "population", "sequential"):
+        with pytest.raises(UsageError, match=f"device: {device} is not available here; use auto or cpu"):
+            made(mlp, device=device, engine=engine)
+
+
+def test_a_gpu_is_used_where_there_is_one(mlp: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    on_gpu, on_cpu = made(mlp, 100_000), made(mlp, 100_000, device="cpu")
+    assert (on_gpu.device, on_gpu.threads) == ("cuda", 1)
+    assert on_gpu.slots > on_cpu.slots
+
+
+def test_systems_without_processor_affinity_have_a_plan_too(
+    mlp: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS and Windows: ``os.sched_getaffinity`` is Linux's."""
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert made(mlp).threads >= 1
+
+
+def test_more_memory_for_a_larger_batch() -> None:
+    def memory(batch_size: int) -> int:
+        return working_memory(TASKS["mlp"].build({"batch_size": batch_size}))
+
+    assert memory(8) < memory(64) < memory(256)
+
+
+def test_a_plan_builds_its_engine(mlp: Task) -> None:
+    members = some(mlp, 3)
+    found = {}
+    for engine, kind in (("population", Population), ("sequential", Sequential)):
+        built = made(mlp, engine=engine, population=3, seeds=3).build()
+        assert isinstance(built, kind)
+        assert built.slots == 3
+        found[engine] = finish(built, members)
+    for each in members:
+        fast, slow = curve(found["population"][each]), curve(found["sequential"][each])
+        assert fast[-1][1] == pytest.approx(slow[-1][1], rel=1e-3)
