@@ -1,8 +1,8 @@
 """Studies of adamtune 0.1.0 are listed, reported and resumed.
 
-``tests/fixtures/v0.1.0`` holds a database with a finished study and one that a timeout stopped in training, its
-checkpoint, what 0.1.0 reported of the first, and what it reported of the second after training without a stop.
-The study files beside them made them: ``search FILE``, the second with ``--timeout 1.2s``.
+``tests/fixtures/v0.1.0`` holds a database with a finished study and one that a timeout stopped in training,
+its checkpoint, and two reports of 0.1.0: of the first study, and of the second trained without a stop. The
+study files beside them made them: ``search FILE``, the second with ``--timeout 1.2s``.
 """
 
 from __future__ import annotations
