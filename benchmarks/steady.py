@@ -52,7 +52,8 @@ def side_by_side(
         seconds: how long at least, each time.
     """
     task = TASKS[workload.task].build(workload.settings)
-    chosen = make_plan(task, "auto", workload.population, device, workload.trials, seeds=1)
+    made = make_plan(task, "auto", workload.population, device, seeds=1)
+    chosen = made.for_trials(workload.trials, 1, workload.population)
     ours, theirs = [], []
     for _ in range(rounds):
         ours.append(engine_rate(chosen.build(), task, seconds))

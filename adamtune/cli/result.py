@@ -43,14 +43,14 @@ def _hints(ranking: Ranking, location: str, top: int | None) -> list[tuple[str, 
 
 
 def is_exhausted(ranking: Ranking) -> bool:
-    """Whether there is no more to try, however many trials are asked for: every combination of a grid was."""
-    study = ranking.study.study or {}
-    if study.get("search", {}).get("sampler") != "grid":
+    """Whether every combination of the space was tried, so that asking for more trials trains none."""
+    if not ranking.study.study:
         return False
     from adamtune.config import StudyConfig
 
     finished = len(ranking.rows) - ranking.counts["running"] - ranking.counts["failed"]
-    return finished >= StudyConfig.from_canonical(study).space.combinations
+    combinations = StudyConfig.from_canonical(ranking.study.study).space.combinations
+    return combinations is not None and finished >= combinations
 
 
 def command(verb: str, study: str, location: str, *options: str) -> str:
@@ -87,7 +87,7 @@ def follow(run: Callable[[Observer], Outcome], location: str, name: str) -> None
 def _ending(outcome: Outcome, exhausted: bool) -> str:
     progress = outcome.progress
     if outcome.reason == "already_complete" and exhausted:
-        return f"Nothing more to do: {_standing(outcome)}, every combination of the grid."
+        return f"Nothing more to do: {_standing(outcome)}, every combination of the space."
     if outcome.reason == "already_complete":
         return f"Nothing more to do: {_standing(outcome)}. To go on, ask for more with --trials."
     if outcome.reason == "timeout":

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from adamtune.config.space import Distribution
     from adamtune.config.study import StudyConfig
+    from adamtune.engines.plan import Plan
 
 
 def validate(
@@ -26,20 +27,22 @@ def summary(study: StudyConfig) -> list[str]:
     """A resolved study in lines for people."""
     from adamtune.config import Fixed
     from adamtune.reports.text import aligned
+    from adamtune.search.notes import notes
 
-    rows = list(_rows(study))
+    rows, plan = list(_rows(study)), _plan(study)
     searched = [(name, text) for name, text, each in rows if not isinstance(each, Fixed)]
     fixed = [(name, text) for name, text, each in rows if isinstance(each, Fixed)]
     return [
-        *aligned(_settled(study)),
+        *aligned(_settled(study, plan)),
         f"searched ({len(searched)}):",
         *aligned(searched or [("nothing", "")], "  "),
         "fixed:",
         *aligned(fixed or [("nothing", "")], "  "),
+        *(f"note: {line}" for line in notes(study, plan.slots)),
     ]
 
 
-def _settled(study: StudyConfig) -> list[tuple[str, str]]:
+def _settled(study: StudyConfig, plan: Plan) -> list[tuple[str, str]]:
     from adamtune.reports.numbers import clock
     from adamtune.storage.location import without_password
 
@@ -51,23 +54,23 @@ def _settled(study: StudyConfig) -> list[tuple[str, str]]:
         ("objective", f"{study.objective.direction} {study.objective.metric}"),
         ("search", f"{study.trials} trials{timeout}; sampler {search.sampler}, pruner {search.pruner}"),
         ("seeds", f"{search.seeds} for each trial, from seed {search.seed}"),
-        ("training", _training(study)),
+        ("training", _training(study, plan)),
     ]
 
 
-def _training(study: StudyConfig) -> str:
-    """What the search will say of the engine, as far as it can be known without torch."""
-    from adamtune.engines.plan import describe
-    from adamtune.tasks.registry import TASKS
+def _plan(study: StudyConfig) -> Plan:
+    """The plan that the search will make, as far as it can be known without torch."""
+    from adamtune.engines.plan import expected_plan
 
-    return describe(
-        study.engine,
-        study.population,
-        study.device,
-        study.trials,
-        study.search.seeds,
-        TASKS[study.task.name].settings.model_validate(study.task.settings).step_bytes(),
-    )
+    seeds = study.search.seeds
+    step_bytes = max(each.step_bytes() for each in study.task_extremes())
+    plan = expected_plan(study.engine, study.population, study.device, seeds, step_bytes)
+    return plan.for_trials(study.trials, seeds, study.population)
+
+
+def _training(study: StudyConfig, plan: Plan) -> str:
+    other = "; another number on a GPU, if there is one" if study.device == "auto" else ""
+    return plan.why.removeprefix("Training ") + (other if plan.engine == "population" else "")
 
 
 def _rows(study: StudyConfig) -> Iterator[tuple[str, str, Distribution]]:

@@ -117,6 +117,7 @@ def _reject_ranges(space: Space, problems: Problems) -> None:
 
 
 SEARCHED: KeyPath = ("space", "task")
+ONE_EACH = "move it to the task, with one value, and make a study for each"
 
 
 def read_task(
@@ -156,6 +157,8 @@ def _searched(
         path = (*SEARCHED, name)
         if name not in fields:
             problems.add(path, unknown(f"setting of {entry.name}", name, list(fields)))
+        elif name in entry.settings.DATA:
+            problems.add(path, f"changes the data, so its trials cannot be compared: {ONE_EACH}")
         elif name in settings:
             problems.add(path, f"found with task.{name}; keep one: the fixed value or the searched ones")
         elif not isinstance(raw[name], list | dict):
@@ -163,7 +166,7 @@ def _searched(
     read = {
         name: LeafReader(_kind(field), problems).read(raw[name], (*SEARCHED, name))
         for name, field in fields.items()
-        if isinstance(raw.get(name), list | dict) and name not in settings
+        if isinstance(raw.get(name), list | dict) and name not in {*settings, *entry.settings.DATA}
     }
     return {name: each for name, each in read.items() if each is not None}
 

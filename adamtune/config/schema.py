@@ -102,7 +102,8 @@ def _task() -> JsonSchema:
 def _of_task(entry: TaskEntry) -> JsonSchema:
     """What holds where the file chooses this task: its settings, the searched ones, its metrics."""
     settings = _model(entry.settings)["properties"]
-    searched = {name: {"anyOf": _searched(value)} for name, value in settings.items()}
+    free = {name: value for name, value in settings.items() if name not in entry.settings.DATA}
+    searched = {name: {"anyOf": _searched(value)} for name, value in free.items()}
     named = {"type": "object", "properties": {"name": {"const": entry.name}}}
     chosen = _object({"name": {"const": entry.name}, **settings})
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from math import prod
 from typing import Any
@@ -24,6 +24,11 @@ class Fixed(Frozen):
 
     value: Value
 
+    @property
+    def countable(self) -> Sequence[Value]:
+        """Every value."""
+        return (self.value,)
+
     def written(self) -> object:
         """As the study file writes it."""
         return self.value
@@ -37,6 +42,11 @@ class Choice(Frozen):
     """One of two or more different values, in no particular order."""
 
     values: tuple[Value, ...]
+
+    @property
+    def countable(self) -> Sequence[Value]:
+        """Every value."""
+        return self.values
 
     def written(self) -> object:
         """As the study file writes it."""
@@ -58,6 +68,11 @@ class Range(Frozen):
     high: float | int
     log: bool = False
     integer: bool = False
+
+    @property
+    def countable(self) -> Sequence[Value] | None:
+        """Every value; None for real numbers."""
+        return range(int(self.low), int(self.high) + 1) if self.integer else None
 
     def written(self) -> object:
         """As the study file writes it."""
@@ -119,11 +134,13 @@ class Space(Frozen):
         return {name: each for name, each in named.items() if not isinstance(each, Fixed)}
 
     @property
-    def combinations(self) -> int:
-        """How many a grid has, of a space of choices."""
+    def combinations(self) -> int | None:
+        """How many different settings a trial may have; None where a real number is searched."""
         spaces = product(self.optimizers.values(), self.schedules.values())
-        merged = ({**its, **its_own, **self.task}.values() for its, its_own in spaces)
-        return sum(prod(len(each.values) for each in some if isinstance(each, Choice)) for some in merged)
+        merged = [{**its, **its_own, **self.task}.values() for its, its_own in spaces]
+        if any(each.countable is None for some in merged for each in some):
+            return None
+        return sum(prod(len(each.countable or ()) for each in some) for some in merged)
 
     def leaves(self) -> Iterator[tuple[str, tuple[str, ...], Distribution]]:
         """Every distribution, after the optimizer or schedule that has it ("" if none) and its key path."""

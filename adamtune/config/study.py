@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import product
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
@@ -13,7 +14,8 @@ from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 from adamtune.config.problems import dotted, show
 from adamtune.config.space import Frozen, Space, Value
 from adamtune.errors import AdamtuneError
-from adamtune.tasks.base import Direction
+from adamtune.tasks.base import Direction, Settings
+from adamtune.tasks.registry import TASKS
 
 PATTERN = r"^(?=[0-9.])([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?$"
 EXAMPLES = "a duration such as 90s, 30m or 1h30m"
@@ -121,9 +123,20 @@ class StudyConfig(Head):
 
     @property
     def trials(self) -> int:
-        """The trials of the finished study: as many as asked for, or as its grid has combinations."""
-        asked = self.search.trials
-        return min(asked, self.space.combinations) if self.search.sampler == "grid" else asked
+        """The trials of the finished study: as many as asked for, or as its space has combinations."""
+        return min(self.search.trials, self.space.combinations or self.search.trials)
+
+    def task_extremes(self) -> list[Settings]:
+        """The settings of the task at the ends of its searched settings.
+
+        They have every combination of the least and the greatest of each searched number and of all
+        other searched values. So they tell the largest model, the longest training and all data that the
+        space can ask for. The default of a searched setting is not among them: no trial may use it.
+        """
+        ends = {name: _ends(each.extremes()) for name, each in self.space.task.items()}
+        combinations = (dict(zip(ends, values, strict=True)) for values in product(*ends.values()))
+        model = TASKS[self.task.name].settings
+        return [model.model_validate({**self.task.settings, **each}) for each in combinations]
 
     def canonical(self) -> dict[str, Any]:
         """The whole study as plain JSON values; the order of keys is part of it."""
@@ -160,6 +173,12 @@ class StudyConfig(Head):
     def hash(self) -> str:
         """SHA-256 (hex) of the meaning."""
         return sha256(json.dumps(self.meaning()).encode()).hexdigest()
+
+
+def _ends(values: Sequence[Value]) -> Sequence[Any]:
+    """The least and the greatest of numbers; all of other values."""
+    numbers = [each for each in values if isinstance(each, int | float)]
+    return (min(numbers), max(numbers)) if len(numbers) == len(values) else values
 
 
 class Difference(NamedTuple):

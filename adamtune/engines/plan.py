@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from adamtune.errors import UsageError
@@ -30,8 +30,10 @@ ROUNDS = 4
 class Plan:
     """How a study is trained; JSON-safe through ``dataclasses.asdict``.
 
+    The plan of a study does not depend on how many trials it has; ``for_trials`` adapts it to that number.
+
     Attributes:
-        slots: members in training at once.
+        slots: members in training at once, at most.
         threads: groups of members that train side by side.
         why: the choice as a line for people.
     """
@@ -42,16 +44,36 @@ class Plan:
     device: str
     why: str
 
-    def build(self, most: int | None = None) -> Engine:
-        """The engine, with slots for ``most`` members at most: unused slots would take memory, too."""
-        slots = self.slots if most is None else min(self.slots, most)
+    def for_trials(self, trials: int, seeds: int, population: int | Literal["auto"], least: int = 0) -> Plan:
+        """The plan with as few slots as ``trials`` trials use.
+
+        Unused slots would take memory. Where the size of the population is not given, suggestions must
+        learn from results, too: the population is a part of all trainings.
+
+        Args:
+            trials: the study's trials.
+            seeds: members of a trial.
+            population: members in training at once, or "auto".
+            least: slots that members in training need, whatever the number of trials.
+        """
+        if self.engine == "sequential":
+            return self
+        slots = min(self.slots, trials * seeds)
+        if population == "auto":
+            wanted = max(self.threads, trials * seeds // ROUNDS)
+            slots = max(seeds, min(slots, wanted) // seeds * seeds)
+        slots = max(slots, least)
+        return replace(self, slots=slots, why=f"Training {_how(slots, self.threads, self.device)}")
+
+    def build(self) -> Engine:
+        """The engine."""
         if self.engine == "sequential":
             from adamtune.engines.sequential import Sequential
 
-            return Sequential(slots, self.device)
+            return Sequential(self.slots, self.device)
         from adamtune.engines.population.engine import Population
 
-        return Population(slots, self.threads, self.device)
+        return Population(self.slots, self.threads, self.device)
 
 
 def make_plan(
@@ -59,12 +81,11 @@ def make_plan(
     engine: str,
     population: int | Literal["auto"],
     device: str,
-    trials: int,
     seeds: int,
     optimizers: Sequence[str] = (),
     step_bytes: int | None = None,
 ) -> Plan:
-    """The plan for ``trials`` trials of ``seeds`` members each.
+    """The plan for trials of ``seeds`` members each.
 
     Args:
         task: what is trained; where trials differ in it, the one with the largest working memory.
@@ -79,7 +100,7 @@ def make_plan(
     """
     device = _device(device)
     if engine == "sequential":
-        return Plan("sequential", seeds, 1, device, f"Training {_how(seeds, device, 'sequential')}")
+        return sequential_plan(seeds, device)
     from adamtune.engines.population.capture import CannotCapture
 
     try:
@@ -87,38 +108,45 @@ def make_plan(
     except CannotCapture as error:
         if engine == "population":
             raise UsageError(f"engine: population cannot train this study: {error}; use auto") from error
-        return Plan("sequential", seeds, 1, device, f"Training {_how(seeds, device, 'sequential')}: {error}")
-    if population == "auto":
-        slots = choose_slots(measured if step_bytes is None else step_bytes, device, trials, seeds)
-    else:
-        slots = max(population, seeds)
-    why = f"Training {_how(slots, device, 'population')}"
-    return Plan("population", slots, choose_threads(slots, device), device, why)
+        return sequential_plan(seeds, device, f": {error}")
+    return lockstep_plan(population, device, seeds, measured if step_bytes is None else step_bytes)
 
 
-def describe(
-    engine: str,
-    population: int | Literal["auto"],
-    device: str,
-    trials: int,
-    seeds: int,
-    step_bytes: int,
-) -> str:
-    """What ``make_plan`` will choose, as far as it can be known without torch; arguments as there."""
+def sequential_plan(seeds: int, device: str, reason: str = "") -> Plan:
+    """The plan that trains one member after the other; ``reason`` ends its line for people."""
+    return Plan("sequential", seeds, 1, device, f"Training one after the other on {_place(device)}{reason}")
+
+
+def lockstep_plan(population: int | Literal["auto"], device: str, seeds: int, step_bytes: int) -> Plan:
+    """The plan that trains members in lockstep; arguments as ``make_plan``'s, the device being known."""
+    fitting = fitting_slots(step_bytes, device) // seeds * seeds if population == "auto" else population
+    slots = max(seeds, fitting)
+    threads = min(cores(), slots) if device == "cpu" else 1
+    return Plan("population", slots, threads, device, f"Training {_how(slots, threads, device)}")
+
+
+def expected_plan(
+    engine: str, population: int | Literal["auto"], device: str, seeds: int, step_bytes: int
+) -> Plan:
+    """The plan that ``make_plan`` makes if lockstep can train the study, known without torch.
+
+    Without torch, a GPU cannot be looked for: device "auto" is taken to be the CPU.
+    """
     known = "cpu" if device == "auto" else device
     if engine == "sequential":
-        return _how(seeds, known, "sequential")
-    slots = choose_slots(step_bytes, known, trials, seeds) if population == "auto" else max(population, seeds)
-    other = "; another number on a GPU, if there is one" if device == "auto" else ""
-    return _how(slots, known, "population") + other
+        return sequential_plan(seeds, known)
+    return lockstep_plan(population, known, seeds, step_bytes)
 
 
-def _how(slots: int, device: str, engine: str) -> str:
-    place = f"the {device.upper()}" if device in ("cpu", "mps") else "the GPU"
-    if engine == "sequential":
-        return f"one after the other on {place}"
-    threads = choose_threads(slots, device)
-    return f"{slots} at a time on {place}" + (f" ({threads} threads)" if threads > 1 else "")
+def _how(slots: int, threads: int, device: str) -> str:
+    side_by_side = min(slots, threads)
+    return f"{slots} at a time on {_place(device)}" + (
+        f" ({side_by_side} threads)" if side_by_side > 1 else ""
+    )
+
+
+def _place(device: str) -> str:
+    return f"the {device.upper()}" if device in ("cpu", "mps") else "the GPU"
 
 
 def _lockstep_memory(task: Task, optimizers: Sequence[str]) -> int:
@@ -139,25 +167,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def choose_slots(step_bytes: int, device: str, trials: int, seeds: int) -> int:
-    """Members in training at once.
+def fitting_slots(step_bytes: int, device: str) -> int:
+    """Members whose working sets fit the cache of every thread of the device.
 
     Args:
         step_bytes: the working memory of one member's training step.
         device: "cpu", "cuda" or "mps".
-        trials: the study's trials.
-        seeds: members of a trial; they are trained together.
     """
-    threads = cores() if device == "cpu" else 1
     fitting = max(1, min(CACHE[device] // step_bytes, MOST[device]))
     group: int = 2 ** (fitting.bit_length() - 1)
-    wanted = max(threads, trials * seeds // ROUNDS)
-    return max(seeds, min(group * threads, wanted) // seeds * seeds)
-
-
-def choose_threads(slots: int, device: str) -> int:
-    """Groups of members that train side by side."""
-    return min(cores(), slots) if device == "cpu" else 1
+    return group * (cores() if device == "cpu" else 1)
 
 
 def is_available(device: str) -> bool:

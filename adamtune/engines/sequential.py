@@ -5,6 +5,7 @@ and as the reference that the population engine is tested against.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import nan
 from time import perf_counter
 from typing import Any
 
@@ -113,7 +114,14 @@ class _Training:
         self.optimizer.zero_grad()
         loss = self.task.loss(self.module, batch)
         loss.backward()
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except (OverflowError, RuntimeError) as error:
+            if "overflow" not in str(error) and not isinstance(error, OverflowError):
+                raise
+            # A scalar of the update is beyond the parameters' precision: training has diverged.
+            for parameter in self.module.parameters():
+                parameter.data.fill_(nan)
         self.step += 1
         return loss.detach()
 

@@ -1,4 +1,4 @@
-"""The loop: fill free slots, train, record, commit, until every trial is done."""
+"""The loop of a search: fill free slots, train, record, commit, until every trial has ended."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from optuna.trial import Trial
 from adamtune.engines.base import Engine, Evaluation
 from adamtune.search.faults import training_faults
 from adamtune.search.progress import Reason
-from adamtune.search.samplers.per_trial import ByNumber
-from adamtune.search.samplers.views import VIEWS
+from adamtune.search.pruners import pruning_study
+from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
 from adamtune.search.tracker import Tracker
-from adamtune.search.trial import Tasks, Training, members, suggest
+from adamtune.search.trial import RunningTrial, Tasks, members, suggest
 from adamtune.storage.records import record_of
 from adamtune.storage.session import Session
 
 COMMIT_SECONDS = 1.5
-"""A crash costs at most about so much work; what is done again is done identically."""
+"""Seconds between two commits: a crash costs about so much work, which is repeated identically."""
 
 
 class Loop:
@@ -30,18 +30,19 @@ class Loop:
 
     Args:
         session: the study.
-        engine: trains the members; it has none yet.
+        engine: trains the members; it has none at first.
         tasks: the study's tasks.
-        tracker: counts the trials and tells observers.
+        tracker: counts the trials.
     """
 
     def __init__(self, session: Session, engine: Engine, tasks: Tasks, tracker: Tracker) -> None:
         self._session, self._engine, self._tasks, self._tracker = session, engine, tasks, tracker
         self._config, self._study = session.config, session.study
         view = VIEWS.get(self._config.search.sampler, Study)
-        sampler = ByNumber(self._config, lambda: tracker.done)
-        self._asking = view(self._study.study_name, session.storage, sampler)
-        self._trainings: dict[int, Training] = {}
+        sampler = PerTrialSampler(self._config, tasks.steps, lambda: tracker.done)
+        self._sampling = view(self._study.study_name, session.storage, sampler)
+        self._pruning = pruning_study(self._config, self._study, tasks.steps)
+        self._trainings: dict[int, RunningTrial] = {}
         self._paused = False
         self._committed = perf_counter()
 
@@ -80,40 +81,40 @@ class Loop:
         if orphans is not None:
             self._tracker.recount()  # Optuna's cache learns of the orphans by it, too
         begun = [each for trial_id in orphans or () if (each := self._begin_anew(trial_id)) is not None]
-        remaining = max(0, self._config.trials - self._tracker.asked)
+        remaining = max(0, self._config.trials - self._tracker.begun)
         begun += islice(iter(self._ask, None), min(free - len(begun), remaining))
         with training_faults(self._config.name):
             self._engine.admit([member for training in begun for member in training.members])
         return bool(begun)
 
-    def _ask(self) -> Training | None:
-        trial = self._session.ask(self._asking)
+    def _ask(self) -> RunningTrial | None:
+        trial = self._session.ask(self._sampling)
         if trial is None:
             return None
         self._tracker.begin()
         return self._suggest(trial)
 
-    def _begin_anew(self, trial_id: int) -> Training | None:
-        """Begins a trial whose process died once more, from its first step."""
+    def _begin_anew(self, trial_id: int) -> RunningTrial | None:
+        """Begins a trial of a dead process again, from its first step."""
         try:
-            return self._suggest(Trial(self._asking, trial_id))
+            return self._suggest(Trial(self._sampling, trial_id))
         except UpdateFinishedTrialError:  # the process was merely slow, and finished it a moment ago
             return None
 
-    def _suggest(self, trial: Trial) -> Training:
+    def _suggest(self, trial: Trial) -> RunningTrial:
         settings = suggest(trial, self._config.space)
         trial.set_user_attr("settings", settings)
         return self._begin(trial, settings)
 
-    def _begin(self, trial: Trial, settings: Mapping[str, Any], seconds: float = 0.0) -> Training:
+    def _begin(self, trial: Trial, settings: Mapping[str, Any], seconds: float = 0.0) -> RunningTrial:
         with training_faults(self._config.name):
-            task = self._tasks.of(settings)
-        training = Training(trial, members(self._config, trial.number, settings, task), seconds)
+            task = self._tasks.build(self._tasks.settings(settings))
+        training = RunningTrial(trial, members(self._config, trial.number, settings, task), seconds)
         self._trainings[trial.number] = training
         return training
 
     def _record(self, evaluations: list[Evaluation]) -> None:
-        """Keeps what was found with the trials, and takes those that ended out of training."""
+        """Keeps the evaluations with the trials, and takes trials that ended out of training."""
         lost: set[int] = set()
         if evaluations:
             self._session.finish_commit()
@@ -125,22 +126,22 @@ class Loop:
             if number in lost:
                 self._let_go(training, found)
                 continue
-            state = training.record(self._study, self._config.objective.metric, found)
+            state = training.record(self._pruning, self._config.objective.metric, found)
             if state is not None:
                 self._let_go(training, found)
                 ended.append(record_of(self._session.storage.get_trial(training.trial._trial_id)))
         self._tracker.end(ended)
         self._tracker.under_way = sum(each.fraction for each in self._trainings.values())
 
-    def _let_go(self, training: Training, found: list[Evaluation]) -> None:
+    def _let_go(self, training: RunningTrial, found: list[Evaluation]) -> None:
         del self._trainings[training.trial.number]
         gone = {each.member for each in found if each.finished or each.diverged_at is not None}
         self._engine.release([member for member in training.members if member not in gone])
 
     def _commit(self) -> None:
-        """Begins a commit, with everything that ``restore`` needs if trials are in training.
+        """Begins a commit, with the state for ``restore`` if trials are in training.
 
-        It is made while the next stretch is trained, and waited for before anything of the study changes.
+        It is written while training continues, and waited for before the study changes.
         """
         state = None
         if self._trainings:
@@ -148,12 +149,17 @@ class Loop:
                 {"number": number, "seconds": each.seconds} for number, each in self._trainings.items()
             ]
             with training_faults(self._config.name):
-                state = {"running": running, "paused": self._paused, "engine": self._engine.state()}
+                state = {
+                    "running": running,
+                    "paused": self._paused,
+                    "slots": self._engine.slots,
+                    "engine": self._engine.state(),
+                }
         self._session.begin_commit(state)
         self._committed = perf_counter()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up training where ``state`` was committed."""
+        """Continues training from a committed ``state``."""
         for saved in state["running"]:
             trial_id = self._session.storage.get_trial_id_from_study_id_trial_number(
                 self._study._study_id, saved["number"]

@@ -1,6 +1,10 @@
-"""What stops trials that look hopeless."""
+"""Pruners: what stops trials that look hopeless, and the study as a pruner sees it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Container
+from copy import copy
+from typing import Any, cast
 
 from optuna.pruners import (
     BasePruner,
@@ -9,22 +13,97 @@ from optuna.pruners import (
     NopPruner,
     SuccessiveHalvingPruner,
 )
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from adamtune.config import StudyConfig
+from adamtune.tasks.base import evaluation_interval
 
 REDUCTION = 3
 """Of the trials that reach a rung, one in so many goes on (Li et al. 2018 recommend 3 or 4)."""
+TENTHS = 10
+"""The parts of a training in which trainings of different lengths are compared."""
+RUNG, OF_TENTHS = "completed_rung_", ":tenths"
+"""Optuna keeps a trial's value at a rung as the system attribute ``completed_rung_N``. Rungs at tenths of the
+training have a name of their own, since a study of an older version may have rungs at optimizer steps."""
 
 
-def pruner(name: str, evaluate_every: int, steps: int) -> BasePruner:
-    """The pruner of a study file's name, for trainings of ``steps`` steps."""
+def pruner(name: str, steps: int) -> BasePruner:
+    """The pruner of a study file's name, for trainings of ``steps`` steps.
+
+    Rungs are at the first evaluation and at 3, 9, ... times its step. The median spares the first evaluation.
+    """
+    first = evaluation_interval(steps)
     match name:
         case "none":
             return NopPruner()
         case "median":
-            return MedianPruner(n_startup_trials=5, n_warmup_steps=evaluate_every)
+            return MedianPruner(n_startup_trials=5, n_warmup_steps=first + 1)
         case "asha":
-            return SuccessiveHalvingPruner(min_resource=evaluate_every, reduction_factor=REDUCTION)
+            return SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
         case "hyperband":
-            return HyperbandPruner(
-                min_resource=evaluate_every, max_resource=steps, reduction_factor=REDUCTION
-            )
+            return HyperbandPruner(min_resource=first, max_resource=steps, reduction_factor=REDUCTION)
     raise ValueError(f"no pruner is named {name}")
+
+
+def pruning_study(config: StudyConfig, study: Study, steps: Callable[[FrozenTrial], int]) -> Study:
+    """The study with its pruner, which compares trials by the part of their training that is done.
+
+    Args:
+        config: the study file.
+        study: the study as it is stored, with intermediate values at optimizer steps.
+        steps: the optimizer steps of a trial's full training.
+    """
+    storage, lengths = study._storage, {each.training_steps for each in config.task_extremes()}
+    if len(lengths) > 1:
+        storage = cast(BaseStorage, TenthsStorage(storage, steps))
+    length = TENTHS if len(lengths) > 1 else lengths.pop()
+    return Study(study.study_name, storage, pruner=pruner(config.search.pruner, length))
+
+
+class TenthsStorage:
+    """A storage as it is, but for the steps of intermediate values: they are tenths of a full training.
+
+    Args:
+        storage: the storage.
+        steps: the optimizer steps of a trial's full training.
+    """
+
+    def __init__(self, storage: BaseStorage, steps: Callable[[FrozenTrial], int]) -> None:
+        self._storage, self._steps = storage, steps
+        self._finished: dict[int, FrozenTrial] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """The trial."""
+        return self._in_tenths(self._storage.get_trial(trial_id))
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """The trials by number; they are copies."""
+        trials = self._storage.get_all_trials(study_id, deepcopy=False, states=states)
+        return [self._in_tenths(each) for each in trials]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keeps a pruner's attribute of a trial."""
+        self._storage.set_trial_system_attr(trial_id, key + OF_TENTHS, value)
+
+    def _in_tenths(self, trial: FrozenTrial) -> FrozenTrial:
+        if trial.number in self._finished:
+            return self._finished[trial.number]
+        total, shown = self._steps(trial), copy(trial)
+        shown.intermediate_values = {
+            TENTHS * step // total: value for step, value in sorted(trial.intermediate_values.items())
+        }
+        shown.system_attrs = {
+            key.removesuffix(OF_TENTHS): value
+            for key, value in trial.system_attrs.items()
+            if key.endswith(OF_TENTHS) or not key.startswith(RUNG)
+        }
+        if trial.state.is_finished():
+            self._finished[trial.number] = shown
+        return shown

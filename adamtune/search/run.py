@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
+from hashlib import sha256
 from types import FrameType
 from typing import Any
 
@@ -17,8 +18,8 @@ from adamtune.engines.plan import Plan, is_available, make_plan
 from adamtune.errors import Refused, UsageError
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop
+from adamtune.search.notes import notes
 from adamtune.search.progress import Observer, Outcome, Reason
-from adamtune.search.pruners import pruner
 from adamtune.search.tracker import Tracker
 from adamtune.search.trial import Tasks
 from adamtune.storage.local.lock import study_lock
@@ -27,15 +28,13 @@ from adamtune.storage.open_session import open_session
 from adamtune.storage.reading import read_study
 from adamtune.storage.server.connection import server_faults
 from adamtune.storage.session import Session
-from adamtune.tasks.base import Task
-from adamtune.tasks.registry import TASKS
 
 
 def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcome:
     """Trains the remaining trials of a study file, in a new study or in the one of that name.
 
     Args:
-        file: the study config.
+        config: the study file.
         observe: called after every round.
         abandon: give up the trials that were in training in a local file, and their checkpoint.
 
@@ -86,23 +85,25 @@ def resume(
 
 
 def _search(session: Session, observe: Observer) -> Outcome:
-    config, study = session.config, session.study
-    tracker = Tracker(study, config.objective.metric, config.trials)
+    config, foreign = session.config, session.foreign_trials()
+    tracker = Tracker(session.study, config.objective.metric, config.trials, foreign)
     saved = session.checkpoint()
-    if saved is None and not tracker.counts["running"] and tracker.asked >= config.trials:
+    if saved is None and not tracker.counts["running"] and tracker.begun >= config.trials:
         return Outcome("already_complete", tracker.progress())
     tasks = Tasks(config)
     try:
         with training_faults(config.name):
-            task = tasks.of({})
-            _check_data(session, task)
-            plan = _plan(session, task)
+            _check_data(session, tasks)
+            kept = _plan(session, tasks)
     except UsageError:
         session.delete_if_empty()  # it is not to be listed as a study that was begun
         raise
-    tracker.note(plan.why)
-    study.pruner = pruner(config.search.pruner, task.evaluate_every, task.steps)
-    loop = Loop(session, plan.build(config.trials * config.search.seeds), tasks, tracker)
+    # Members in training keep their slots, though the total may be lower now.
+    least = saved.get("slots", kept.slots) if saved else 0
+    plan = kept.for_trials(config.trials, config.search.seeds, config.population, least)
+    for line in (plan.why, *notes(config, plan.slots), *_surprises(tracker, config.trials, foreign)):
+        tracker.note(line)
+    loop = Loop(session, plan.build(), tasks, tracker)
     if saved is not None:
         loop.restore(saved)
     with _interruptions(lambda: tracker.note(STOPPING)) as interrupted:
@@ -117,21 +118,43 @@ def _search(session: Session, observe: Observer) -> Outcome:
     return Outcome(reason, tracker.progress())
 
 
-def _check_data(session: Session, task: Task) -> None:
-    """Keeps the data's hash with a new study. Raises Refused if an existing one was trained on other data."""
-    kept = session.attribute("data_hash")
+def _surprises(tracker: Tracker, trials: int, foreign: int) -> Iterator[str]:
+    """Yields a line for each thing in the study that this run cannot change."""
+    running = tracker.counts["running"]
+    if running and tracker.begun > trials:
+        yield f"{running} trials in training are finished, and no more are begun: the total is {trials} now."
+    if foreign:
+        yield f"Trials of another program that are running in the study: {foreign}; they are not counted."
+
+
+def _check_data(session: Session, tasks: Tasks) -> None:
+    """Keeps the hash of all data that a trial may use with a new study.
+
+    Raises:
+        Refused: an existing study was trained on other data.
+    """
+    config, kept = session.config, session.attribute("data_hash")
+    hashes = sorted({tasks.build(each).data_hash for each in config.task_extremes()})
+    now = hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
     if kept is None:
-        session.set_attribute("data_hash", task.data_hash)
-    elif kept != task.data_hash:
+        session.set_attribute("data_hash", now)
+    elif kept != now and kept != _default_hash(tasks, now):
         raise Refused(
-            f"study {session.config.name} was trained on other data: its hash is {kept[:12]}, now it is"
-            f" {task.data_hash[:12]}. Put the old data back (the same Python and scikit-learn"
+            f"study {config.name} was trained on other data: its hash is {kept[:12]}, now it is"
+            f" {now[:12]}. Put the old data back (the same Python and scikit-learn"
             " versions, too), or start a new study with --name."
         )
 
 
-def _plan(session: Session, task: Task) -> Plan:
-    """How the study is trained: decided once, so that a resumed study goes on as it began."""
+def _default_hash(tasks: Tasks, other: str) -> str:
+    """The hash that adamtune 0.1.0 kept: of the default's data; ``other`` where the default is not legal."""
+    with suppress(UsageError):
+        return tasks.build(tasks.settings({})).data_hash
+    return other
+
+
+def _plan(session: Session, tasks: Tasks) -> Plan:
+    """How the study is trained: decided once, so that a resumed study continues as it began."""
     kept, config = session.attribute("plan"), session.config
     if kept is not None:
         plan = Plan(**kept)
@@ -141,15 +164,15 @@ def _plan(session: Session, task: Task) -> Plan:
                 " Resume it where it is available, or start a new study with --name."
             )
         return plan
+    largest = max(config.task_extremes(), key=lambda each: each.step_bytes())
     plan = make_plan(
-        task,
+        tasks.build(largest),
         config.engine,
         config.population,
         config.device,
-        config.trials,
         config.search.seeds,
         config.optimizers,
-        TASKS[config.task.name].settings.model_validate(config.task.settings).step_bytes(),
+        largest.step_bytes(),
     )
     session.set_attribute("plan", asdict(plan))
     return plan
@@ -159,15 +182,15 @@ STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"
 
 
 @contextmanager
-def _interruptions(told: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came. The first calls ``told``; the second ends at once."""
+def _interruptions(note_stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came. The first calls ``note_stop``; the second ends at once."""
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         if came:
             raise KeyboardInterrupt
         came.append(number)
-        told()
+        note_stop()
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -16,16 +16,17 @@ BEGUN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUN
 
 
 class Tracker:
-    """The counts and the best trial of a study, from which its progress is told.
+    """The counts and the best trial of a study, from which its progress is reported.
 
     Args:
         study: the study; its trials are counted now.
         metric: the metric that is optimized.
         total: the trials that the study asks for.
+        foreign: the running trials that another program began; they are not counted.
     """
 
-    def __init__(self, study: Study, metric: str, total: int) -> None:
-        self._study, self._metric, self._total = study, metric, total
+    def __init__(self, study: Study, metric: str, total: int, foreign: int = 0) -> None:
+        self._study, self._metric, self._total, self._foreign = study, metric, total, foreign
         self._direction = study.direction.name.lower()
         self._began = perf_counter()
         self._ended = 0
@@ -39,6 +40,7 @@ class Tracker:
         """Counts the trials in the storage, where other processes may have added some."""
         trials = self._study.get_trials(deepcopy=False, states=BEGUN)
         self.counts = Counter(state_of(each.state.name, "diverged_at" in each.user_attrs) for each in trials)
+        self.counts["running"] -= self._foreign
         complete = (each for each in trials if each.state == TrialState.COMPLETE)
         sign = 1 if self._direction == "minimize" else -1
         best = min(complete, key=lambda each: (sign * each.value, each.number), default=None)  # type: ignore[operator]
@@ -51,8 +53,8 @@ class Tracker:
         return sum(self.counts.values()) - self.counts["running"]
 
     @property
-    def asked(self) -> int:
-        """Trials that ended or are in training; one that failed is replaced by another."""
+    def begun(self) -> int:
+        """Trials that ended or are in training, but not those that failed: others replace them."""
         return sum(self.counts.values()) - self.counts["failed"]
 
     @property
@@ -89,7 +91,7 @@ class Tracker:
             study=self._study.study_name,
             metric=self._metric,
             direction=self._direction,
-            total=self._total,
+            total=max(self._total, self.begun),
             counts=counted(self.counts),
             elapsed=self.elapsed,
             ended=self._ended,

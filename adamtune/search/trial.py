@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from adamtune.config import Choice, Distribution, Fixed, Range, Space, StudyConfig, Value, as_trained
 from adamtune.engines.base import Evaluation, Member
@@ -18,32 +19,55 @@ from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.records import TrialAttrs, write_trial
-from adamtune.tasks.base import Task
+from adamtune.tasks.base import Settings, Task
 from adamtune.tasks.registry import TASKS
 
 
 class Tasks:
-    """The study's task, once for every combination of its searched settings."""
+    """The tasks of a study's trials, each built once."""
 
     def __init__(self, study: StudyConfig) -> None:
         self._study = study
-        self._built: dict[str, Task] = {}
+        self._settings: dict[str, Settings] = {}
+        self._built: dict[Settings, Task] = {}
 
-    def of(self, settings: Mapping[str, Any]) -> Task:
-        """The task that a trial with these settings trains; one object for equal task settings.
+    def settings(self, settings: Mapping[str, Any]) -> Settings:
+        """The settings of the task among the settings of a trial.
+
+        Raises:
+            UsageError: they do not go together.
+        """
+        searched = {name: settings[name] for name in self._study.space.task if name in settings}
+        key = str(searched)
+        if key not in self._settings:
+            with self._usage_errors():
+                model = TASKS[self._study.task.name].settings
+                self._settings[key] = model.model_validate({**self._study.task.settings, **searched})
+        return self._settings[key]
+
+    def build(self, settings: Settings) -> Task:
+        """The task with these settings; one object for equal settings.
 
         Raises:
             UsageError: the task's settings do not fit its data.
         """
-        own = {**self._study.task.settings}
-        own |= {name: settings[name] for name in self._study.space.task if name in settings}
-        key = json.dumps(own)
-        if key not in self._built:
-            try:
-                self._built[key] = TASKS[self._study.task.name].build(own)
-            except ValueError as error:
-                raise UsageError(f"task {self._study.task.name}: {error}") from error
-        return self._built[key]
+        if settings not in self._built:
+            with self._usage_errors():
+                self._built[settings] = TASKS[self._study.task.name].make(settings)
+        return self._built[settings]
+
+    def steps(self, trial: FrozenTrial) -> int:
+        """Optimizer steps of a trial's full training; the last one reported, of another program's trial."""
+        if "settings" not in trial.user_attrs:
+            return max(trial.intermediate_values, default=1)
+        return self.settings(trial.user_attrs["settings"]).training_steps
+
+    @contextmanager
+    def _usage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise UsageError(f"task {self._study.task.name}: {error}") from error
 
 
 def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: Task) -> list[Member]:
@@ -65,8 +89,8 @@ def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: 
 
 
 @dataclass
-class Training:
-    """A trial in training.
+class RunningTrial:
+    """A trial in training, with its members.
 
     Attributes:
         seconds: wall time of all its members so far.
@@ -79,7 +103,16 @@ class Training:
     fraction: float = 0.0
 
     def record(self, study: Study, metric: str, evaluations: Sequence[Evaluation]) -> TrialState | None:
-        """Keeps the members' evaluations with the trial; the state it ended in, or None if it goes on."""
+        """Keeps the members' evaluations with the trial.
+
+        Args:
+            study: the study with its pruner.
+            metric: the metric that is optimized.
+            evaluations: of every member, at the same step.
+
+        Returns:
+            The state in which the trial ended; None if it continues.
+        """
         self.seconds += sum(each.seconds for each in evaluations)
         diverged = [each.diverged_at for each in evaluations if each.diverged_at is not None]
         if diverged:
@@ -107,8 +140,14 @@ class Training:
         return state
 
 
-def suggest(trial: Trial, space: Space) -> dict[str, Any]:
-    """Asks for what the chosen optimizer and schedule have, and nothing else.
+class Suggester(Protocol):
+    """What parameters are suggested by: Optuna's ``Trial``."""
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any: ...
+
+
+def suggest(trial: Suggester, space: Space) -> dict[str, Any]:
+    """The settings of a trial: asks for the parameters of the chosen optimizer and schedule, and no others.
 
     Returns:
         ``optimizer`` and its hyperparameters, ``schedule`` and its, then the searched task settings;
@@ -122,7 +161,7 @@ def suggest(trial: Trial, space: Space) -> dict[str, Any]:
 
 
 def optuna_distribution(distribution: Choice | Range) -> BaseDistribution:
-    """What Optuna calls it."""
+    """The distribution as Optuna's."""
     if isinstance(distribution, Choice):
         return CategoricalDistribution([_storable(value) for value in distribution.values])
     kind = IntDistribution if distribution.integer else FloatDistribution
@@ -130,7 +169,7 @@ def optuna_distribution(distribution: Choice | Range) -> BaseDistribution:
 
 
 def grid(space: Space) -> Iterator[dict[str, Any]]:
-    """Every combination of a space of choices, as Optuna's parameters; a fixed value is not a parameter."""
+    """Every combination of a space without real numbers, as Optuna's parameters without the fixed ones."""
     for optimizer, its in space.optimizers.items():
         for schedule, its_own in space.schedules.items():
             named = {"optimizer": space.optimizer, "schedule": space.schedule}
@@ -140,21 +179,21 @@ def grid(space: Space) -> Iterator[dict[str, Any]]:
 
 
 def _combinations(head: dict[str, Any], rest: Mapping[str, Distribution]) -> Iterator[dict[str, Any]]:
-    choices = {name: each for name, each in rest.items() if isinstance(each, Choice)}
-    if not choices:
+    searched = {name: each for name, each in rest.items() if not isinstance(each, Fixed)}
+    if not searched:
         yield head
         return
-    name, choice = next(iter(choices.items()))
-    others = {other: each for other, each in choices.items() if other != name}
-    for value in choice.values:
+    name, first = next(iter(searched.items()))
+    others = {other: each for other, each in searched.items() if other != name}
+    for value in first.countable or ():
         yield from _combinations(head | {name: _storable(value)}, others)
 
 
-def _trained(trial: Trial, hyperparameters: Mapping[str, Distribution]) -> dict[str, Any]:
+def _trained(trial: Suggester, hyperparameters: Mapping[str, Distribution]) -> dict[str, Any]:
     return dict(as_trained(name, _value(trial, name, each)) for name, each in hyperparameters.items())
 
 
-def _value(trial: Trial, name: str, distribution: Distribution) -> Any:
+def _value(trial: Suggester, name: str, distribution: Distribution) -> Any:
     if isinstance(distribution, Fixed):
         return distribution.value
     found = trial._suggest(name, optuna_distribution(distribution))

@@ -74,6 +74,10 @@ class Session:
     def leave(self, own: Collection[int]) -> None:
         """Lets other processes train these trials, at once."""
 
+    def foreign_trials(self) -> int:
+        """How many running trials another program began, so that no process of adamtune trains them."""
+        return 0
+
     def discard_running(self) -> None:
         """Marks the trials that were in training for this process as failed."""
 

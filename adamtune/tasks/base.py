@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -70,6 +70,14 @@ class Settings(BaseModel):
     """What every task's settings share: they are frozen, and an unknown one is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    DATA: ClassVar[frozenset[str]] = frozenset({"dataset"})
+    """The settings that choose the data. They cannot be searched: values on different data do not compare."""
+
+    @property
+    def training_steps(self) -> int:
+        """Optimizer steps of one full training, known without the data."""
+        raise NotImplementedError
 
     def step_bytes(self) -> int:
         """About how many bytes one training's step works in, in float32: results and gradients.

@@ -43,6 +43,11 @@ class CnnSettings(Settings):
         batches_per_epoch(training_rows(DIGITS_ROWS), batch_size)
         return batch_size
 
+    @property
+    def training_steps(self) -> int:
+        """Optimizer steps of all epochs."""
+        return self.epochs * batches_per_epoch(training_rows(DIGITS_ROWS), self.batch_size)
+
     def step_bytes(self) -> int:
         """Nearly three times each convolution's result, kernels and their gradients, and room for patches."""
         numbers, inner, size = 2**15, 1, 8
@@ -102,9 +107,7 @@ def make(settings: CnnSettings) -> Cnn:
     """The task on its data set."""
     from adamtune.tasks.datasets import digits
 
-    data = digits()
-    steps = settings.epochs * batches_per_epoch(len(data.train[0]), settings.batch_size)
-    return Cnn(data, settings.batch_size, steps, settings.channels, settings.hidden)
+    return Cnn(digits(), settings.batch_size, settings.training_steps, settings.channels, settings.hidden)
 
 
 CNN = TaskEntry(

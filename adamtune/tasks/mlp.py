@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -33,6 +33,8 @@ def _regression_rows(dataset: str, samples: int | None) -> int:
 
 class MlpSettings(Settings):
     """A multilayer perceptron for regression."""
+
+    DATA: ClassVar[frozenset[str]] = frozenset({"dataset", "samples"})
 
     dataset: Literal["diabetes", "friedman1"] = Field("diabetes", description="which data to learn")
     samples: Annotated[int, Field(ge=20, le=1_000_000)] | None = Field(
@@ -64,6 +66,11 @@ class MlpSettings(Settings):
             rows = _regression_rows(info.data["dataset"], info.data["samples"])
             batches_per_epoch(training_rows(rows), batch_size)
         return batch_size
+
+    @property
+    def training_steps(self) -> int:
+        """Optimizer steps of all epochs."""
+        return self.epochs * batches_per_epoch(training_rows(self.rows), self.batch_size)
 
     def step_bytes(self) -> int:
         """Each layer's result, the gradients of these, and the parameters' gradients."""
@@ -104,8 +111,7 @@ def make(settings: MlpSettings) -> Mlp:
     from adamtune.tasks.datasets import diabetes, friedman1
 
     data = diabetes() if settings.dataset == "diabetes" else friedman1(settings.rows)
-    steps = settings.epochs * batches_per_epoch(len(data.train[0]), settings.batch_size)
-    return Mlp(data, settings.batch_size, steps, settings.hidden)
+    return Mlp(data, settings.batch_size, settings.training_steps, settings.hidden)
 
 
 MLP = TaskEntry(

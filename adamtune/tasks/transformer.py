@@ -50,6 +50,11 @@ class TransformerSettings(Settings):
             )
         return heads
 
+    @property
+    def training_steps(self) -> int:
+        """The setting itself."""
+        return self.steps
+
     def step_bytes(self) -> int:
         """Seventeen results of a block's width, three of attention's, three of the logits', and gradients."""
         characters, tokens = 104, self.batch_size * self.context

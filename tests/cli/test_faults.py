@@ -16,6 +16,7 @@ from torch import Tensor
 
 import adamtune.tasks.registry
 from adamtune.search import loop
+from adamtune.search.run import STOPPING
 from adamtune.tasks.base import Model, Rows, TaskEntry
 from adamtune.tasks.mlp import Mlp, make
 from adamtune.tasks.registry import TASKS
@@ -255,7 +256,7 @@ def stop_in_training(self: loop.Loop, evaluations: Any) -> None:
     import signal
 
     record(self, evaluations)
-    if self._tracker.done and self._trainings and not self._tracker._notes[1:]:
+    if self._tracker.done and self._trainings and STOPPING not in self._tracker._notes:
         signal.raise_signal(signal.SIGINT)
 
 

@@ -301,8 +301,14 @@ BROKEN = [
     ),
     in_space(
         "task-null",
-        "task: {samples: [null, 99]}",
-        (5, "space.task.samples[0]", "found nothing; allowed: a val"),
+        "task: {batch_size: [null, 99]}",
+        (5, "space.task.batch_size[0]", "found nothing; allowed: a val"),
+    ),
+    in_space(
+        "task-data",
+        "task: {dataset: [diabetes, friedman1], samples: {low: 100, high: 900}}",
+        (5, "space.task.dataset", "changes the data, so its trials cannot be compared: move it to the task"),
+        (5, "space.task.samples", "with one value, and make a study for each"),
     ),
     broken(
         "task-both",

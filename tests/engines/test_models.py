@@ -181,7 +181,7 @@ SEQUENTIAL: dict[str, tuple[Build, str]] = {
 @pytest.mark.parametrize("name", SEQUENTIAL)
 def test_the_plan_is_sequential_and_says_why(name: str) -> None:
     make, reason = SEQUENTIAL[name]
-    made = make_plan(Toy(make), "auto", "auto", "cpu", 100, 1)
+    made = make_plan(Toy(make), "auto", "auto", "cpu", 1)
     assert made.engine == "sequential"
     assert reason in made.why
 

@@ -35,14 +35,9 @@ def _as_users_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(task: Task, trials: int = 256, seeds: int = 1, **settings: Any) -> Plan:
-    return make_plan(
-        task,
-        settings.get("engine", "auto"),
-        settings.get("population", "auto"),
-        settings.get("device", "auto"),
-        trials,
-        seeds,
-    )
+    engine, device = settings.get("engine", "auto"), settings.get("device", "auto")
+    population = settings.get("population", "auto")
+    return make_plan(task, engine, population, device, seeds).for_trials(trials, seeds, population)
 
 
 def unbatchable() -> Task:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.config import StudyConfig, parse_study
 from adamtune.search.progress import Progress
-from adamtune.search.run import run
+from adamtune.search.run import STOPPING, run
 from adamtune.storage.reading import read_study
 
 Trials = list[dict[str, Any]]
@@ -66,7 +66,7 @@ def interrupt(file: StudyConfig, done: int) -> Trials:
     """Runs the study until so many trials are over, and stops it as Ctrl-C does; its trials."""
 
     def observe(progress: Progress) -> None:
-        if progress.done >= done and not progress.notes[1:]:
+        if progress.done >= done and STOPPING not in progress.notes:
             signal.raise_signal(signal.SIGINT)
 
     assert run(file, observe).reason == "interrupted"

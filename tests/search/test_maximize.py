@@ -13,10 +13,11 @@ from optuna.study import StudyDirection
 
 from adamtune.analysis.ranking import rank
 from adamtune.config import StudyConfig
+from adamtune.search.notes import STARTUP_TRIALS
 from adamtune.search.progress import Progress
 from adamtune.search.run import run
-from adamtune.search.samplers.per_trial import BLIND, ByNumber
-from adamtune.search.trial import suggest
+from adamtune.search.samplers.per_trial import PerTrialSampler
+from adamtune.search.trial import Tasks, suggest
 from adamtune.storage.reading import read_study
 
 from .studies import ENGINES, WILD, Trials, interrupt, searched, study, trials
@@ -104,7 +105,7 @@ def test_models_learn_what_is_high(name: str) -> None:
     space = {"lr": {"low": 0.01, "high": 1.0}, "momentum": {"low": 0.0, "high": 0.9}}
     file = study(Path(), search={"sampler": name}, objective=HIGHEST, space=space)
     found = [1 - each["lr"] for each in suggestions(file, 30)]
-    assert fmean(found[-10:]) < fmean(found[:BLIND]) / 2
+    assert fmean(found[-10:]) < fmean(found[:STARTUP_TRIALS]) / 2
 
 
 def suggestions(file: StudyConfig, count: int) -> list[dict[str, Any]]:
@@ -112,7 +113,7 @@ def suggestions(file: StudyConfig, count: int) -> list[dict[str, Any]]:
     storage = InMemoryStorage()
     storage.create_new_study([StudyDirection.MAXIMIZE], "s")
     found: list[dict[str, Any]] = []
-    own = optuna.Study("s", storage, ByNumber(file, lambda: len(found)))
+    own = optuna.Study("s", storage, PerTrialSampler(file, Tasks(file).steps, lambda: len(found)))
     for _ in range(count):
         trial = own.ask()
         settings = suggest(trial, file.space)

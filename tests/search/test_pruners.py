@@ -13,7 +13,7 @@ from adamtune.config import StudyConfig
 from adamtune.engines.base import Evaluation
 from adamtune.engines.population.engine import Population
 from adamtune.search.pruners import pruner
-from adamtune.search.samplers.history import SHOWN
+from adamtune.search.samplers.history import LEARNED
 
 from .studies import LR, WILD, in_optuna, interrupt, searched, study
 
@@ -28,12 +28,12 @@ STEPS = 10
 
 @pytest.mark.parametrize("name", PRUNERS)
 def test_names(name: str) -> None:
-    assert type(pruner(name, 1, STEPS)) is PRUNERS[name]
+    assert type(pruner(name, STEPS)) is PRUNERS[name]
 
 
 def test_an_unknown_name_is_told() -> None:
     with pytest.raises(ValueError, match="best-first"):
-        pruner("best-first", 1, STEPS)
+        pruner("best-first", STEPS)
 
 
 @pytest.mark.parametrize("name", PRUNERS)
@@ -112,7 +112,7 @@ def test_a_resumed_study_prunes_the_same(name: str, sampler: str, folder: Path, 
     resumed(file, folder, another, (6, 14, 22, 30))
 
 
-@pytest.mark.parametrize(("sampler", "trials"), [("tpe", SHOWN + 40), ("cmaes", 30)])
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", LEARNED + 40), ("cmaes", 30)])
 def test_pruners_see_the_study_itself(
     sampler: str, trials: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,15 +9,20 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from adamtune.search.samplers.tpe import Tpe
+from adamtune.search.samplers.tpe import TpeSampler
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1.0, log=True),
     "beta": FloatDistribution(0.0, 1.0),
     "schedule": CategoricalDistribution(("constant", "cosine", "step")),
 }
+
+
+def last_step(trial: FrozenTrial) -> int:
+    """All trainings are of one length."""
+    return 1
 
 
 def filled(count: int) -> Study:
@@ -41,7 +46,7 @@ def suggested(sampler: BaseSampler, study: Study, trial: optuna.Trial) -> dict[s
 
 def draws(study: Study, trial: optuna.Trial) -> list[list[dict[str, Any]]]:
     """Of ours and of Optuna's, for many seeds."""
-    tpe, seeds = Tpe(), range(300)
+    tpe, seeds = TpeSampler(last_step), range(300)
     theirs = [TPESampler(seed=seed, n_startup_trials=0, multivariate=False) for seed in seeds]
     return [
         [suggested(tpe.seeded(seed), study, trial) for seed in seeds],
@@ -63,7 +68,7 @@ def test_suggestions_are_spread_as_optunas_are() -> None:
 
 def test_running_trials_keep_others_away() -> None:
     study = filled(60)
-    alone, tpe = study.ask(), Tpe()
+    alone, tpe = study.ask(), TpeSampler(last_step)
     before = [suggested(tpe.seeded(seed), study, alone)["lr"] for seed in range(100)]
     for lr in before:
         running = study.ask()
@@ -76,20 +81,20 @@ def test_running_trials_keep_others_away() -> None:
 def test_a_trial_does_not_keep_away_from_itself() -> None:
     study = filled(60)
     one, other = study.ask(), study.ask()
-    tpe = Tpe()
+    tpe = TpeSampler(last_step)
     expected = suggested(tpe.seeded(0), study, one)
     study._storage.set_trial_param(one._trial_id, "lr", expected["lr"], SPACE["lr"])
     assert suggested(tpe.seeded(0), study, one) == expected
-    assert suggested(Tpe().seeded(0), study, other) == suggested(tpe.seeded(0), study, other)
+    assert suggested(TpeSampler(last_step).seeded(0), study, other) == suggested(tpe.seeded(0), study, other)
 
 
 def test_it_follows_a_study() -> None:
     """One that has seen it grow suggests what a new one does, to the last bit."""
-    study, tpe, running = filled(12), Tpe(), list[optuna.Trial]()
+    study, tpe, running = filled(12), TpeSampler(last_step), list[optuna.Trial]()
     for seed in range(40):
         running.append(study.ask())
         found = suggested(tpe.seeded(seed), study, running[-1])
-        assert found == suggested(Tpe().seeded(seed), study, running[-1])
+        assert found == suggested(TpeSampler(last_step).seeded(seed), study, running[-1])
         for name, value in found.items():
             inner = SPACE[name].to_internal_repr(value)
             study._storage.set_trial_param(running[-1]._trial_id, name, inner, SPACE[name])

@@ -18,8 +18,9 @@ from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.population.engine import Population
 from adamtune.errors import UsageError
 from adamtune.reports.files import to_json
-from adamtune.search.trial import Tasks, Training, members
+from adamtune.search.trial import RunningTrial, Tasks, members
 from adamtune.storage.reading import read_study
+from adamtune.tasks.base import Task
 
 from .studies import ENGINES, WILD, in_optuna, interrupt, searched, study
 
@@ -47,8 +48,13 @@ def test_the_first_replicate_is_the_one_there_would_be_alone(folder: Path, anoth
     assert [each["settings"] for each in several] == [each["settings"] for each in alone]
 
 
+def build(tasks: Tasks, settings: dict[str, Any]) -> Task:
+    """The task of a trial with these settings."""
+    return tasks.build(tasks.settings(settings))
+
+
 def member(file: StudyConfig, settings: dict[str, Any]) -> list[Member]:
-    return members(file, 0, settings, Tasks(file).of({}))
+    return members(file, 0, settings, build(Tasks(file), {}))
 
 
 def test_one_diverging_replicate_makes_the_trial_diverged(folder: Path) -> None:
@@ -58,7 +64,7 @@ def test_one_diverging_replicate_makes_the_trial_diverged(folder: Path) -> None:
     settings = {"optimizer": "sgd", "schedule": "constant", "lr": 0.1, "momentum": 0.0, "dampening": 0.0}
     settings |= {"nesterov": False, "weight_decay": 0.0, "warmup_fraction": 0.0}
     file = study(folder, search={"seeds": 3})
-    training = Training(trial, member(file, settings))
+    training = RunningTrial(trial, member(file, settings))
     first, second, third = training.members
 
     def found(each: Member, step: int, at: int | None) -> Evaluation:
@@ -147,15 +153,15 @@ def test_searched_task_settings_are_trained_side_by_side(engine: str, folder: Pa
 
 def test_members_of_equal_task_settings_share_one_task() -> None:
     tasks = Tasks(study(Path(), space=COHORTS))
-    small = tasks.of({"hidden": [4], "batch_size": 64, "lr": 0.1})
-    assert tasks.of({"hidden": [4], "batch_size": 64, "lr": 0.2}) is small
-    assert tasks.of({"hidden": [8, 4], "batch_size": 64}) is not small
+    small = build(tasks, {"hidden": [4], "batch_size": 64, "lr": 0.1})
+    assert build(tasks, {"hidden": [4], "batch_size": 64, "lr": 0.2}) is small
+    assert build(tasks, {"hidden": [8, 4], "batch_size": 64}) is not small
 
 
 def test_settings_that_do_not_fit_the_data_are_a_usage_error() -> None:
     tasks = Tasks(study(Path(), space=COHORTS))
     with pytest.raises(UsageError, match=r"(?s)task mlp: .*batch_size 10000 is more than the 353 tr"):
-        tasks.of({"batch_size": 10_000})
+        build(tasks, {"batch_size": 10_000})
 
 
 def test_a_trial_comes_to_the_same_whatever_is_trained_beside_it(folder: Path, another: Path) -> None:

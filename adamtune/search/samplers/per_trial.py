@@ -1,44 +1,41 @@
-"""What suggests the settings of the next trial.
+"""The sampler of a study: what suggests the settings of each trial.
 
 Every suggestion's randomness comes from (seed, trial number): a sampler is made or seeded anew for each
-trial, so that a resumed study goes on as if it had never stopped, and repeats nothing.
+trial, so that a resumed study continues as if it had never stopped, and repeats no trial.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Container, Mapping
 from itertools import islice
-from math import exp, log
 from typing import Any
 
-import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.config import StudyConfig
-from adamtune.search.samplers.independent import Independent
-from adamtune.search.samplers.tpe import Tpe
-from adamtune.search.trial import grid
+from adamtune.search.notes import MODELS, STARTUP_TRIALS
+from adamtune.search.samplers.points import FixedPoint, SobolPoint
+from adamtune.search.samplers.tpe import TpeSampler
+from adamtune.search.trial import grid, suggest
 from adamtune.tasks.randomness import derive
 
-MODELS = frozenset({"tpe", "gp", "cmaes"})
-BLIND = 10
-"""Samplers with a model begin when so many trials are finished; before, quasi-random points."""
+REDRAWS = 20
+"""Random draws that are made in search of settings that no trial has had."""
 
 
-def sampler(study: StudyConfig, number: int, finished: int, tpe: Tpe) -> BaseSampler:
-    """The sampler of trial ``number``, asked when ``finished`` trials were over; ``tpe`` is the study's."""
+def sampler(study: StudyConfig, number: int, finished: int, tpe: TpeSampler) -> BaseSampler:
+    """The sampler of trial ``number``, asked when ``finished`` trials had ended; ``tpe`` is the study's."""
     name = study.search.sampler
     if name == "grid":
-        return GridPoint(next(islice(grid(study.space), number, None)))
+        return FixedPoint(next(islice(grid(study.space), number, None)))
     if not study.space.searched:
-        return RandomSampler()  # never asked: every trial is the same
-    if name == "qmc" or (name in MODELS and finished < BLIND):
+        return RandomSampler()  # it is never asked for a parameter
+    if name == "qmc" or (name in MODELS and finished < STARTUP_TRIALS):
         return SobolPoint(list(study.space.searched), study.search.seed, number)
     seed = derive(study.search.seed, "sampler", number)
     with warnings.catch_warnings():
@@ -53,33 +50,56 @@ def sampler(study: StudyConfig, number: int, finished: int, tpe: Tpe) -> BaseSam
     return RandomSampler(seed=seed)
 
 
-class ByNumber(BaseSampler):
-    """Samples each trial with a sampler of its own.
+class PerTrialSampler(BaseSampler):
+    """A sampler that has a sampler of its own for each trial.
+
+    In a space of finitely many combinations, no two trials get the same one.
 
     Args:
         study: the study file.
-        finished: how many trials are over.
+        steps: the optimizer steps of a trial's full training.
+        finished: how many trials have ended.
     """
 
-    def __init__(self, study: StudyConfig, finished: Callable[[], int]) -> None:
+    def __init__(
+        self, study: StudyConfig, steps: Callable[[FrozenTrial], int], finished: Callable[[], int]
+    ) -> None:
         self._study, self._finished = study, finished
         self._sampler: BaseSampler = RandomSampler()
-        self._tpe = Tpe()
+        self._tpe = TpeSampler(steps)
+        self._combinations = study.space.combinations
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Makes the trial's sampler."""
-        number = trial.number
-        if self._study.search.sampler == "grid":
+        number, is_grid = trial.number, self._study.search.sampler == "grid"
+        if is_grid:
             number = self._combination(study, number)
         self._sampler = sampler(self._study, number, self._finished(), self._tpe)
         self._sampler.before_trial(study, trial)
+        if not is_grid and self._combinations is not None and "fixed_params" not in trial.system_attrs:
+            self._sampler = FixedPoint(self._untried(study, trial))
 
     def _combination(self, study: Study, number: int) -> int:
         """The combination of a trial; one beyond the grid is for a trial that failed."""
-        while number >= self._study.space.combinations:
+        assert self._combinations is not None
+        while number >= self._combinations:
             failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-            number = failed[number - self._study.space.combinations].number
+            number = failed[number - self._combinations].number
         return number
+
+    def _untried(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        """The parameters that the trial's sampler draws; others if a trial that did not fail has those."""
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        others = (each for each in trials if each.number != trial.number and each.state != TrialState.FAIL)
+        tried = {frozenset(each.params.items()) for each in others}
+        drawn = Draw(self._sampler, study, trial).params(self._study)
+        for attempt in range(REDRAWS):
+            if frozenset(drawn.items()) not in tried:
+                return drawn
+            seed = derive(self._study.search.seed, "redraw", trial.number, attempt)
+            drawn = Draw(RandomSampler(seed=seed), study, trial).params(self._study)
+        left = (each for each in grid(self._study.space) if frozenset(each.items()) not in tried)
+        return next(left, drawn)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are sampled together."""
@@ -98,57 +118,68 @@ class ByNumber(BaseSampler):
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
-class GridPoint(Independent):
-    """One combination of a grid."""
+class Draw:
+    """The parameters that a sampler gives a trial, before they are kept with it."""
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._params = params
+    def __init__(self, sampler: BaseSampler, study: Study, trial: FrozenTrial) -> None:
+        self._sampler, self._study, self._trial = sampler, study, trial
+        space = sampler.infer_relative_search_space(study, trial)
+        self._relative = sampler.sample_relative(study, trial, space)
+        self._params: dict[str, Any] = {}
 
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """The combination's value."""
-        return self._params[param_name]
+    def params(self, config: StudyConfig) -> dict[str, Any]:
+        """The parameters, by name."""
+        suggest(self, config.space)
+        return self._params
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        """What ``Trial._suggest`` would return."""
+        if name in self._relative:
+            self._params[name] = self._relative[name]
+        else:
+            self._params[name] = self._sampler.sample_independent(
+                self._study, self._trial, name, distribution
+            )
+        return self._params[name]
 
 
-class SobolPoint(Independent):
-    """Point ``number`` of a scrambled Sobol sequence, with a dimension for every searched parameter.
+class PenalizedStudy(Study):
+    """A study in which a diverged trial is a complete one as bad as the worst, for GP and CMA-ES.
 
-    Quasi-random points cover a space more evenly than random ones (Sobol 1967; Owen 1998).
+    Diverged trials have no value, and those samplers look at complete trials alone, so they would
+    suggest such settings again and again.
     """
 
-    def __init__(self, names: list[str], seed: int, number: int) -> None:
-        point = _sobol_points(len(names), derive(seed, "sobol"), number // BLOCK)[number % BLOCK]
-        self._point = dict(zip(names, point, strict=True))
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """The point's coordinate, as a value of the distribution."""
-        return at_quantile(param_distribution, self._point[param_name])
-
-
-BLOCK = 64
-
-
-@lru_cache(maxsize=2)
-def _sobol_points(dimensions: int, seed: int, block: int) -> list[list[float]]:
-    """The block's points of a scrambled Sobol sequence."""
-    engine: Any = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)
-    points: list[list[float]] = engine.fast_forward(block * BLOCK).draw(BLOCK, dtype=torch.float64).tolist()
-    return points
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        trials = super()._get_trials(deepcopy, None, use_cache)
+        values = [
+            each.value for each in trials if each.state == TrialState.COMPLETE and each.value is not None
+        ]
+        if values:
+            worst = max(values) if self.direction == StudyDirection.MINIMIZE else min(values)
+            trials = [
+                _as_bad_as(worst, each) if "diverged_at" in each.user_attrs else each for each in trials
+            ]
+        return [each for each in trials if states is None or each.state in states]
 
 
-def at_quantile(distribution: BaseDistribution, quantile: float) -> Any:
-    """The value below which a fraction ``quantile`` in [0, 1) of the distribution lies."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[int(quantile * len(distribution.choices))]
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    integer = isinstance(distribution, IntDistribution)
-    low, high = distribution.low - 0.5 * integer, distribution.high + 0.5 * integer
-    if distribution.log:
-        value = exp(log(low) + quantile * (log(high) - log(low)))
-    else:
-        value = low + quantile * (high - low)
-    value = min(max(value, distribution.low), distribution.high)
-    return round(value) if integer else value
+def _as_bad_as(value: float, trial: FrozenTrial) -> FrozenTrial:
+    return FrozenTrial(
+        number=trial.number,
+        trial_id=trial._trial_id,
+        state=TrialState.COMPLETE,
+        value=value,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=trial.user_attrs,
+        system_attrs=trial.system_attrs,
+        intermediate_values=trial.intermediate_values,
+    )
+
+
+VIEWS: Mapping[str, type[Study]] = {"gp": PenalizedStudy, "cmaes": PenalizedStudy}
+"""The study as a sampler sees it, by the sampler's name; the study itself for other samplers."""

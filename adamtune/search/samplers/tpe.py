@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,45 +11,49 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from typing_extensions import override
 
-from adamtune.search.samplers.history import NUMBER, Shown
-from adamtune.search.samplers.independent import Independent
+from adamtune.search.samplers.history import NUMBER, TrialHistory
 from adamtune.search.samplers.parzen import Density, density
+from adamtune.search.samplers.points import IndependentSampler
 
 Params = dict[str, Any]
 DRAWN = 24
 """Values drawn from the good trials' density, of which the best is suggested."""
 
 
-class Tpe(Independent):
+class TpeSampler(IndependentSampler):
     """TPE (Bergstra et al., 2011), one parameter at a time, with the rules and defaults of Optuna's.
 
     Together, parameters settle too early (docs/performance.md). Running trials count as bad, so that the
     trials of a round differ. One sampler serves all trials of a study: what they share is kept.
+
+    Args:
+        steps: the optimizer steps of a trial's full training.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, steps: Callable[[FrozenTrial], int]) -> None:
         self._rng = np.random.default_rng()
-        self._shown: Shown | None = None
+        self._steps = steps
+        self._history: TrialHistory | None = None
         self._good: list[Params] = []
         self._others: list[FrozenTrial] = []
         self._bad: list[Params] = []
         self._densities: dict[str, Density] = {}
 
-    def seeded(self, seed: int) -> Tpe:
-        """Itself, drawing anew from ``seed``."""
+    def seeded(self, seed: int) -> TpeSampler:
+        """The sampler itself, its random generator seeded anew."""
         self._rng = np.random.default_rng(seed)
         return self
 
     @override
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Looks at the study's trials; those that end or begin while ``trial`` is suggested come too late."""
-        if self._shown is None:
-            self._shown = Shown(study.direction)
-        if self._shown.look(study._storage.get_all_trials(study._study_id, deepcopy=False)):
-            good, self._others = self._shown.split()
+        """Reads the study's trials, once for all parameters of ``trial``."""
+        if self._history is None:
+            self._history = TrialHistory(study.direction, self._steps)
+        if self._history.update(study._storage.get_all_trials(study._study_id, deepcopy=False)):
+            good, self._others = self._history.split()
             self._good = [each.params for each in good]
             self._densities.clear()
-        running = [each for each in self._shown.running if each.number != trial.number]
+        running = [each for each in self._history.running if each.number != trial.number]
         self._bad = [each.params for each in sorted(self._others + running, key=NUMBER)]
 
     @override

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
 from adamtune.config import StudyConfig
@@ -35,8 +35,19 @@ class LocalSession(Session):
         self._checkpoints.finish()
 
     @override
+    def foreign_trials(self) -> int:
+        return len(self._running()) - len(self._own_running())
+
+    def _running(self) -> list[FrozenTrial]:
+        return self.storage.get_all_trials(self._id, deepcopy=False, states=(TrialState.RUNNING,))
+
+    def _own_running(self) -> list[FrozenTrial]:
+        """The trials that adamtune was training at the last commit: they have settings."""
+        return [trial for trial in self._running() if "settings" in trial.user_attrs]
+
+    @override
     def discard_running(self) -> None:
-        for trial in self.storage.get_all_trials(self._id, deepcopy=False, states=(TrialState.RUNNING,)):
+        for trial in self._own_running():
             self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         self.begin_commit(None)
         self.finish_commit()

@@ -1,4 +1,4 @@
-"""What TPE is shown of a study's trials, and which of them are good."""
+"""Which trials of a study TPE learns from, and which of them are good."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from adamtune.search.samplers.history import BEST, SHOWN, Shown
+from adamtune.search.samplers.history import GOOD, LEARNED, TrialHistory
 
 from .studies import ended
 
@@ -23,11 +23,16 @@ COMPLETE, PRUNED, RUNNING, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialS
 MINIMIZE, MAXIMIZE = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
 
 
+def last_step(trial: FrozenTrial) -> int:
+    """All trainings are of ten steps."""
+    return 10
+
+
 def split(trials: Sequence[FrozenTrial], direction: StudyDirection = MINIMIZE) -> tuple[list[int], list[int]]:
     """The numbers of the good and of the others."""
-    shown = Shown(direction)
-    shown.look(sorted(trials, key=lambda each: each.number))
-    good, others = shown.split()
+    history = TrialHistory(direction, last_step)
+    history.update(sorted(trials, key=lambda each: each.number))
+    good, others = history.split()
     return [each.number for each in good], [each.number for each in others]
 
 
@@ -48,7 +53,7 @@ def anything(seed: int, count: int) -> list[FrozenTrial]:
     return made
 
 
-@given(st.integers(0, 2**32), st.integers(0, SHOWN), st.sampled_from([MINIMIZE, MAXIMIZE]))
+@given(st.integers(0, 2**32), st.integers(0, LEARNED), st.sampled_from([MINIMIZE, MAXIMIZE]))
 def test_of_few_trials_the_same_are_good_as_in_optunas_sampler(
     seed: int, count: int, direction: StudyDirection
 ) -> None:
@@ -60,46 +65,48 @@ def test_of_few_trials_the_same_are_good_as_in_optunas_sampler(
     assert split(trials, direction) == expected
 
 
-@pytest.mark.parametrize("count", [0, 1, SHOWN, SHOWN + 1, 137, 5 * SHOWN])
-def test_at_most_so_many_are_shown_the_best_among_them(count: int) -> None:
+@pytest.mark.parametrize("count", [0, 1, LEARNED, LEARNED + 1, 137, 5 * LEARNED])
+def test_the_history_is_bounded_and_has_the_best_trials(count: int) -> None:
     trials = complete(count)
     for direction, sign in ((MINIMIZE, 1), (MAXIMIZE, -1)):
         good, others = split(trials, direction)
-        assert min(count, SHOWN // 2) <= len(good + others) <= SHOWN
-        assert len(good) == min(BEST, -(-count // 10))
+        assert min(count, LEARNED // 2) <= len(good + others) <= LEARNED
+        assert len(good) == min(GOOD, -(-count // 10))
         assert (good, others) == (sorted(set(good)), sorted(set(others) - set(good)))
         best = sorted(trials, key=lambda each: sign * each.value)
         assert set(good) == {each.number for each in best[: len(good)]}
-        assert {each.number for each in best[:BEST]} <= {*good, *others}
+        assert {each.number for each in best[:GOOD]} <= {*good, *others}
 
 
-def test_the_others_are_shown_evenly() -> None:
+def test_the_sample_of_the_others_is_even() -> None:
     _, others = split([ended(number, COMPLETE, float(number)) for number in range(1000)])
-    thinned = [number for number in others if number >= BEST]
-    assert {later - earlier for earlier, later in pairwise(thinned)} == {-(-(1000 - BEST) // (SHOWN - BEST))}
+    thinned = [number for number in others if number >= GOOD]
+    assert {later - earlier for earlier, later in pairwise(thinned)} == {
+        -(-(1000 - GOOD) // (LEARNED - GOOD))
+    }
 
 
-def test_whoever_followed_a_study_is_shown_what_a_newcomer_is() -> None:
+def test_a_history_that_was_updated_equals_a_new_one() -> None:
     """A resumed study reads its trials by number, a running one saw them end: ties must not matter."""
     trials, drawn = anything(1, 600), random.Random(1)
     now: list[FrozenTrial] = []
-    follower, waiting = Shown(MINIMIZE), list[int]()
+    follower, waiting = TrialHistory(MINIMIZE, last_step), list[int]()
     for number in range(len(trials)):
         now.append(ended(number, RUNNING))
         waiting.append(number)
         while len(waiting) > drawn.randrange(12):
             over = waiting.pop(drawn.randrange(len(waiting)))
             now[over] = trials[over]
-        newcomer = Shown(MINIMIZE)
-        newcomer.look(now)
-        follower.look(now)
+        newcomer = TrialHistory(MINIMIZE, last_step)
+        newcomer.update(now)
+        follower.update(now)
         assert follower.split() == newcomer.split(), number
         assert [each.number for each in follower.running] == sorted(waiting)
 
 
 def test_it_says_whether_anything_ended() -> None:
-    shown = Shown(MINIMIZE)
-    assert shown.look([ended(0, COMPLETE, 1.0), ended(1, RUNNING)])
-    assert not shown.look([ended(0, COMPLETE, 1.0), ended(1, RUNNING), ended(2, RUNNING)])
-    assert not shown.look([ended(0, COMPLETE, 1.0), ended(1, FAIL), ended(2, RUNNING)])
-    assert shown.look([ended(0, COMPLETE, 1.0), ended(1, FAIL), ended(2, PRUNED)])
+    history = TrialHistory(MINIMIZE, last_step)
+    assert history.update([ended(0, COMPLETE, 1.0), ended(1, RUNNING)])
+    assert not history.update([ended(0, COMPLETE, 1.0), ended(1, RUNNING), ended(2, RUNNING)])
+    assert not history.update([ended(0, COMPLETE, 1.0), ended(1, FAIL), ended(2, RUNNING)])
+    assert history.update([ended(0, COMPLETE, 1.0), ended(1, FAIL), ended(2, PRUNED)])

@@ -10,7 +10,7 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from adamtune.search.samplers.views import Steered
+from adamtune.search.samplers.per_trial import PenalizedStudy
 
 from .studies import ended
 
@@ -30,20 +30,20 @@ def test_diverged_trials_are_as_bad_as_the_worst(direction: str, worst: float) -
         ended(2, PRUNED, user_attrs={"diverged_at": 4}, system_attrs={"kept": 1}),
         ended(3, PRUNED, 0.5, intermediate_values={1: 0.5}),
     ]
-    steered = view(Steered, trials, direction)
-    shown = steered.get_trials()
+    penalized = view(PenalizedStudy, trials, direction)
+    shown = penalized.get_trials()
     assert [(each.state, each.value) for each in shown] == [
         (COMPLETE, 1.0),
         (COMPLETE, 3.0),
         (COMPLETE, worst),
         (PRUNED, 0.5),
     ]
-    assert [each.number for each in steered.get_trials(states=(COMPLETE,))] == [0, 1, 2]
+    assert [each.number for each in penalized.get_trials(states=(COMPLETE,))] == [0, 1, 2]
     assert shown[2].params == {"x": 0.5}
     assert shown[2].system_attrs == {"kept": 1}
-    assert steered._storage.get_all_trials(steered._study_id)[2].state == PRUNED
+    assert penalized._storage.get_all_trials(penalized._study_id)[2].state == PRUNED
 
 
 def test_without_a_complete_trial_nothing_is_made_up() -> None:
-    steered = view(Steered, [ended(0, PRUNED, user_attrs={"diverged_at": 4})])
-    assert [(each.state, each.value) for each in steered.get_trials()] == [(PRUNED, None)]
+    penalized = view(PenalizedStudy, [ended(0, PRUNED, user_attrs={"diverged_at": 4})])
+    assert [(each.state, each.value) for each in penalized.get_trials()] == [(PRUNED, None)]
