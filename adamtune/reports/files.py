@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -11,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adamtune.analysis.ranking import Ranking, Row, in_order
+from adamtune.analysis.ranking import Ranking, Row
 from adamtune.errors import AdamtuneError
 from adamtune.reports.text import columns
 
@@ -61,28 +59,14 @@ def _finite(value: Any) -> Any:
     return value
 
 
-_FIRST = ("rank", "number", "state", "value", "seeds")
-_LAST = ("steps", "seconds", "diverged_at")
-
-
 def to_csv(ranking: Ranking, rows: Sequence[Row]) -> str:
     """One row a trial with all its settings and metrics; lists and switches are written as in JSON."""
-    settings = in_order(name for row in rows for name in row.trial.settings)
-    metrics = sorted({name for row in rows for name in row.trial.metrics})
-    out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n").writerow
-    write([*_FIRST, *settings, *metrics, *_LAST])
-    for rank, trial in rows:
-        first = (rank, trial.number, trial.state, trial.value, trial.seeds)
-        middle = (*map(trial.settings.get, settings), *map(trial.metrics.get, metrics))
-        write(map(_field, (*first, *middle, trial.steps, trial.seconds, trial.diverged_at)))
-    return out.getvalue()
+    from adamtune.analysis.frames import trial_frame  # imports pandas
 
-
-def _field(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if (finite := _finite(value)) is None else json.dumps(finite)
+    frame = trial_frame(ranking, rows).replace([math.inf, -math.inf], math.nan)
+    for name, column in frame.select_dtypes(["boolean", "object"]).items():
+        frame[name] = column.map(_dumps, na_action="ignore")
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def to_markdown(ranking: Ranking, rows: Sequence[Row]) -> str:
