@@ -12,7 +12,7 @@ from rich.text import Text
 
 from adamtune.analysis.ranking import ORDER, Ranking, Row
 from adamtune.reports.numbers import rounded, setting
-from adamtune.reports.text import table
+from adamtune.reports.table import table
 from adamtune.storage.records import State, counted
 
 
@@ -33,9 +33,11 @@ def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
     study = ranking.study
     order = "lowest" if study.direction == "minimize" else "highest"
     out.print(Text(f"{study.name}: {study.metric}, {order} first", style="bold"), end="\n\n")
-    heading, lines = table(ranking, rows, out.width)
+    heading, lines, common = table(ranking, rows, out.width)
     out.print(Text("\n".join(heading), style="bold cyan"))
     out.print(Text("\n").join(map(_styled, rows, lines)))
+    for line in common:
+        out.print(line)
     out.print()
     hidden = len(ranking.rows) - len(rows)
     out.print(counts(ranking.counts) + (f" ({hidden} not shown)" if hidden else ""))

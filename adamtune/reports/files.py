@@ -11,7 +11,7 @@ from typing import Any
 
 from adamtune.analysis.ranking import Ranking, Row
 from adamtune.errors import AdamtuneError
-from adamtune.reports.text import columns
+from adamtune.reports.table import columns
 
 
 def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
