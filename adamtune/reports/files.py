@@ -1,4 +1,4 @@
-"""A ranking for programs and pages: JSON, CSV and Markdown."""
+"""Reports as JSON, CSV and Markdown, and the file that they are written to."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _dumps(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """``value`` with null for every number in it that JSON has no word for."""
+    """``value`` with null for each NaN and infinity in it."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -70,7 +70,7 @@ def to_csv(ranking: Ranking, rows: Sequence[Row]) -> str:
 
 
 def to_markdown(ranking: Ranking, rows: Sequence[Row]) -> str:
-    """A table for people, one row a trial, with the searched settings."""
+    """The ranked table: one row a trial, with the searched settings."""
     table = columns(ranking, rows)
     rules = ["---" if column.left else "---:" for column in table]
     rows_of_cells = zip(*(column.cells for column in table), strict=True)
@@ -79,7 +79,7 @@ def to_markdown(ranking: Ranking, rows: Sequence[Row]) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Puts ``text`` at ``path``, whole or not at all.
+    """Writes ``text`` to ``path``, completely or not at all.
 
     Raises:
         AdamtuneError: it cannot be written.

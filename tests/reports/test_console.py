@@ -173,7 +173,7 @@ def test_a_study_without_trials() -> None:
     with out.capture() as captured:
         show_ranking(out, rank(study()), None)
         show_best(out, rank(study()), "")
-    assert captured.get().endswith("0 complete\n\nNo trial is complete yet, so there is no best one.\n")
+    assert captured.get().endswith("0 complete\n\nNo trial is complete yet.\n")
 
 
 def test_best_and_hints() -> None:
