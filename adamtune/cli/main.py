@@ -27,6 +27,7 @@ from adamtune.errors import AdamtuneError
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (search, resume, report, studies, tasks, validate, schema, delete):
@@ -42,15 +43,22 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def adamtune(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; before or after the command.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error")] = False,
 ) -> None:
-    """Finds the Adam settings that train your model best, many trainings at a time.
+    """Find the Adam settings that train a model best.
 
-    Start with: adamtune search configs/quickstart.yaml
+    A study file describes what to search. A small one, study.yaml:
+
+    \b
+      name: first
+      task: mlp
+      space:
+        lr: {low: 1e-4, high: 1e-1, log: true}
+      search: {trials: 30}
+
+    Run it: adamtune search study.yaml
     """
 
 
