@@ -35,8 +35,8 @@ Storage = Annotated[
     typer.Option("--storage", metavar="FILE|URL", help="Where studies are kept: a file, or a database URL."),
 ]
 Trials = Annotated[
-    int | None,
-    typer.Option("--trials", min=1, metavar="N", help="The study's total of trials, earlier runs included."),
+    str | None,  # the reader of study files checks the values of these options, with its own messages
+    typer.Option("--trials", metavar="N", help="The study's total of trials, earlier runs included."),
 ]
 Timeout = Annotated[
     str | None,

@@ -16,7 +16,7 @@ def search(
     trials: Trials = None,
     timeout: Timeout = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="The study's seed, instead of the file's.")
+        str | None, typer.Option("--seed", metavar="N", help="The study's seed, instead of the file's.")
     ] = None,
     storage: Annotated[
         str | None,
