@@ -41,8 +41,10 @@ def _double() -> Iterator[None]:
 
 @pytest.fixture
 def problem() -> Problem:
+    """Gradients of very different sizes: small ones reach eps, and the upper bound of AdaBound."""
     torch.manual_seed(3)
-    return Problem(torch.randn(N), torch.rand(N) + 0.1, torch.randn(STEPS, N))
+    size = torch.logspace(-7, 1, N)
+    return Problem(torch.randn(N), size * (torch.rand(N) + 0.1), size * torch.randn(STEPS, N))
 
 
 def through_torch(

@@ -7,9 +7,9 @@
 #include <math.h>
 #include <stddef.h>
 
-enum { L2, SQ_DECAY, SQ_GAIN, GRAD_AVG_GAIN, MAX_DECAY, ROOT, FLOOR, LOW, HIGH, SCALE_FIRST,
-       AVG_DECAY, AVG_GAIN, SHRINK, FROM_AVG, FROM_GRADIENT, FIELDS };
-enum { EXP_AVG = 1, EXP_AVG_SQ = 2, GRAD_AVG = 4, MAX_SQ = 8, CLIP = 16, FIRST = 32 };
+enum { L2, SQ_DECAY, SQ_GAIN, GRAD_AVG_GAIN, ABS_GAIN, ABS_FLOOR, MAX_DECAY, ROOT, FLOOR, LOW, HIGH, SCALE_FIRST,
+       AVG_DECAY, AVG_GAIN, SIGN, SIGN_LR, SHRINK, FROM_AVG, FROM_GRADIENT, FIELDS };
+enum { EXP_AVG = 1, EXP_AVG_SQ = 2, GRAD_AVG = 4, MAX_SQ = 8, CLIP = 16, FIRST = 32, ABSOLUTE = 64, SIGNED = 128 };
 
 const int adamtune_fields = FIELDS;
 
@@ -39,14 +39,19 @@ static inline __attribute__((always_inline)) void ROW(
     REAL *restrict exp_avg_sq, REAL *restrict grad_avg, REAL *restrict max_sq, const REAL *restrict k, const int terms)
 {
     const REAL l2 = k[L2], sq_decay = k[SQ_DECAY], sq_gain = k[SQ_GAIN];
+    const REAL abs_floor = k[ABS_FLOOR], sign_lr = k[SIGN_LR];
     const REAL grad_avg_gain = k[GRAD_AVG_GAIN], max_decay = k[MAX_DECAY], root = k[ROOT], floor_ = k[FLOOR];
     const REAL low = k[LOW], high = k[HIGH], avg_decay = k[AVG_DECAY], avg_gain = k[AVG_GAIN];
     const REAL shrink = k[SHRINK], from_avg = k[FROM_AVG], from_gradient = k[FROM_GRADIENT];
     for (ptrdiff_t i = 0; i < n; i++) {
         REAL g = gradient[i] + l2 * x[i];
         REAL scale = 1;
-        if (terms & EXP_AVG_SQ) {
-            REAL second = exp_avg_sq[i] = sq_decay * exp_avg_sq[i] + sq_gain * g * g;
+        if (terms & (EXP_AVG_SQ | ABSOLUTE)) {
+            REAL second = 0;
+            if (terms & EXP_AVG_SQ)
+                second = exp_avg_sq[i] = sq_decay * exp_avg_sq[i] + sq_gain * g * g;
+            if (terms & ABSOLUTE)
+                second = (g < 0 ? -g : g) + abs_floor;
             if (terms & MAX_SQ) {
                 const REAL kept = max_decay * max_sq[i];
                 second = max_sq[i] = (second > kept) | (second != second) ? second : kept;
@@ -55,7 +60,7 @@ static inline __attribute__((always_inline)) void ROW(
                 grad_avg[i] = sq_decay * grad_avg[i] + grad_avg_gain * g;
                 second = second - grad_avg[i] * grad_avg[i];
             }
-            scale = (REAL)1 / (root * SQRT(second) + floor_);
+            scale = (REAL)1 / (root * (terms & ABSOLUTE ? second : SQRT(second)) + floor_);
             if (terms & CLIP) {
                 scale = scale < low ? low : scale;
                 scale = scale > high ? high : scale;
@@ -66,8 +71,13 @@ static inline __attribute__((always_inline)) void ROW(
             scale = 1;
         }
         REAL step = from_gradient * g;
-        if (terms & EXP_AVG) {
+        const REAL before = terms & EXP_AVG ? exp_avg[i] : 0;
+        if (terms & EXP_AVG)
             exp_avg[i] = avg_decay * exp_avg[i] + avg_gain * g;
+        if (terms & SIGNED) {
+            const REAL direction = from_avg * before + step;
+            step = direction != direction ? direction : sign_lr * (REAL)((direction > 0) - (direction < 0));
+        } else if (terms & EXP_AVG) {
             step = from_avg * exp_avg[i] + step;
         }
         x[i] = shrink * x[i] - scale * step;
@@ -84,18 +94,21 @@ static void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient
                           (exp_avg_sq && k[SQ_GAIN] != 0 ? EXP_AVG_SQ : 0) |
                           (grad_avg && k[GRAD_AVG_GAIN] != 0 ? GRAD_AVG : 0) | (max_sq && k[MAX_DECAY] != 0 ? MAX_SQ : 0) |
                           (k[LOW] > -INFINITY || k[HIGH] < INFINITY ? CLIP : 0) |
-                          (k[SCALE_FIRST] != 0 ? FIRST : 0);
+                          (k[SCALE_FIRST] != 0 ? FIRST : 0) | (k[ABS_GAIN] != 0 ? ABSOLUTE : 0) |
+                          (k[SIGN] != 0 ? SIGNED : 0);
         const ptrdiff_t o = row * n;
 #define AT(base) ((base) ? (base) + o : NULL)
 #define DO(T) ROW(n, x + o, gradient + o, AT(exp_avg), AT(exp_avg_sq), AT(grad_avg), AT(max_sq), k, T)
 #define CASE(T) case T: DO(T); break;
         switch (terms) {
-        CASE(EXP_AVG | EXP_AVG_SQ)         /* adam, adamw, nadam, radam */
+        CASE(EXP_AVG | EXP_AVG_SQ)           /* adam, adamw, nadam, radam */
         CASE(EXP_AVG | EXP_AVG_SQ | MAX_SQ)  /* amsgrad */
-        CASE(EXP_AVG | EXP_AVG_SQ | CLIP)  /* adabound */
-        CASE(0)                       /* sgd */
-        CASE(EXP_AVG)                  /* sgd with momentum */
-        CASE(EXP_AVG_SQ)                  /* rmsprop, then centered, then with momentum */
+        CASE(EXP_AVG | EXP_AVG_SQ | CLIP)    /* adabound */
+        CASE(EXP_AVG | ABSOLUTE | MAX_SQ)    /* adamax */
+        CASE(EXP_AVG | SIGNED)               /* lion */
+        CASE(0)                              /* sgd */
+        CASE(EXP_AVG)                        /* sgd with momentum */
+        CASE(EXP_AVG_SQ)                     /* rmsprop, then centered, then with momentum */
         CASE(EXP_AVG_SQ | GRAD_AVG)
         CASE(EXP_AVG_SQ | EXP_AVG | FIRST)
         CASE(EXP_AVG_SQ | GRAD_AVG | EXP_AVG | FIRST)

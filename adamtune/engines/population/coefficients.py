@@ -20,16 +20,19 @@ class Coefficients(NamedTuple):
         g              = g + l2 * x
         exp_avg_sq     = sq_decay * exp_avg_sq + sq_gain * g * g
         grad_avg       = sq_decay * grad_avg + grad_avg_gain * g
-        max_exp_avg_sq = max(max_decay * max_exp_avg_sq, exp_avg_sq)
-        scale          = clip(1 / (root * sqrt(max_exp_avg_sq - grad_avg * grad_avg) + floor), low, high)
+        second         = abs(g) + abs_floor                      where abs_gain is not 0, else exp_avg_sq
+        max_exp_avg_sq = max(max_decay * max_exp_avg_sq, second)
+        second         = max_exp_avg_sq - grad_avg * grad_avg
+        scale          = clip(1 / (root * (second where abs_gain else sqrt(second)) + floor), low, high)
         g              = g * scale                               where scale_first is 1
+        direction      = sign(from_avg * exp_avg + from_gradient * g)
         exp_avg        = avg_decay * exp_avg + avg_gain * g
-        step           = from_avg * exp_avg + from_gradient * g
+        step           = sign_lr * direction where sign, else from_avg * exp_avg + from_gradient * g
         x              = shrink * x - (1 where scale_first else scale) * step
 
-    A member with ``sq_gain`` 0 has no second moment: its grad_avg_gain, max_decay, root, floor and
-    clip are neutral. The values in ``NEUTRAL`` make a line do nothing, to the last bit: terms that
-    no member needs can be skipped, and a member does not depend on its neighbours' rules. Where
+    A member whose ``sq_gain`` and ``abs_gain`` are 0 has no second moment: its grad_avg_gain, max_decay,
+    root, floor and clip are neutral. The values in ``NEUTRAL`` make a line do nothing, to the last bit: terms
+    that no member needs can be skipped, and a member does not depend on its neighbours' rules. Where
     ``max_decay`` is 0, ``max_exp_avg_sq`` is not kept: its buffer's values have no meaning.
     """
 
@@ -37,6 +40,8 @@ class Coefficients(NamedTuple):
     sq_decay: Tensor
     sq_gain: Tensor
     grad_avg_gain: Tensor
+    abs_gain: Tensor
+    abs_floor: Tensor
     max_decay: Tensor
     root: Tensor
     floor: Tensor
@@ -45,6 +50,8 @@ class Coefficients(NamedTuple):
     scale_first: Tensor
     avg_decay: Tensor
     avg_gain: Tensor
+    sign: Tensor
+    sign_lr: Tensor
     shrink: Tensor
     from_avg: Tensor
     from_gradient: Tensor
@@ -65,12 +72,19 @@ class Terms(NamedTuple):
     l2: bool
     exp_avg_sq: bool
     grad_avg: bool
+    absolute: bool
     max_exp_avg_sq: bool
     clip: bool
     scale_first: bool
     exp_avg: bool
+    sign: bool
     shrink: bool
     gradient: bool
+
+    @property
+    def scale(self) -> bool:
+        """Whether some member's step is divided by its second moment."""
+        return self.exp_avg_sq or self.absolute
 
 
 def coefficients_like(step: Tensor, fields: Mapping[str, Tensor | float] | None = None) -> Coefficients:
@@ -91,10 +105,12 @@ def terms(coefficients: Coefficients) -> Terms:
             (c.l2 != 0).any(),
             (c.sq_gain != 0).any(),
             (c.grad_avg_gain != 0).any(),
+            (c.abs_gain != 0).any(),
             (c.max_decay != 0).any(),
             (c.low.isfinite() | c.high.isfinite()).any(),
             (c.scale_first != 0).any(),
             (c.avg_gain != 0).any(),
+            (c.sign != 0).any(),
             (c.shrink != 1).any(),
             (c.from_gradient != 0).any(),
         ]

@@ -126,12 +126,13 @@ def _block_(block: _Block, needed: Terms) -> None:
     x, g, state, c, spare, scale, step = block
     if needed.l2:
         g = torch.mul(x, c.l2, out=step).add_(g)
-    if needed.exp_avg_sq:
+    if needed.scale:
         _scale_(g, block, needed)
         if needed.scale_first:
             first = c.scale_first != 0
             g = torch.mul(g, torch.where(first, scale, 1.0), out=step)
             scale = torch.where(first, 1.0, scale)
+    signed = _signed(g, state, c) if needed.sign else None
     if state.exp_avg is not None and needed.exp_avg:
         state.exp_avg.mul_(c.avg_decay).add_(torch.mul(g, c.avg_gain, out=spare))
         torch.mul(state.exp_avg, c.from_avg, out=spare)
@@ -139,7 +140,9 @@ def _block_(block: _Block, needed: Terms) -> None:
             spare.add_(torch.mul(g, c.from_gradient, out=step))
     else:
         torch.mul(g, c.from_gradient, out=spare)
-    if needed.exp_avg_sq:
+    if signed is not None:
+        spare = torch.where(c.sign != 0, signed, spare)
+    if needed.scale:
         spare.mul_(scale)
     if needed.shrink:
         x.mul_(c.shrink)
@@ -149,17 +152,32 @@ def _block_(block: _Block, needed: Terms) -> None:
 def _scale_(g: Tensor, block: _Block, needed: Terms) -> None:
     """Updates exp_avg_sq, grad_avg and max_exp_avg_sq, and computes ``scale`` from them."""
     state, c, spare, scale = block.state, block.coefficients, block.spare, block.scale
-    assert state.exp_avg_sq is not None
-    state.exp_avg_sq.mul_(c.sq_decay).add_(torch.mul(g, c.sq_gain, out=spare).mul_(g))
-    second = state.exp_avg_sq
+    second = torch.zeros_like(g)
+    if state.exp_avg_sq is not None and needed.exp_avg_sq:
+        second = state.exp_avg_sq.mul_(c.sq_decay).add_(torch.mul(g, c.sq_gain, out=spare).mul_(g))
+    if needed.absolute:
+        second = torch.where(c.abs_gain != 0, torch.abs(g, out=spare).add_(c.abs_floor), second)
     if state.max_exp_avg_sq is not None and needed.max_exp_avg_sq:
         second = torch.maximum(state.max_exp_avg_sq.mul_(c.max_decay), second, out=state.max_exp_avg_sq)
     if state.grad_avg is not None and needed.grad_avg:
         state.grad_avg.mul_(c.sq_decay).add_(torch.mul(g, c.grad_avg_gain, out=spare))
         second = torch.sub(second, torch.mul(state.grad_avg, state.grad_avg, out=spare), out=scale)
-    _sqrt_(second, scale).mul_(c.root).add_(c.floor).reciprocal_()
+    if needed.absolute:
+        torch.where(c.abs_gain != 0, second, _sqrt_(second, spare), out=scale)
+    else:
+        _sqrt_(second, scale)
+    scale.mul_(c.root).add_(c.floor).reciprocal_()
     if needed.clip:
         torch.clamp(scale, c.low, c.high, out=scale)
+
+
+def _signed(g: Tensor, state: State, c: Coefficients) -> Tensor:
+    """``sign_lr`` along the sign of the running mean, before its update, and the gradient."""
+    direction = g * c.from_gradient
+    if state.exp_avg is not None:
+        direction += state.exp_avg * c.from_avg
+    # torch's sign of NaN is 0, which would hide that the member diverged.
+    return torch.where(direction.isnan(), direction, direction.sign().mul_(c.sign_lr))
 
 
 def _sqrt_(values: Tensor, out: Tensor) -> Tensor:
