@@ -38,8 +38,8 @@ Storage = Annotated[
     typer.Option("--storage", metavar="FILE|URL", help="Database file or URL of the studies"),
 ]
 Trials = Annotated[
-    int | None,
-    typer.Option("--trials", min=1, metavar="N", help="Total number of trials, including earlier runs"),
+    str | None,  # the reader of study files checks the values of these options, with its own messages
+    typer.Option("--trials", metavar="N", help="Total number of trials, including earlier runs"),
 ]
 Timeout = Annotated[
     str | None,

@@ -16,7 +16,7 @@ def search(
     trials: Trials = None,
     timeout: Timeout = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Random seed; overrides the study file")
+        str | None, typer.Option("--seed", metavar="N", help="Random seed; overrides the study file")
     ] = None,
     storage: Annotated[
         str | None,
