@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from enum import StrEnum
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
@@ -39,21 +38,25 @@ def report(
     ] = None,
     format: Annotated[Format, typer.Option("--format", help="For people, or for programs.")] = Format.table,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write to this file instead.")
+        str | None, typer.Option("--output", metavar="FILE", help="Write to this file instead.")
     ] = None,
     storage: Storage = STORAGE,
 ) -> None:
     """Rank the trials of a study: of the latest one, if none is named."""
     from adamtune.analysis.ranking import rank
+    from adamtune.storage.location import check_output, file_path
     from adamtune.storage.reading import latest_study, read_study
 
+    file = None if output is None else file_path(output)
+    if file is not None:
+        check_output(file, storage)
     ranking = rank(read_study(storage, study or latest_study(storage)))
-    if output is None:
+    if file is None:
         typer.echo(_text(ranking, format, top, storage, None), nl=False)
     else:
         from adamtune.reports.files import write_atomically
 
-        write_atomically(output, _text(ranking, format, top, storage, io.StringIO()))
+        write_atomically(file, _text(ranking, format, top, storage, io.StringIO()))
 
 
 def _text(ranking: Ranking, format: Format, top: int | None, storage: str, screen: IO[str] | None) -> str:

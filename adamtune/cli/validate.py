@@ -18,8 +18,11 @@ def validate(
 ) -> None:
     """Check a study file, and say what will be searched and what is fixed."""
     from adamtune.config import load_study
+    from adamtune.storage.location import local_path
 
-    typer.echo("\n".join(summary(load_study(config))))
+    study = load_study(config)
+    local_path(study.storage)  # or the search would refuse it later
+    typer.echo("\n".join(summary(study)))
 
 
 def summary(study: StudyConfig) -> list[str]:

@@ -134,6 +134,9 @@ class _Reader:
             value = self.loader.construct_object(node)
         except ValueError:  # such as the hexadecimal number 0x_
             value = node.value
+        if isinstance(value, str) and value != value.encode(errors="replace").decode():
+            self.problems.add(path, f"found {value!r}; allowed: text that UTF-8 can hold")
+            return ""
         if isinstance(value, str | int | float | None):
             return value
         self.problems.add(path, f"found the YAML tag {node.tag}; allowed: text, numbers, true or false")
