@@ -22,7 +22,7 @@ from adamtune.cli.search import search
 from adamtune.cli.studies import studies
 from adamtune.cli.tasks import tasks
 from adamtune.cli.validate import validate
-from adamtune.errors import AdamtuneError
+from adamtune.errors import AdamtuneError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,6 +78,7 @@ def run(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="replace")  # a curve must not end a program on an ASCII terminal
     try:
         try:
+            _check_text(arguments)
             app([each for each in arguments if each != "--debug"], prog_name="adamtune")
         finally:
             if sys.stdout is not None:  # as after ``>&-``
@@ -98,6 +99,13 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         message = f"adamtune failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return _fail(message if debug else f"{message} (run again with --debug to see where)", 1, debug)
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raises UsageError for an argument that is no text: files, databases and JSON could not hold it."""
+    for each in arguments:
+        if "\0" in each or each != each.encode(errors="replace").decode():
+            raise UsageError(f"{each!r}: this argument is not UTF-8 text. Rename what it names.")
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

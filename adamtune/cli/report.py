@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from enum import StrEnum
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
@@ -52,22 +51,26 @@ def report(
         typer.Option("--format", help="Output format (default: by the suffix of --output, else table)"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write the report to this file")
+        str | None, typer.Option("--output", metavar="FILE", help="Write the report to this file")
     ] = None,
     storage: Storage = STORAGE,
 ) -> None:
     """Rank the trials of a study (default: the latest study)."""
     from adamtune.analysis.ranking import rank
+    from adamtune.storage.location import check_output, file_path
     from adamtune.storage.reading import latest_study, read_study
 
-    format = format or format_of(output)
+    file = None if output is None else file_path(output)
+    if file is not None:
+        check_output(file, storage)
+    format = format or format_of(file)
     ranking = rank(read_study(storage, study or latest_study(storage)))
-    if output is None:
+    if file is None:
         typer.echo(_text(ranking, format, top, storage, None), nl=False)
     else:
         from adamtune.reports.files import write_atomically
 
-        write_atomically(output, _text(ranking, format, top, storage, io.StringIO()))
+        write_atomically(file, _text(ranking, format, top, storage, io.StringIO()))
 
 
 def format_of(output: Path | None) -> Format:

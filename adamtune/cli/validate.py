@@ -18,8 +18,10 @@ def validate(
 ) -> None:
     """Check a study file and show what is searched and what is fixed."""
     from adamtune.config import load_study
+    from adamtune.storage.location import local_path
 
     study = load_study(config)
+    local_path(study.storage)  # or the search would refuse it later
     typer.echo("\n".join([*summary(study), *notes(study)]))
 
 

@@ -88,7 +88,7 @@ def write_atomically(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
             path.write_text(text, encoding="utf-8")
             return
-        path = path.resolve()
+        path = Path(os.path.realpath(path))  # unlike resolve, for links that lead to themselves too
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             part.write_text(text, encoding="utf-8")
