@@ -391,8 +391,8 @@ def test_a_number_of_thousands_of_digits(adamtune: Adamtune, file: Path, option:
 @pytest.mark.parametrize(
     ("key", "written", "said"),
     [
-        ("storage", r"\uDCE4.db", "storage: found '\\udce4.db'; allowed: text that UTF-8 can hold"),
-        ("name", r"\uDCE4", "name: found '\\udce4'; allowed: text that UTF-8 can hold"),
+        ("storage", r"\uDCE4.db", "storage: found '\\udce4.db', which is not UTF-8; allowed: text in UTF-8"),
+        ("name", r"\uDCE4", "name: found '\\udce4', which is not UTF-8; allowed: text in UTF-8"),
         ("storage", r"a\0b.db", "cannot be printed"),
         ("storage", "runs/", "this is a folder. Name a file in it, such as runs/adamtune.db"),
         ("storage", "sqlite:u.db", "write the path alone: u.db"),
