@@ -55,9 +55,11 @@ def without_echo() -> Iterator[None]:
 
     with _endings():
         set_modes(silent)
+        signal.signal(signal.SIGCONT, lambda *_: set_modes(silent))  # a shell turns echo on at Ctrl-Z
         try:
             yield
         finally:
+            signal.signal(signal.SIGCONT, signal.SIG_DFL)
             set_modes(before)
 
 

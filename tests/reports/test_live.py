@@ -6,6 +6,8 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -165,6 +167,20 @@ def test_keys_are_not_shown_while_it_is_live(number: signal.Signals | None) -> N
         assert "echo True" in shown
         assert "typed" not in shown
         assert process.wait(10) in (0, 1, -signal.SIGINT, 128 + (number or 0))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_search_that_is_continued_after_ctrl_z_shows_no_keys() -> None:
+    """Shells turn echo on when a job stops."""
+    with terminal_session(ON_A_TERMINAL + BODY) as (process, terminal):
+        read_until(terminal, "ready")
+        modes = termios.tcgetattr(terminal)
+        modes[3] |= termios.ECHO
+        termios.tcsetattr(terminal, termios.TCSANOW, modes)
+        process.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 10
+        while termios.tcgetattr(terminal)[3] & termios.ECHO:
+            assert time.monotonic() < deadline
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
