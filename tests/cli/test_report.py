@@ -79,7 +79,6 @@ def test_output_has_what_stdout_would_have(
         ("r.JSON", "json"),
         ("r.csv", "csv"),
         ("R.MD", "markdown"),
-        ("r.markdown", "markdown"),
         ("r.txt", "table"),
         ("report", "table"),
     ],
