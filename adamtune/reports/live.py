@@ -1,4 +1,4 @@
-"""The view of a running search: a live display on a terminal, a line per finished batch elsewhere."""
+"""The progress of a search: a live display on a terminal, a line for each batch of trials elsewhere."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SECONDS_BETWEEN_FRAMES = 1 / 8
 
 @contextmanager
 def progress_view(out: Console) -> Iterator[Observer]:
-    """The observer to hand to a search; it draws in its calls alone, without a thread."""
+    """The observer of a search that shows its progress. It draws in its calls, without a thread."""
     if not out.is_terminal or out.is_dumb_terminal:
         yield _until_closed(_log(out))
         return
-    out.soft_wrap = False  # a display that redraws has to know its lines
+    out.soft_wrap = False  # Live counts the lines that it redraws
     with without_echo(), Live(console=out, auto_refresh=False, transient=True) as live:
         last = -_SECONDS_BETWEEN_FRAMES
 
@@ -79,7 +79,7 @@ def _best_value(progress: Progress) -> str:
 
 
 def _pace(progress: Progress) -> str:
-    """The trials a minute of this run, and the time left at that pace."""
+    """The trials a minute of this run, and the remaining time at that pace."""
     trained = progress.ended + progress.under_way
     if not trained or not progress.elapsed:
         return ""
@@ -114,7 +114,7 @@ def _best(progress: Progress, best: TrialRecord, width: int) -> RenderableType:
 
 
 def _curve(best: TrialRecord, width: int, height: int = 5) -> list[Text]:
-    """The learning curve with its highest and lowest value and its first and last step on the axes."""
+    """The learning curve; the axes show its highest and lowest value and its first and last step."""
     points = sorted(best.intermediate.items())
     rows = chart(points, width, height)
     if not rows:
