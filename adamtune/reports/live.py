@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import Any
+from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from adamtune.reports.console import counts
+from adamtune.reports.console import counts, without_echo
 from adamtune.reports.numbers import chart, clock, rounded, setting
 from adamtune.search.progress import Observer, Progress
 from adamtune.storage.records import TrialRecord
@@ -43,53 +38,6 @@ def progress_view(out: Console) -> Iterator[Observer]:
                 last = time.monotonic()
 
         yield _until_closed(draw)
-
-
-@contextmanager
-def without_echo() -> Iterator[None]:
-    """Keeps the terminal of stdin from showing keys: they would move the lines that the display redraws.
-
-    SIGTERM and SIGHUP end the process through the restoration of the terminal.
-    """
-    if os.name != "posix" or sys.stdin is None or not sys.stdin.isatty():
-        yield
-        return
-    import termios
-
-    terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
-    silent = termios.tcgetattr(terminal)
-    silent[3] &= ~termios.ECHO
-
-    def set_modes(modes: list[Any]) -> None:
-        # A process in the background may not: it would be stopped, and the terminal is another's.
-        if os.tcgetpgrp(terminal) == os.getpgrp():
-            with suppress(termios.error):  # the terminal was closed
-                termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
-
-    with _endings():
-        set_modes(silent)
-        try:
-            yield
-        finally:
-            set_modes(before)
-
-
-@contextmanager
-def _endings() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP, where they would end the process at once, raise SystemExit."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    deadly = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
-    for number in deadly:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in deadly:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _until_closed(observe: Observer) -> Observer:
