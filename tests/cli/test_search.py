@@ -129,7 +129,7 @@ def test_resume(adamtune: Adamtune, playing: Playing, storage: Path) -> None:
     code, out, _ = adamtune("resume", "digits-cnn", "--trials", 8, "--storage", storage)
     assert code == 0
     assert out.startswith("4 of 4 trials are finished")
-    assert search.asked == (str(storage), "digits-cnn", {"search.trials": 8}, False)
+    assert search.asked == (str(storage), "digits-cnn", {"search.trials": "8"}, False)
 
 
 def test_wrong_option_is_told_before_anything_runs(
