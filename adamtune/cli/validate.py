@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 
 def validate(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study file (YAML).")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Study file (YAML)")],
 ) -> None:
-    """Check a study file, and say what will be searched and what is fixed."""
+    """Check a study file and show what is searched and what is fixed."""
     from adamtune.config import load_study
+    from adamtune.storage.location import local_path
 
     study = load_study(config)
+    local_path(study.storage)  # or the search would refuse it later
     typer.echo("\n".join([*summary(study), *notes(study)]))
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,13 +27,13 @@ _SECONDS_BETWEEN_FRAMES = 1 / 8
 
 
 @contextmanager
-def following(out: Console) -> Iterator[Observer]:
-    """What to hand a search as its observer; draws nothing outside its calls (no thread)."""
+def progress_view(out: Console) -> Iterator[Observer]:
+    """The observer to hand to a search; it draws in its calls alone, without a thread."""
     if not out.is_terminal or out.is_dumb_terminal:
-        yield _while_it_can(_log(out))
+        yield _until_closed(_log(out))
         return
     out.soft_wrap = False  # a display that redraws has to know its lines
-    with Live(console=out, auto_refresh=False, transient=True) as live:
+    with without_echo(), Live(console=out, auto_refresh=False, transient=True) as live:
         last = -_SECONDS_BETWEEN_FRAMES
 
         def draw(progress: Progress) -> None:
@@ -37,36 +42,83 @@ def following(out: Console) -> Iterator[Observer]:
                 live.update(view(progress, out.width), refresh=True)
                 last = time.monotonic()
 
-        yield _while_it_can(draw)
+        yield _until_closed(draw)
 
 
-def _while_it_can(observe: Observer) -> Observer:
-    """Whoever reads may go (``| head``, a full disk): nobody sees the rest, but the search is not to end."""
-    gone = False
+@contextmanager
+def without_echo() -> Iterator[None]:
+    """Keeps the terminal of stdin from showing keys: they would move the lines that the display redraws.
 
-    def told(progress: Progress) -> None:
-        nonlocal gone
-        if not gone:
+    SIGTERM and SIGHUP end the process through the restoration of the terminal.
+    """
+    if os.name != "posix" or sys.stdin is None or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    silent = termios.tcgetattr(terminal)
+    silent[3] &= ~termios.ECHO
+
+    def set_modes(modes: list[Any]) -> None:
+        # A process in the background may not: it would be stopped, and the terminal is another's.
+        if os.tcgetpgrp(terminal) == os.getpgrp():
+            with suppress(termios.error):  # the terminal was closed
+                termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+
+    with _endings():
+        set_modes(silent)
+        try:
+            yield
+        finally:
+            set_modes(before)
+
+
+@contextmanager
+def _endings() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP, where they would end the process at once, raise SystemExit."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    deadly = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
+    for number in deadly:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in deadly:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _until_closed(observe: Observer) -> Observer:
+    """Calls ``observe`` until its output is closed (``| head``, a full disk); the search continues."""
+    closed = False
+
+    def observe_while_open(progress: Progress) -> None:
+        nonlocal closed
+        if not closed:
             try:
                 observe(progress)
             except OSError:
-                gone = True
+                closed = True
 
-    return told
+    return observe_while_open
 
 
 def _log(out: Console) -> Observer:
-    told = 0
+    printed = 0
 
-    def line(progress: Progress) -> None:
-        nonlocal told
-        for note in progress.notes[told:]:
+    def print_lines(progress: Progress) -> None:
+        nonlocal printed
+        for note in progress.notes[printed:]:
             out.print(note)
-        told = len(progress.notes)
+        printed = len(progress.notes)
         if progress.last_batch:
             out.print("; ".join(filter(None, (_standing(progress), _best_value(progress), _pace(progress)))))
 
-    return line
+    return print_lines
 
 
 def _standing(progress: Progress) -> str:

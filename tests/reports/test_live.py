@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from adamtune.reports.console import console
-from adamtune.reports.live import following, view
+from adamtune.reports.live import progress_view, view
 from adamtune.search.progress import Progress
 
 from .records import trial
@@ -37,7 +37,7 @@ def seen(progress: Progress, width: int = 80) -> str:
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
     file = io.StringIO()
-    with following(console(file=file)) as observe:
+    with progress_view(console(file=file)) as observe:
         observe(START)
         observe(LATER)
         observe(replace(LATER, last_batch=()))
@@ -55,7 +55,7 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
 def test_lines_that_cannot_be_written_end_nothing() -> None:
     told = []
     with suppress(OSError), open("/dev/full", "w", buffering=1) as full:
-        observe = ExitStack().enter_context(following(console(file=full)))
+        observe = ExitStack().enter_context(progress_view(console(file=full)))
         for progress in (START, LATER):
             observe(progress)
             told.append(progress)
@@ -90,7 +90,7 @@ def test_view_fits_narrow_terminals() -> None:
 def test_display_on_a_terminal_ends_clean() -> None:
     file = io.StringIO()
     out = Console(file=file, force_terminal=True, width=80, highlight=False)
-    with following(out) as observe:
+    with progress_view(out) as observe:
         observe(LATER)
         observe(LATER)
     text = file.getvalue()
