@@ -18,6 +18,7 @@ from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop
 from adamtune.search.progress import Observer, Outcome, Reason
 from adamtune.search.pruners import pruner
+from adamtune.search.samplers.packages import check_packages
 from adamtune.search.tracker import Tracker
 from adamtune.search.trial import Tasks
 from adamtune.storage.local.lock import study_lock
@@ -44,6 +45,7 @@ def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcom
         AdamtuneError: the run failed; what was committed is kept.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    check_packages(config.search.sampler)
     shared = local_path(config.storage) is None
     guard = server_faults(config.storage) if shared else study_lock(config.storage, config.name)
     with guard, closing(open_session(config)) as session:

@@ -80,7 +80,6 @@ def test_output_has_what_stdout_would_have(
         ("r.csv", "csv"),
         ("r.markdown", "markdown"),
         ("R.MD", "markdown"),
-        ("r.markdown", "markdown"),
         ("r.txt", "table"),
         ("report", "table"),
     ],
