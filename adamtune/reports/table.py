@@ -57,7 +57,7 @@ def _spread(trial: TrialRecord) -> str:
 
 
 _LAYOUTS = ((3, 10, 2), (2, 10, 2), (2, 8, 1), (2, 6, 1))
-"""(digits of settings, characters of a curve, blanks between columns): the layouts of all columns, in order."""
+"""(digits of settings, characters of a curve, blanks between columns), the widest layout first."""
 
 _NARROW = (3, 6, 1)
 """The layout where columns have left the table."""
