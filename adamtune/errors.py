@@ -31,12 +31,13 @@ class StudyFileError(UsageError):
     """A study file is wrong.
 
     Args:
-        problems: one rendered message for each problem, in the order of the file.
+        problems: one message for each problem, in the order of the file: ``FILE:LINE: KEY: MESSAGE``.
+        report: the problems for people; by default one on each line.
     """
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], report: str = "") -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__(report or "\n".join(self.problems))
 
 
 class Refused(AdamtuneError):

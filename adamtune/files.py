@@ -1,11 +1,18 @@
-"""Files that outlast a power cut."""
+"""Files that survive a power cut, and the cache of files that are made once for all processes."""
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def sync(path: Path) -> None:
@@ -22,21 +29,60 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """The file ``name`` of the cache, made by ``make(path)`` if it is not there yet.
+def use_cached(name: str, make: Callable[[Path], object], use: Callable[[Path], T]) -> T:
+    """Uses the file ``name`` of the cache, which is made where it is missing or cannot be used.
 
-    The file appears complete or not at all.
+    The file appears in the cache complete or not at all. Where the cache is the problem, a file in a
+    temporary folder is used instead, and a warning says why.
+
+    Args:
+        make: writes the file to the path it gets.
+        use: reads the file at the path it gets; it raises OSError where it cannot be used.
+
+    Returns:
+        What ``use`` returns.
 
     Raises:
-        OSError: the cache folder cannot be written.
+        OSError: the file can be used in no folder.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamtune"
-    target = folder / name
-    if not target.exists() or not target.stat().st_size:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            made = Path(scratch) / name
-            make(made)
-            sync(made)
-            made.replace(target)
-    return target
+    try:
+        found = _cache_folder() / name
+        if found.exists() and found.stat().st_size:
+            return use(found)
+    except OSError:  # which is said below, if making it again is of no help
+        pass
+    with tempfile.TemporaryDirectory(prefix="adamtune-") as scratch:
+        made = Path(scratch) / name
+        make(made)
+        try:
+            return use(_keep(made, _cache_folder()))
+        except OSError as error:
+            used = use(made)
+            _warn(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            return used
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if base == "~/.cache":  # no $HOME, and the system knows no user of this number
+        raise OSError("the home folder of this user is not known")
+    return Path(base) / "adamtune"
+
+
+def _keep(made: Path, folder: Path) -> Path:
+    """Copies ``made`` into ``folder``, and returns the copy."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        draft = Path(shutil.copy(made, scratch))
+        sync(draft)
+        return draft.replace(folder / made.name)
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Warns once for each reason."""
+    LOG.warning(
+        "The cache folder cannot be used (%s), so every run makes its files again, in a temporary folder."
+        " Set XDG_CACHE_HOME to a folder that can be written and run from.",
+        reason,
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, get_args
 
-from adamtune.config.read import parse_study
+from adamtune.config import parse_study
 from adamtune.config.study import Sampler
 from adamtune.storage.reading import read_study
 from benchmarks.command_line import parser

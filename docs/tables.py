@@ -13,11 +13,9 @@ from typing import Any
 import typer.main
 from pydantic import BaseModel
 
-from adamtune.catalog import Entry, Hyperparameter
+from adamtune.catalog import ONE_MINUS, Entry, Hyperparameter
 from adamtune.cli.main import app
-from adamtune.config.hyperparameters import ONE_MINUS
-from adamtune.config.read import ObjectiveSection, Sections
-from adamtune.config.study import Head, Search
+from adamtune.config.study import ObjectiveSection, ScalarKeys, Search, StudyFile
 from adamtune.config.validation import adapter, describe, not_null
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.reports.numbers import setting
@@ -63,11 +61,11 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, 
 
 def _top_level() -> str:
     """The keys that stand alone; a section is told of in its own part of the page."""
-    alone = {f"`{name}`" for name in Head.model_fields}
+    alone = {f"`{name}`" for name in ScalarKeys.model_fields}
     sections = {"`optimizer`": "optimizers"}
     rows = [
         row if row[0] in alone else (*row[:2], f"see [below](#{sections.get(row[0], row[0].strip('`'))})", "")
-        for row in _keys(Sections)
+        for row in _keys(StudyFile)
     ]
     return _table(KEYS, rows)
 

@@ -11,10 +11,10 @@ from adamtune.cli.options import STORAGE, Storage, Study
 
 def delete(
     study: Study,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation")] = False,
     storage: Storage = STORAGE,
 ) -> None:
-    """Delete a study with all its trials, after asking."""
+    """Delete a study and all its trials, after confirmation."""
     from adamtune.storage.location import without_password
     from adamtune.storage.reading import delete_study, read_study
 
@@ -25,7 +25,7 @@ def delete(
             typer.confirm(f"Delete {what}?", abort=True, err=True)
         except typer.Abort as abort:
             if isinstance(abort.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt from abort  # which Click takes for a no
+                raise KeyboardInterrupt from abort  # Click makes the same Abort of Ctrl-C and of a no
             raise
     delete_study(storage, study)
     typer.echo(f"Deleted {what}.")

@@ -1,4 +1,4 @@
-"""The ``adamtune`` command: mounts the commands and turns what they raise into exit codes."""
+"""The ``adamtune`` program: its commands, and the exit codes of their errors."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from adamtune.cli.search import search
 from adamtune.cli.studies import studies
 from adamtune.cli.tasks import tasks
 from adamtune.cli.validate import validate
-from adamtune.errors import AdamtuneError
+from adamtune.errors import AdamtuneError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (search, resume, report, studies, tasks, validate, schema, delete):
@@ -42,15 +43,22 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def adamtune(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; before or after the command.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error")] = False,
 ) -> None:
-    """Finds the Adam settings that train your model best, many trainings at a time.
+    """Find the Adam settings that train a model best.
 
-    Start with: adamtune search configs/quickstart.yaml
+    A study file describes what to search. A small one, study.yaml:
+
+    \b
+      name: first
+      task: mlp
+      space:
+        lr: {low: 1e-4, high: 1e-1, log: true}
+      search: {trials: 30}
+
+    Run it: adamtune search study.yaml
     """
 
 
@@ -70,6 +78,7 @@ def run(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="replace")  # a curve must not end a program on an ASCII terminal
     try:
         try:
+            _check_text(arguments)
             app([each for each in arguments if each != "--debug"], prog_name="adamtune")
         finally:
             if sys.stdout is not None:  # as after ``>&-``
@@ -90,6 +99,13 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         message = f"adamtune failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return _fail(message if debug else f"{message} (run again with --debug to see where)", 1, debug)
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raises UsageError for an argument that is no text: files, databases and JSON could not hold it."""
+    for each in arguments:
+        if "\0" in each or each != each.encode(errors="replace").decode():
+            raise UsageError(f"{each!r}: this argument is not UTF-8 text. Rename what it names.")
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

@@ -1,12 +1,15 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and what they need of the shell."""
 
 from __future__ import annotations
 
 import gc
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,44 +20,55 @@ STORAGE = "runs/adamtune.db"
 
 
 def complete_study(context: typer.Context, incomplete: str) -> list[str]:
-    """The names of the storage's studies that begin with ``incomplete``, for the shell."""
+    """The names of the studies that start with ``incomplete``, for completion in the shell."""
     from adamtune.storage.reading import list_studies
 
     try:
         found = list_studies(context.params.get("storage") or STORAGE)
-    except AdamtuneError:  # a shell that completes has no place for a message; the command will give it
+    except AdamtuneError:  # the shell has no place for a message; the command itself will print it
         return []
     return [study.name for study in found if study.name.startswith(incomplete)]
 
 
-STUDY = typer.Argument(metavar="STUDY", help="The study's name.", autocompletion=complete_study)
+STUDY = typer.Argument(metavar="STUDY", help="Name of the study", autocompletion=complete_study)
 
 Study = Annotated[str, STUDY]
 Storage = Annotated[
     str,
-    typer.Option("--storage", metavar="FILE|URL", help="Where studies are kept: a file, or a database URL."),
+    typer.Option("--storage", metavar="FILE|URL", help="Database file or URL of the studies"),
 ]
 Trials = Annotated[
-    int | None,
-    typer.Option("--trials", min=1, metavar="N", help="The study's total of trials, earlier runs included."),
+    str | None,  # the reader of study files checks the values of these options, with its own messages
+    typer.Option("--trials", metavar="N", help="Total number of trials, including earlier runs"),
 ]
 Timeout = Annotated[
     str | None,
-    typer.Option("--timeout", metavar="TIME", help="End cleanly after this time, such as 90s or 30m."),
+    typer.Option("--timeout", metavar="TIME", help="Save and stop after this time, for example 90s or 30m"),
 ]
 
 
+def program() -> str:
+    """The command that starts this program: ``adamtune`` if PATH has it, else the command of this process."""
+    started = Path(sys.argv[0])
+    if started.parts[-2:] == ("adamtune", "__main__.py"):
+        return shlex.join([sys.orig_argv[0], "-m", "adamtune"])
+    on_path = shutil.which("adamtune")
+    if started.stem == "adamtune" and not (on_path and Path(on_path).samefile(started)):
+        return shlex.quote(sys.argv[0])
+    return "adamtune"
+
+
 def given(overrides: Mapping[str, object]) -> dict[str, object]:
-    """The overrides of a study file whose option was given."""
+    """The overrides of a study file without those whose option was not given (None)."""
     return {key: value for key, value in overrides.items() if value is not None}
 
 
 @contextmanager
 def slow_imports() -> Iterator[None]:
-    """While they run, Ctrl-C ends the process at once: an exception in the midst of one may crash it.
+    """Runs imports that take seconds: Ctrl-C ends the process at once, and no garbage is collected.
 
-    Nor are cycles looked for, then or later, among the hundred thousands of objects that they make and
-    that stay: that takes a quarter of a second.
+    A KeyboardInterrupt inside the import of a C extension may crash the process. The imports make hundreds
+    of thousands of objects that stay; to search them for cycles takes a quarter of a second.
     """
     new = "torch" not in sys.modules
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL)

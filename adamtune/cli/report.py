@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from adamtune.cli.options import STORAGE, STUDY, Storage
+from adamtune.errors import UsageError
 
 if TYPE_CHECKING:
     from adamtune.analysis.ranking import Ranking
@@ -18,12 +19,21 @@ TABLE_ROWS = 20
 
 
 class Format(StrEnum):
-    """A table for people, or a form for programs and pages."""
+    """The formats of a report."""
 
     table = "table"
     json = "json"
     csv = "csv"
     markdown = "markdown"
+
+
+SUFFIXES = {
+    ".json": Format.json,
+    ".csv": Format.csv,
+    ".md": Format.markdown,
+    ".markdown": Format.markdown,
+    ".txt": Format.table,
+}
 
 
 def report(
@@ -34,30 +44,53 @@ def report(
             "--top",
             min=1,
             metavar="N",
-            help=f"Only the first N trials. A table shows {TABLE_ROWS} unless told otherwise; the rest all.",
+            help=f"First N trials only (default: all, {TABLE_ROWS} in a table)",
         ),
     ] = None,
-    format: Annotated[Format, typer.Option("--format", help="For people, or for programs.")] = Format.table,
+    format: Annotated[
+        Format | None,
+        typer.Option("--format", help="Output format (default: by the suffix of --output, else table)"),
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write to this file instead.")
+        str | None, typer.Option("--output", metavar="FILE", help="Write the report to this file")
     ] = None,
     storage: Storage = STORAGE,
 ) -> None:
-    """Rank the trials of a study: of the latest one, if none is named."""
+    """Rank the trials of a study (default: the latest study)."""
     from adamtune.analysis.ranking import rank
+    from adamtune.storage.location import check_output, file_path
     from adamtune.storage.reading import latest_study, read_study
 
+    file = None if output is None else file_path(output)
+    if file is not None:
+        check_output(file, storage)
+    format = format or format_of(file)
     ranking = rank(read_study(storage, study or latest_study(storage)))
-    if output is None:
+    if file is None:
         typer.echo(_text(ranking, format, top, storage, None), nl=False)
     else:
         from adamtune.reports.files import write_atomically
 
-        write_atomically(output, _text(ranking, format, top, storage, io.StringIO()))
+        write_atomically(file, _text(ranking, format, top, storage, io.StringIO()))
+
+
+def format_of(output: Path | None) -> Format:
+    """The format that the suffix of a file names; a table where there is none.
+
+    Raises:
+        UsageError: the suffix is unknown.
+    """
+    suffix = output.suffix.lower() if output else ""
+    if suffix and suffix not in SUFFIXES:
+        raise UsageError(
+            f"--output {output}: no format has the suffix {suffix}. Use one of {', '.join(SUFFIXES)},"
+            f" or choose with --format {'|'.join(Format)}."
+        )
+    return SUFFIXES.get(suffix, Format.table)
 
 
 def _text(ranking: Ranking, format: Format, top: int | None, storage: str, screen: IO[str] | None) -> str:
-    """The report; a table is coloured and fitted for ``screen`` (None: stdout)."""
+    """The report as text; a table has the width and the colours of ``screen`` (None: stdout)."""
     from adamtune.reports import files
 
     if format is Format.table:

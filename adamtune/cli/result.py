@@ -1,4 +1,4 @@
-"""The result of a study for people: the ranked table, the best settings as code, and how to go on."""
+"""The result of a study: the ranked table, the best settings as code, and the next commands."""
 
 from __future__ import annotations
 
@@ -9,18 +9,67 @@ import typer
 from rich.console import Console
 
 from adamtune.analysis.ranking import Ranking, rank
-from adamtune.cli.options import STORAGE
+from adamtune.cli.options import STORAGE, program
 from adamtune.reports.as_code import render
 from adamtune.reports.console import console, show_best, show_hints, show_ranking
-from adamtune.reports.live import following
-from adamtune.reports.numbers import clock
-from adamtune.search.progress import Observer, Outcome
+from adamtune.reports.live import progress_view
+from adamtune.reports.numbers import duration
+from adamtune.search.progress import Observer, Outcome, Progress
 from adamtune.storage.location import without_password
 from adamtune.storage.reading import read_study
 
+TOP = 10
+"""Rows of the table at the end of a search."""
 
-def show_result(out: Console, ranking: Ranking, location: str, top: int | None) -> None:
-    """Prints the first ``top`` trials and everything that follows from the best one."""
+
+def follow(run: Callable[[Observer], Outcome], location: str, name: str) -> None:
+    """Runs a search with its progress on stderr, then prints the result.
+
+    Args:
+        run: the search, which calls the observer that it gets after every round.
+        location: the storage.
+        name: the study.
+
+    Raises:
+        typer.Exit: with code 130, if the search was interrupted.
+    """
+    resume = f"Continue with:\n  {command('resume', name, location)}"
+    try:
+        with progress_view(console(stderr=True)) as observe:
+            outcome = run(observe)
+    except KeyboardInterrupt as error:  # the second Ctrl-C
+        typer.echo(f"Stopped at once; everything up to the last commit is saved. {resume}", err=True)
+        raise typer.Exit(130) from error
+    ranking = rank(read_study(location, name))
+    interrupted = outcome.reason == "interrupted"
+    if not interrupted:
+        typer.echo(f"{_ending(outcome, is_exhausted(ranking))}\n")
+    show_result(console(), ranking, location, TOP)
+    if interrupted:
+        typer.echo(f"\nInterrupted and saved: {_done(outcome.progress)}. {resume}", err=True)
+        raise typer.Exit(130)
+
+
+def _ending(outcome: Outcome, exhausted: bool) -> str:
+    """The first line of the result."""
+    progress = outcome.progress
+    if outcome.reason == "already_complete":
+        more = "Every combination of the grid is done." if exhausted else "Use --trials N to run more."
+        return f"Nothing to do: {_done(progress)}. {more}"
+    if outcome.reason == "timeout":
+        return f"Stopped by the timeout: {_done(progress)}. Run the same command again to continue."
+    done = _done(progress)
+    return f"{done}{',' if ', ' in done else ''} in {duration(progress.elapsed)}"
+
+
+def _done(progress: Progress) -> str:
+    """Such as ``30/30 trials done``; for a resumed search with the number of this run."""
+    now = f", {progress.ended} of them in this run" if 0 < progress.ended < progress.done else ""
+    return f"{progress.done}/{max(progress.total, progress.done)} trials done{now}"
+
+
+def show_result(out: Console, ranking: Ranking, location: str, top: int) -> None:
+    """Prints the first ``top`` trials, the best one as code, and the next commands."""
     best = ranking.best
     show_ranking(out, ranking, top)
     show_best(
@@ -29,7 +78,7 @@ def show_result(out: Console, ranking: Ranking, location: str, top: int | None) 
     show_hints(out, _hints(ranking, location, top))
 
 
-def _hints(ranking: Ranking, location: str, top: int | None) -> list[tuple[str, str]]:
+def _hints(ranking: Ranking, location: str, top: int) -> list[tuple[str, str]]:
     name, trials = ranking.study.name, len(ranking.rows)
     finished = trials - ranking.counts["running"]
     wanted = (ranking.study.study or {}).get("search", {}).get("trials", 0)
@@ -37,9 +86,9 @@ def _hints(ranking: Ranking, location: str, top: int | None) -> list[tuple[str, 
     hints = []
     if ranking.study.study and not is_exhausted(ranking):
         hints += [("more trials", command("resume", name, location, *more))]
-    if top is not None and top < trials:
-        hints += [("every trial", command("report", name, location, "--top", str(trials)))]
-    return [*hints, ("for programs", command("report", name, location, "--format", "json"))]
+    if top < trials:
+        hints += [("all trials", command("report", name, location, "--top", str(trials)))]
+    return [*hints, ("as JSON", command("report", name, location, "--format", "json"))]
 
 
 def is_exhausted(ranking: Ranking) -> bool:
@@ -54,47 +103,6 @@ def is_exhausted(ranking: Ranking) -> bool:
 
 
 def command(verb: str, study: str, location: str, *options: str) -> str:
-    """An adamtune command that can be pasted into a shell; without the password of a database URL."""
+    """An adamtune command to paste into a shell; without the password of a database URL."""
     place = [] if location == STORAGE else ["--storage", without_password(location)]
-    return shlex.join(["adamtune", verb, study, *options, *place])
-
-
-TOP = 10
-
-
-def follow(run: Callable[[Observer], Outcome], location: str, name: str) -> None:
-    """Runs a search with its view on stderr, then prints the result.
-
-    Raises:
-        typer.Exit: with code 130, if the search was interrupted.
-    """
-    resume = f"Go on with:\n  {command('resume', name, location)}"
-    try:
-        with following(console(stderr=True)) as observe:
-            outcome = run(observe)
-    except KeyboardInterrupt as error:  # the second Ctrl-C
-        typer.echo(f"Stopped at once; what was committed is saved. {resume}", err=True)
-        raise typer.Exit(130) from error
-    ranking = rank(read_study(location, name))
-    if outcome.reason != "interrupted":
-        typer.echo(f"{_ending(outcome, is_exhausted(ranking))}\n")
-    show_result(console(), ranking, location, TOP)
-    if outcome.reason == "interrupted":
-        typer.echo(f"\nInterrupted, and saved: {_standing(outcome)}. {resume}", err=True)
-        raise typer.Exit(130)
-
-
-def _ending(outcome: Outcome, exhausted: bool) -> str:
-    progress = outcome.progress
-    if outcome.reason == "already_complete" and exhausted:
-        return f"Nothing more to do: {_standing(outcome)}, every combination of the space."
-    if outcome.reason == "already_complete":
-        return f"Nothing more to do: {_standing(outcome)}. To go on, ask for more with --trials."
-    if outcome.reason == "timeout":
-        return f"The timeout ended the run: {_standing(outcome)}. The same command goes on."
-    return f"{_standing(outcome)}; this run finished {progress.ended} in {clock(progress.elapsed)}."
-
-
-def _standing(outcome: Outcome) -> str:
-    progress = outcome.progress
-    return f"{progress.done} of {max(progress.total, progress.done)} trials are finished"
+    return f"{program()} {shlex.join([verb, study, *options, *place])}"

@@ -16,19 +16,19 @@ def resume(
     abandon: Annotated[
         bool,
         typer.Option(
-            "--abandon", help="Give up the trials in training, if their checkpoint is lost; train others."
+            "--abandon", help="Discard in-progress trials whose checkpoint is missing and run replacements"
         ),
     ] = False,
     storage: Storage = STORAGE,
 ) -> None:
-    """Go on with a study from what the storage knows, without its file."""
+    """Resume a study from the database (no study file needed)."""
     from adamtune.storage.local.lock import check_free
 
     check_free(storage, study)
 
     with slow_imports():
         from adamtune.cli.result import follow
-        from adamtune.search.run import resume as go_on
+        from adamtune.search.run import resume as continue_study
 
     overrides = given({"search.trials": trials, "search.timeout": timeout})
-    follow(lambda observe: go_on(storage, study, overrides, observe, abandon), storage, study)
+    follow(lambda observe: continue_study(storage, study, overrides, observe, abandon), storage, study)

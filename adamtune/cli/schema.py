@@ -8,7 +8,7 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON Schema of study files, for editors that check and complete."""
+    """Print the JSON Schema of study files, for editors."""
     from adamtune.config import schema as study_schema
 
     typer.echo(json.dumps(study_schema(), indent=2))

@@ -11,24 +11,28 @@ from adamtune.cli.options import Timeout, Trials, given, slow_imports
 
 
 def search(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study file (YAML).")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Study file (YAML)")],
     *,
     trials: Trials = None,
     timeout: Timeout = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="The study's seed, instead of the file's.")
+        str | None, typer.Option("--seed", metavar="N", help="Random seed; overrides the study file")
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option("--storage", metavar="FILE|URL", help="Where to keep the study, instead of the file's."),
+        typer.Option(
+            "--storage",
+            metavar="FILE|URL",
+            help="Database file or URL; overrides the study file",
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="The study's name, instead of the file's.")
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the study; overrides the study file")
     ] = None,
 ) -> None:
-    """Tune what a study file asks for.
+    """Run the search that a study file describes, or resume it.
 
-    The same command again resumes an interrupted study, and goes on to a raised number of trials.
+    The same command resumes an interrupted search. With a larger --trials it extends a complete one.
     """
     from adamtune.config import load_study
     from adamtune.storage.local.lock import check_free

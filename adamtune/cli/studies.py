@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adamtune.cli.options import STORAGE, Storage
+from adamtune.cli.options import STORAGE, Storage, program
 
 if TYPE_CHECKING:
     from adamtune.storage.records import StudySummary
 
 
 class Format(StrEnum):
-    """A table for people, or JSON for programs."""
+    """The formats of a list of studies."""
 
     table = "table"
     json = "json"
 
 
 def studies(
-    format: Annotated[Format, typer.Option("--format", help="For people, or for programs.")] = Format.table,
+    format: Annotated[Format, typer.Option("--format", help="Output format")] = Format.table,
     storage: Storage = STORAGE,
 ) -> None:
-    """List the studies of a storage, the latest last."""
+    """List the studies in a database, oldest first."""
     from adamtune.storage.location import without_password
     from adamtune.storage.reading import list_studies
 
@@ -36,8 +36,7 @@ def studies(
     elif found:
         typer.echo("\n".join(_table(found)))
     else:
-        place = without_password(storage)
-        typer.echo(f"There is no study in {place} yet. Make one: adamtune search configs/quickstart.yaml")
+        typer.echo(f"No studies in {without_password(storage)} yet. To start one: {program()} search CONFIG")
 
 
 def _table(found: list[StudySummary]) -> list[str]:
@@ -50,7 +49,7 @@ def _table(found: list[StudySummary]) -> list[str]:
             Column("study", [study.name for study in found], left=True),
             Column("best", ["" if study.best is None else rounded(study.best) for study in found]),
             Column("metric", [study.metric for study in found], left=True),
-            Column("last worked on", [_time(study)[:16].replace("T", " ") for study in found], left=True),
+            Column("last activity", [_time(study)[:16].replace("T", " ") for study in found], left=True),
             Column("trials", [counts(study.counts) for study in found], left=True),
         ]
     )

@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from adamtune.config.space import Distribution
+    from adamtune.config.space import Choice, Distribution
     from adamtune.config.study import StudyConfig
     from adamtune.engines.plan import Plan
 
 
 def validate(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The study file (YAML).")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Study file (YAML)")],
 ) -> None:
-    """Check a study file, and say what will be searched and what is fixed."""
+    """Check a study file and show what is searched and what is fixed."""
     from adamtune.config import load_study
+    from adamtune.storage.location import local_path
 
-    typer.echo("\n".join(summary(load_study(config))))
+    study = load_study(config)
+    local_path(study.storage)  # or the search would refuse it later
+    typer.echo("\n".join(summary(study)))
+
+
+def _two_value_notes(study: StudyConfig) -> list[str]:
+    """Values that are legal, but likely to be meant otherwise: two ends of a range written as a list."""
+    from adamtune.config import Choice
+
+    if study.search.sampler == "grid":  # which takes no ranges
+        return []
+    found = [
+        _two_values(name, each) for name, each in study.space.searched.items() if isinstance(each, Choice)
+    ]
+    return [each for each in found if each]
+
+
+def _two_values(name: str, choice: Choice) -> str:
+    """The note on a choice of two real numbers that differ by a factor of ten or more; else empty."""
+    from adamtune.reports.numbers import setting
+
+    values = [each for each in choice.values if isinstance(each, float)]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if not len(values) == len(choice.values) == 2 or high < 10 * low:
+        return ""
+    write, log = setting("", digits=12), ", log: true" if low else ""
+    return f"{name}: two values; for a range write {{low: {write(low)}, high: {write(high)}{log}}}"
 
 
 def summary(study: StudyConfig) -> list[str]:
-    """A resolved study in lines for people."""
+    """A study in lines for people: its task and search, and what is searched and fixed."""
     from adamtune.config import Fixed
     from adamtune.reports.text import aligned
     from adamtune.search.notes import notes
 
     rows, plan = list(_rows(study)), _plan(study)
+    remarks = [*_two_value_notes(study), *notes(study, plan.slots)]
     searched = [(name, text) for name, text, each in rows if not isinstance(each, Fixed)]
     fixed = [(name, text) for name, text, each in rows if isinstance(each, Fixed)]
     return [
@@ -38,7 +66,7 @@ def summary(study: StudyConfig) -> list[str]:
         *aligned(searched or [("nothing", "")], "  "),
         "fixed:",
         *aligned(fixed or [("nothing", "")], "  "),
-        *(f"note: {line}" for line in notes(study, plan.slots)),
+        *(["notes:", *(f"  {each}" for each in remarks)] if remarks else []),
     ]
 
 
@@ -74,7 +102,7 @@ def _training(study: StudyConfig, plan: Plan) -> str:
 
 
 def _rows(study: StudyConfig) -> Iterator[tuple[str, str, Distribution]]:
-    """Name, text and distribution of everything that a trial is trained with."""
+    """The name, text and distribution of everything that a trial is trained with."""
     from adamtune.config import Fixed
 
     space = study.space
@@ -87,22 +115,33 @@ def _rows(study: StudyConfig) -> Iterator[tuple[str, str, Distribution]]:
 
 
 def _group(entries: Mapping[str, Mapping[str, Distribution]]) -> Iterator[tuple[str, str, Distribution]]:
-    """The hyperparameters of several optimizers or schedules, each with those that alone have it so."""
-    found: dict[tuple[str, str], tuple[Distribution, list[str]]] = {}
+    """The hyperparameters of optimizers or schedules; those that not all have, with their owners' names."""
+    groups: dict[tuple[str, str], tuple[Distribution, list[str]]] = {}
     for entry, hyperparameters in entries.items():
         for name, each in hyperparameters.items():
-            found.setdefault((name, _text(each)), (each, []))[1].append(entry)
-    for (name, text), (each, having) in found.items():
-        yield name, text if len(having) == len(entries) else f"{text} ({', '.join(having)})", each
+            groups.setdefault((name, _with_trained(name, each)), (each, []))[1].append(entry)
+    for (name, text), (each, owners) in groups.items():
+        yield name, text if len(owners) == len(entries) else f"{text} ({', '.join(owners)})", each
+
+
+def _with_trained(name: str, distribution: Distribution) -> str:
+    """A distribution; that of a complement is followed by the hyperparameter as it is trained."""
+    from adamtune.catalog import as_trained
+
+    trained, _ = as_trained(name, 0.0)
+    if trained == name:
+        return _text(distribution)
+    values = _values(distribution, lambda value: as_trained(name, value)[1])
+    return f"{_text(distribution)} ({trained} {values})"
 
 
 def _text(distribution: Distribution) -> str:
-    from adamtune.config import Choice, Fixed
+    return _values(distribution) + (", log" if getattr(distribution, "log", False) else "")
+
+
+def _values(distribution: Distribution, convert: Callable[[Any], Any] = lambda value: value) -> str:
+    from adamtune.config import Range
     from adamtune.reports.numbers import setting
 
-    write = setting("", digits=12)
-    if isinstance(distribution, Fixed):
-        return write(distribution.value)
-    if isinstance(distribution, Choice):
-        return ", ".join(map(write, distribution.values))
-    return f"{write(distribution.low)} to {write(distribution.high)}" + (", log" if distribution.log else "")
+    separator = " to " if isinstance(distribution, Range) else ", "
+    return separator.join(setting("", digits=12)(convert(each)) for each in distribution.extremes())

@@ -1,7 +1,7 @@
-"""The study file: YAML to frozen models, every problem reported at once."""
+"""The study file: YAML to frozen models, with all problems of a file reported at once."""
 
-from adamtune.config.hyperparameters import as_trained
-from adamtune.config.read import load_study, parse_study
+from adamtune.catalog import as_trained
+from adamtune.config.duration import parse_duration
 from adamtune.config.schema import schema
 from adamtune.config.space import Choice, Distribution, Fixed, Range, Space, Value
 from adamtune.config.study import (
@@ -11,8 +11,8 @@ from adamtune.config.study import (
     StudyConfig,
     TaskChoice,
     differences,
-    parse_duration,
 )
+from adamtune.config.study_file import load_study, override_search, parse_study
 
 __all__ = [
     "Choice",
@@ -29,6 +29,7 @@ __all__ = [
     "as_trained",
     "differences",
     "load_study",
+    "override_search",
     "parse_duration",
     "parse_study",
     "schema",

@@ -1,112 +1,132 @@
-"""The problems of a study file, collected with their places and rendered as one line each."""
+"""The problems of a study file: collected with their places, reported together."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
+from itertools import groupby
 
+from adamtune.config.numbers import NumberLiteral
 from adamtune.errors import StudyFileError
 
 KeyPath = tuple[str | int, ...]
-"""Where a value lies in the file: ``("space", "lr", "low")``."""
+"""The keys and list indices that lead to a value of the file: ``("space", "lr", "low")``."""
 
 Mark = tuple[int, int]
-"""Line and column, both from 1."""
+"""Line and column, both from 1; (0, 0) is the command line."""
 
-LONGEST = 80
-"""A value found is shown up to this many characters."""
+LONGEST_VALUE = 80
+LONGEST_LINE = 100
+"""Messages show this many characters of a value and of a line of the file, and ``...`` for the rest."""
 
-LEAST_LIKENESS = 0.6
-"""How alike two names must be for the one to be suggested for the other, from 0 to 1."""
+LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""The line breaks that YAML counts."""
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters and undecodable bytes escaped."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def dotted(path: KeyPath) -> str:
-    """``("space", "schedule", "name", 0)`` as ``space.schedule.name[0]``."""
-    return "".join(map(_step, path)).removeprefix(".")
-
-
-def _step(key: str | int) -> str:
-    if isinstance(key, int):
-        return f"[{key}]"
-    return f".{key}" if key.isprintable() else f".{key!r}"
+    """A key path as text: ``("space", "schedule", "name", 0)`` is ``space.schedule.name[0]``."""
+    steps = (f"[{key}]" if isinstance(key, int) else f".{printable(key)}" for key in path)
+    return "".join(steps).removeprefix(".")
 
 
 def show(value: object) -> str:
-    """A value as people write it in a study file; text is quoted, nothing is ``nothing``."""
+    """A value in the notation of study files; text is quoted, None is ``nothing``."""
     match value:
         case None:
             shown = "nothing"
-        case bool():
-            shown = str(value).lower()
         case str():
             shown = repr(value)
         case Mapping():
             shown = "{" + ", ".join(f"{key}: {show(each)}" for key, each in value.items()) + "}"
         case list() | tuple():
             shown = "[" + ", ".join(map(show, value)) + "]"
+        case NumberLiteral():
+            shown = value.text
         case _:
-            shown = json.dumps(value, default=str)
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
-
-
-def suggestion(name: str, names: Collection[str]) -> str:
-    """``did you mean 'adamw'? `` or nothing, for a name that is not among ``names``."""
-    likeness = {each: SequenceMatcher(None, each, name.lower()).ratio() for each in names}
-    best = max(likeness.values(), default=0.0)
-    if best < LEAST_LIKENESS:
-        return ""
-    # Of near equals, the likeliest is as long and starts alike: for adamv adamw, not adam or radam.
-    near = [each for each in names if likeness[each] > best - 0.1]
-    return f"did you mean {min(near, key=lambda each: (abs(len(each) - len(name)), each[0] != name[0]))!r}? "
-
-
-def unknown(what: str, name: str, names: Collection[str]) -> str:
-    """The message for a name that is not among ``names``, with the nearest one."""
-    return f"unknown {what} {name!r}; {suggestion(name, names)}allowed: {', '.join(names)}"
-
-
-def found(value: object, allowed: str, names: Collection[str] = ()) -> str:
-    """The message for a value that is not legal, with the nearest of the legal ``names`` if it has such."""
-    hint = suggestion(value, names) if isinstance(value, str) else ""
-    return f"found {show(value)}; {hint}allowed: {allowed}"
-
-
-def _heads(path: KeyPath) -> list[KeyPath]:
-    """The path itself, then everything that holds it, up to the whole file."""
-    return [path[:length] for length in range(len(path), -1, -1)]
+            shown = re.sub(r"(?<=[0-9])e\+?(-?)0*", r"e\1", json.dumps(value, default=str))
+    return shown if len(shown) <= LONGEST_VALUE else shown[: LONGEST_VALUE - 3] + "..."
 
 
 @dataclass
 class Problems:
-    """Collects the problems of one file, so that all are reported at once.
+    """Collects the problems of one study file, so that all are reported at once.
 
     Attributes:
-        source: the file's name, as messages give it.
+        source: the file's name in messages.
+        text: the file's text, from which the report quotes lines.
         marks: where each key path stands.
         options: the command-line option that gave a key path its value, where one did.
     """
 
     source: str
+    text: str = ""
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
     options: dict[KeyPath, str] = field(default_factory=dict)
-    _rendered: dict[str, Mark] = field(default_factory=dict)
+    _messages: dict[str, Mark] = field(default_factory=dict)
+    _unreadable: set[KeyPath] = field(default_factory=set)
 
     def add(self, path: KeyPath, message: str, mark: Mark | None = None) -> None:
-        """Records a problem at ``path``, which stands at ``mark`` or where the file has it."""
-        for option in (self.options[head] for head in _heads(path) if head in self.options):
-            self._rendered.setdefault(f"{option}: {message}", (0, 0))
-            return
-        mark = mark or self.locate(path)
-        place = f" {dotted(path)}:" if path else ""
-        self._rendered.setdefault(f"{self.source}:{mark[0]}:{place} {message}", mark)
+        """Records a problem, once.
 
-    def locate(self, path: KeyPath) -> Mark:
-        """Where ``path`` stands, or else the nearest part of the file that holds it."""
-        return next((self.marks[head] for head in _heads(path) if head in self.marks), (1, 1))
+        Args:
+            path: the key path of the value.
+            message: the value found and what is allowed, in one line.
+            mark: the place in the file, if it is not that of ``path``.
+        """
+        if path in self._unreadable:
+            return
+        heads = [path[:length] for length in range(len(path), -1, -1)]
+        if option := next((self.options[head] for head in heads if head in self.options), None):
+            self._messages.setdefault(f"{option}: {message}", (0, 0))
+            return
+        # A key that is not in the file is reported at the nearest part of the file that would hold it.
+        mark = mark or next((self.marks[head] for head in heads if head in self.marks), (1, 1))
+        place = f" {dotted(path)}:" if path else ""
+        self._messages.setdefault(f"{self.source}:{mark[0]}:{place} {message}", mark)
+
+    def add_unreadable(self, path: KeyPath, message: str) -> None:
+        """Records that the value at ``path`` cannot be read; later problems with it are not recorded."""
+        self.add(path, message)
+        self._unreadable.add(path)
 
     def raise_if_any(self) -> None:
-        """Raises StudyFileError with every problem recorded, in the order of the file."""
-        if self._rendered:
-            raise StudyFileError(sorted(self._rendered, key=lambda message: self._rendered[message]))
+        """Reports the problems recorded so far.
+
+        Raises:
+            StudyFileError: there are problems; they are in the order of the file, options first.
+        """
+        if self._messages:
+            raise StudyFileError(sorted(self._messages, key=self._messages.__getitem__), self._report())
+
+    def _report(self) -> str:
+        """The problems of each line of the file together, above that line."""
+        in_order = sorted(self._messages.items(), key=lambda item: item[1])
+        count = sum(mark != (0, 0) for _, mark in in_order)
+        lines, source = [], LINE_BREAK.split(self.text)
+        for number, items in groupby(in_order, key=lambda item: item[1][0]):
+            messages = list(items)
+            if number and count:
+                lines += [f"{count} problem{'s' * (count > 1)} in {self.source}:"]
+                count = 0
+            lines += [message for message, _ in messages]
+            if number and source[number - 1 : number] > [""]:
+                lines += _excerpt(number, source[number - 1], {mark[1] for _, mark in messages})
+        return "\n".join(lines)
+
+
+def _excerpt(number: int, line: str, columns: set[int]) -> list[str]:
+    """A line of the file, cut if it is long, and a line with a caret under each of the columns."""
+    start = max(0, min(columns) - LONGEST_LINE // 2) if len(line) > LONGEST_LINE else 0
+    part = line[start : start + LONGEST_LINE]
+    before, after = "..." * (start > 0), "..." * (start + LONGEST_LINE < len(line))
+    shown = "".join(each if each.isprintable() else " " for each in part)
+    carets = "".join("^" if start + index in columns else " " for index in range(1, len(part) + 2)).rstrip()
+    prefix = f"  {number} | "
+    return [f"{prefix}{before}{shown}{after}", f"{'| ':>{len(prefix)}}{' ' * len(before)}{carets}"]

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from adamtune.catalog import Entry, Hyperparameter
-from adamtune.config.hyperparameters import legal_type, writable
-from adamtune.config.read import ObjectiveSection, Sections
-from adamtune.config.study import Search
+from adamtune.config.distributions import legal_type
+from adamtune.config.study import ObjectiveSection, Search, StudyFile
 from adamtune.config.validation import adapter, not_null
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
@@ -19,9 +18,12 @@ JsonSchema = dict[str, Any]
 
 
 def schema() -> JsonSchema:
-    """JSON Schema, draft 2020-12. It accepts every good file; what depends on several keys at
-    once, such as a hyperparameter that the chosen optimizer lacks, only reading the file finds."""
-    body = _model(Sections)
+    """The JSON Schema (draft 2020-12) of study files.
+
+    It accepts every legal file. Problems of several keys together, such as a hyperparameter that the chosen
+    optimizer does not have, are found only when a file is read.
+    """
+    body = _model(StudyFile)
     body["properties"] |= {
         "task": _task(),
         "optimizer": _names(OPTIMIZERS),
@@ -60,7 +62,7 @@ def _names(catalog: Mapping[str, Entry]) -> JsonSchema:
 
 
 def _searched(value: JsonSchema) -> list[JsonSchema]:
-    """A choice of ``value``, and a range if it is a number."""
+    """The schemas of a list of values and, for numbers, of a range."""
     value = {key: each for key, each in not_null(value).items() if key not in ("default", "description")}
     if value.get("type") not in ("integer", "number"):
         return [_list(value)]
@@ -69,10 +71,10 @@ def _searched(value: JsonSchema) -> list[JsonSchema]:
 
 
 def _hyperparameters(catalog: Mapping[str, Entry]) -> JsonSchema:
-    """Everything that may be written for any of the entries, with the widest legal range of each."""
+    """Every hyperparameter of the entries, in every form, with the widest of its legal ranges."""
     widest: dict[str, Hyperparameter] = {}
     for entry in catalog.values():
-        for name, form in writable(entry).items():
+        for name, form in entry.forms.items():
             known = widest.get(name, form)
             wider_below = (form.low, form.open_low) < (known.low, known.open_low)
             wider_above = (form.high, not form.open_high) > (known.high, not known.open_high)
@@ -100,7 +102,7 @@ def _task() -> JsonSchema:
 
 
 def _of_task(entry: TaskEntry) -> JsonSchema:
-    """What holds where the file chooses this task: its settings, the searched ones, its metrics."""
+    """The part that holds if the file chooses this task: its settings and metrics."""
     settings = _model(entry.settings)["properties"]
     free = {name: value for name, value in settings.items() if name not in entry.settings.DATA}
     searched = {name: {"anyOf": _searched(value)} for name, value in free.items()}

@@ -1,4 +1,4 @@
-"""What a searched or fixed value may be: the leaves of the search space."""
+"""The search space: a distribution over the values of every hyperparameter and searched task setting."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 Value = bool | int | float | str | tuple[Any, ...] | None
-"""A hyperparameter is a number or a switch; a task's setting may be text or a tuple too."""
+"""A hyperparameter is a number or a boolean; a task's setting may be text or a tuple too."""
 
 
 class Frozen(BaseModel):
-    """A model that does not change and takes no unknown key."""
+    """An immutable pydantic model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Fixed(Frozen):
-    """One value: not searched."""
+    """One value, which is not searched."""
 
     value: Value
 
@@ -29,17 +29,17 @@ class Fixed(Frozen):
         """Every value."""
         return (self.value,)
 
-    def written(self) -> object:
-        """As the study file writes it."""
+    def file_value(self) -> object:
+        """The distribution in the notation of study files."""
         return self.value
 
     def extremes(self) -> tuple[Value, ...]:
-        """The values that decide whether all are legal."""
+        """The values that are all legal only if every value of the distribution is."""
         return (self.value,)
 
 
 class Choice(Frozen):
-    """One of two or more different values, in no particular order."""
+    """One of two or more different values, which have no order."""
 
     values: tuple[Value, ...]
 
@@ -48,20 +48,22 @@ class Choice(Frozen):
         """Every value."""
         return self.values
 
-    def written(self) -> object:
-        """As the study file writes it."""
+    def file_value(self) -> object:
+        """The distribution in the notation of study files."""
         return self.values
 
     def extremes(self) -> tuple[Value, ...]:
-        """The values that decide whether all are legal."""
+        """The values that are all legal only if every value of the distribution is."""
         return self.values
 
 
 class Range(Frozen):
-    """A number from ``low`` to ``high``, both included and low < high; both are ints if ``integer``.
+    """A number from ``low`` to ``high``.
 
     Attributes:
-        log: whether equal ratios are equally likely, not equal differences; then low > 0.
+        low, high: the ends, both included; low < high. They are ints if ``integer``.
+        log: whether equal ratios are equally likely, instead of equal differences; then low > 0.
+        integer: whether only integers are suggested.
     """
 
     low: float | int
@@ -74,39 +76,45 @@ class Range(Frozen):
         """Every value; None for real numbers."""
         return range(int(self.low), int(self.high) + 1) if self.integer else None
 
-    def written(self) -> object:
-        """As the study file writes it."""
+    def file_value(self) -> object:
+        """The distribution in the notation of study files."""
         return {"low": self.low, "high": self.high, "log": self.log}
 
     def extremes(self) -> tuple[Value, ...]:
-        """The values that decide whether all are legal."""
+        """The values that are all legal only if every value of the distribution is."""
         return (self.low, self.high)
 
 
 Distribution = Fixed | Choice | Range
 
 MOST_COMBINATIONS = 1000
-"""More are not checked one by one: a study file is read in a moment."""
+"""A reader checks this many combinations one by one, so that it takes a moment for any file."""
 
 
 def combinations(distributions: Mapping[str, Distribution]) -> Iterator[dict[str, Any]]:
-    """The combinations of extreme values that decide whether all go together."""
+    """The combinations of extreme values, at most ``MOST_COMBINATIONS``.
+
+    Args:
+        distributions: by name.
+
+    Returns:
+        Dicts of one value for each name.
+    """
     values = product(*(each.extremes() for each in distributions.values()))
     return (dict(zip(distributions, each, strict=True)) for each in islice(values, MOST_COMBINATIONS))
 
 
 class Space(Frozen):
-    """Everything a trial may be trained with. Complete: nothing is left to a default elsewhere.
+    """The distribution of everything that a trial is trained with, defaults included.
 
-    The names are those searched: ``one_minus_beta1`` stands in the place of ``beta1`` where the
-    study searches that (``as_trained`` turns it back). A name has the same distribution under every
-    optimizer that has it, except where it is left out of the file and Fixed at each one's default.
+    The names are those of the study file: ``one_minus_beta1`` replaces ``beta1`` where the file has that
+    (``as_trained`` turns it back). A hyperparameter that the file gives has one distribution under every
+    optimizer that has it; one that the file leaves out is fixed at each optimizer's own default.
 
     Attributes:
-        optimizers: each optimizer that a trial may use, with every hyperparameter of it in the
-            catalog's order.
-        schedules: the same for schedules.
-        task: the searched settings of the task. A trial's settings are ``study.task.settings`` and these.
+        optimizers: every optimizer of the study, with all its hyperparameters in the catalog's order.
+        schedules: every schedule of the study, likewise.
+        task: the searched settings of the task; ``study.task.settings`` has the others.
     """
 
     optimizers: Mapping[str, Mapping[str, Distribution]]
@@ -115,22 +123,22 @@ class Space(Frozen):
 
     @property
     def optimizer(self) -> Distribution:
-        """Which optimizer, as a distribution over names: Fixed where there is one."""
+        """The distribution over the names of the optimizers."""
         return _names(self.optimizers)
 
     @property
     def schedule(self) -> Distribution:
-        """Which schedule, as a distribution over names: Fixed where there is one."""
+        """The distribution over the names of the schedules."""
         return _names(self.schedules)
 
     @property
     def searched(self) -> dict[str, Distribution]:
-        """Every distribution that a trial may be asked for, without the fixed ones, by the name searched.
+        """Every distribution that is searched, by name.
 
-        ``optimizer`` and ``schedule`` are among them where there are several.
+        ``optimizer`` and ``schedule`` are among them where the study has several.
         """
         named = {"optimizer": self.optimizer, "schedule": self.schedule}
-        named |= {path[-1]: each for _, path, each in self.leaves() if not isinstance(each, Fixed)}
+        named |= {path[-1]: each for _, path, each in self.distributions() if not isinstance(each, Fixed)}
         return {name: each for name, each in named.items() if not isinstance(each, Fixed)}
 
     @property
@@ -142,8 +150,13 @@ class Space(Frozen):
             return None
         return sum(prod(len(each.countable or ()) for each in some) for some in merged)
 
-    def leaves(self) -> Iterator[tuple[str, tuple[str, ...], Distribution]]:
-        """Every distribution, after the optimizer or schedule that has it ("" if none) and its key path."""
+    def distributions(self) -> Iterator[tuple[str, tuple[str, ...], Distribution]]:
+        """Every hyperparameter and searched setting.
+
+        Returns:
+            Tuples of the optimizer or schedule that has it ("" for a task's setting), its key path in the
+            file, and its distribution.
+        """
         for group, prefix in ((self.optimizers, ("space",)), (self.schedules, ("space", "schedule"))):
             for owner, hyperparameters in group.items():
                 yield from ((owner, (*prefix, name), each) for name, each in hyperparameters.items())

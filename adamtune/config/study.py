@@ -1,69 +1,33 @@
-"""Durations as people write them, such as ``30m`` or ``1h30m``, in seconds."""
+"""A study as its file asks for it: the keys of each section, and what tells two studies apart."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import product
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError
 
+from adamtune.config.duration import Duration
 from adamtune.config.problems import dotted, show
 from adamtune.config.space import Frozen, Space, Value
 from adamtune.errors import AdamtuneError
 from adamtune.tasks.base import Direction, Settings
 from adamtune.tasks.registry import TASKS
 
-PATTERN = r"^(?=[0-9.])([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?$"
-EXAMPLES = "a duration such as 90s, 30m or 1h30m"
-ALLOWED = f"a number of seconds above 0, or {EXAMPLES}"
-SECONDS = (86400, 3600, 60, 1)
-
-
-def parse_duration(value: object) -> object:
-    """Seconds of a text such as ``1h30m``; what is no text is left for the type to judge.
-
-    Raises:
-        ValueError: the text is no duration.
-    """
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(PATTERN, value.strip())
-    try:
-        parts = [float(part[:-1]) if part else 0.0 for part in match.groups()] if match else []
-    except ValueError:  # such as 1.2.3s
-        parts = []
-    total = sum(part * seconds for part, seconds in zip(parts, SECONDS, strict=False))
-    if total <= 0:
-        raise ValueError(f"found {value!r}; allowed: {ALLOWED}")
-    return total
-
-
-Duration = Annotated[
-    float,
-    Field(gt=0, allow_inf_nan=False),
-    BeforeValidator(parse_duration),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0},
-                {"type": "string", "pattern": PATTERN, "description": EXAMPLES},
-            ]
-        }
-    ),
-]
-"""Seconds, read from a number or a text."""
-
 Sampler = Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"]
 Pruner = Literal["none", "median", "asha", "hyperband"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class Head(Frozen):
-    """The keys of a study file that stand alone."""
+DEFAULT_SPACE = {"lr": {"low": 1e-5, "high": 1e-1, "log": True}}
+"""The space of a file without ``space``."""
+
+
+class ScalarKeys(Frozen):
+    """The keys of a study file whose value is a scalar: where the study is kept and how it is trained."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
@@ -88,26 +52,46 @@ class Search(Frozen):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="all randomness derives from it")
 
 
+class ObjectiveSection(Frozen):
+    """The objective in a study file; the task decides what the file leaves out."""
+
+    metric: str | None = Field(None, description="a metric that the task reports")
+    direction: Direction | None = Field(None, description="by default the metric's good direction")
+
+
 class Objective(Frozen):
-    """What makes a trial good: a metric that the task reports, and its good direction."""
+    """The objective of a study: a metric that the task reports, and its good direction."""
 
     metric: str
     direction: Direction
 
 
+class StudyFile(ScalarKeys):
+    """Every key of a study file; sections, which are read on their own, may be of any type here."""
+
+    task: Any = Field(description="a task's name, or a mapping of its name and settings")
+    optimizer: Any = "adamw"
+    space: Any = Field(DEFAULT_SPACE)
+    search: Any = Field({})
+    objective: Any = Field({})
+
+
 class TaskChoice(Frozen):
-    """What is trained: a name of the task catalog and every setting that is not searched."""
+    """The task of a study: its name and every setting that is not searched."""
 
     name: str
     settings: Mapping[str, Value]
 
 
-class StudyConfig(Head):
-    """A study file, resolved.
+class StudyConfig(ScalarKeys):
+    """A study with every default and every override applied.
 
     Attributes:
-        text: the file as it was read, which the command line's overrides are not in. It is no
-            part of ``canonical``.
+        task: the task and its settings that are not searched.
+        space: everything that trials are trained with: searched and fixed.
+        search: how the space is searched.
+        objective: the metric that ranks the trials.
+        text: the text of the study file, without the overrides. It is not part of ``canonical``.
     """
 
     task: TaskChoice
@@ -118,7 +102,7 @@ class StudyConfig(Head):
 
     @property
     def optimizers(self) -> tuple[str, ...]:
-        """The optimizers that a trial may use, in the file's order."""
+        """The names of the optimizers in the space, in the file's order."""
         return tuple(self.space.optimizers)
 
     @property
@@ -144,10 +128,14 @@ class StudyConfig(Head):
 
     @classmethod
     def from_canonical(cls, canonical: Mapping[str, Any], text: str = "") -> StudyConfig:
-        """The study that ``canonical`` was made of.
+        """The study of a canonical form.
+
+        Args:
+            canonical: what ``canonical`` returned.
+            text: the text of the study file.
 
         Raises:
-            AdamtuneError: it was made by a version of adamtune with other keys.
+            AdamtuneError: a version of adamtune with other keys wrote the canonical form.
         """
         try:
             return cls.model_validate({**canonical, "text": text})
@@ -158,9 +146,9 @@ class StudyConfig(Head):
             ) from error
 
     def meaning(self) -> dict[str, Any]:
-        """The part of ``canonical`` that decides what the study's trials are and what becomes of them.
+        """The part of ``canonical`` that decides the settings and the result of every trial.
 
-        All but the name, the storage, and when to stop: trials and timeout may be raised later.
+        It lacks the name, the storage, and the end of the search: trials and timeout may be raised later.
         """
         canonical = self.canonical()
         for key in ("name", "storage"):
@@ -182,7 +170,7 @@ def _ends(values: Sequence[Value]) -> Sequence[Any]:
 
 
 class Difference(NamedTuple):
-    """One key whose value differs; None where a study does not have it."""
+    """One key whose value differs between two studies; the value is None where a study lacks the key."""
 
     path: str
     old: object
@@ -193,27 +181,34 @@ class Difference(NamedTuple):
 
 
 def differences(old: StudyConfig, new: StudyConfig) -> list[Difference]:
-    """Every change of what the trials mean, by key path as in the study file.
+    """The changes from one study to another that change its trials.
 
-    Empty exactly when the two hashes agree. An optimizer or a schedule that only one study
-    has counts as one difference, whatever hyperparameters come with it.
+    The list is empty exactly when the two hashes agree. An optimizer or a schedule that only one study
+    has is one difference; its hyperparameters are not listed.
+
+    Args:
+        old: the stored study.
+        new: the study of the file.
+
+    Returns:
+        The differences by key path, in the order of the file.
     """
-    before, after = dict(_written(old)), dict(_written(new))
+    before, after = dict(_file_values(old)), dict(_file_values(new))
     owners = [{owner for owner, _ in each} for each in (before, after)]
     keys = [key for key in before | after if key[0] in owners[0] & owners[1]]
     changed = [Difference(path, before.get((owner, path)), after.get((owner, path))) for owner, path in keys]
     return list({repr(each): each for each in changed if each.old != each.new}.values())
 
 
-def _written(study: StudyConfig) -> Iterator[tuple[tuple[str, str], object]]:
-    """Every meaningful value, by the optimizer or schedule that it belongs to (or none) and its path."""
+def _file_values(study: StudyConfig) -> Iterator[tuple[tuple[str, str], object]]:
+    """Every value that decides a trial, by its optimizer or schedule ("" if none) and its key path."""
     meaning = study.meaning()
     yield ("", "task.name"), study.task.name
     yield from ((("", f"task.{name}"), each) for name, each in study.task.settings.items())
     yield ("", "optimizer"), list(study.optimizers)
     yield ("", "space.schedule.name"), list(study.space.schedules)
-    for owner, path, leaf in study.space.leaves():
-        yield (owner, dotted(path)), leaf.written()
+    for owner, path, distribution in study.space.distributions():
+        yield (owner, dotted(path)), distribution.file_value()
     for section in ("search", "objective"):
         yield from ((("", f"{section}.{key}"), each) for key, each in meaning[section].items())
     yield from ((("", key), meaning[key]) for key in ("engine", "population", "device"))

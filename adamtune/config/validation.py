@@ -1,16 +1,18 @@
-"""Pydantic's verdict on a part of the file, in this project's words."""
+"""Checks a part of the file with pydantic, and words what pydantic finds as all other problems are worded."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from adamtune.config.problems import KeyPath, Problems, found, unknown
+from adamtune.config.aliases import illegal_value, unknown_key
+from adamtune.config.numbers import BEYOND_FLOAT32, LARGEST_FLOAT32, OUT_OF_FLOAT32, number_advice
+from adamtune.config.problems import KeyPath, Problems, show
 
 T = TypeVar("T")
 JsonSchema = Mapping[str, Any]
@@ -23,39 +25,65 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def validate(kind: type[T], value: object, path: KeyPath, problems: Problems, note: str = "") -> T | None:
-    """``value`` as ``kind``, or None after the problems with it are recorded.
+    """A part of the file as ``kind``.
 
-    Text is no number and 1 is not true, but lists serve as tuples: pydantic's strict mode for JSON.
-    ``note`` is added to what a message says is allowed.
+    Args:
+        kind: the type; text is no number and 1 is not true, but lists serve as tuples.
+        value: the plain value of the part.
+        path: the key path of the part.
+        problems: receives the problems found.
+        note: added to what messages say is allowed.
+
+    Returns:
+        The value, or None after problems are recorded.
     """
-    checked, complaints = judge(kind, value, note)
-    for place, message in complaints:
+    checked, found = check(kind, value, note)
+    for place, message in found:
         problems.add((*path, *place), message)
     return checked
 
 
-def judge(kind: type[T], value: object, note: str = "") -> tuple[T | None, list[tuple[KeyPath, str]]]:
-    """``value`` as ``kind``, and the place in it and the message of every problem."""
+def check(kind: type[T], value: object, note: str = "") -> tuple[T | None, list[tuple[KeyPath, str]]]:
+    """``validate`` for callers that place the problems themselves.
+
+    Returns:
+        The value, or None if there are problems; and each problem's key path within ``value`` and message.
+    """
     checker: TypeAdapter[T] = adapter(kind)  # type: ignore[arg-type]  # a type is hashable
     try:
+        # JSON, because only there pydantic's strict mode takes a list for a tuple.
         return checker.validate_json(json.dumps(value, default=str), strict=True), []
     except ValidationError as error:
         schema = checker.json_schema()
-        complaints = [_complaint(each, value, schema, note) for each in error.errors(include_url=False)]
-        return None, list(dict.fromkeys(complaints))
+        found = [_problem(each, value, schema, note) for each in error.errors(include_url=False)]
+        return None, list(dict.fromkeys(found))
 
 
-def _complaint(error: ErrorDetails, value: object, schema: JsonSchema, note: str) -> tuple[KeyPath, str]:
+def _problem(error: ErrorDetails, value: object, schema: JsonSchema, note: str) -> tuple[KeyPath, str]:
     kind, loc = error["type"], error["loc"]
     if kind == "extra_forbidden":
-        return loc, unknown("key", str(loc[-1]), _part(schema, loc[:-1])["properties"])
+        return loc, unknown_key("key", str(loc[-1]), _part(schema, loc[:-1])["properties"])
     if kind == "missing":
         return loc, f"is missing; allowed: {describe(_part(schema, loc))}"
     place = _place(loc, value)
     if kind == "value_error":
         return place, str(error["ctx"]["error"])
-    part = _part(schema, place)
-    return place, found(_at(value, place), describe(part) + note, _names(part))
+    for key in place:
+        value = value[key]  # type: ignore[index]
+    if kind == OUT_OF_FLOAT32:
+        return place, f"found {show(value)}, {error['msg']}"
+    return place, _wrong_type(value, _part(schema, place), note)
+
+
+def _wrong_type(value: object, part: JsonSchema, note: str) -> str:
+    types, names = set(_types(part)), _names(part)
+    if isinstance(value, str) and types & {"number", "integer"} and (advice := number_advice(value)):
+        return f"found {show(value)}, {advice}"
+    if _is_unbounded(part) and isinstance(value, int | float) and value > LARGEST_FLOAT32:
+        return f"found {show(value)}, {BEYOND_FLOAT32}"
+    if isinstance(value, int | float) and types and types <= {"string", "null"} and not names:
+        return f"found {show(value)}, which is not text; write {show(show(value))} in quotes"
+    return illegal_value(value, describe(part) + note, names)
 
 
 def _place(loc: KeyPath, value: Any) -> KeyPath:
@@ -68,14 +96,8 @@ def _place(loc: KeyPath, value: Any) -> KeyPath:
     return loc
 
 
-def _at(value: Any, place: KeyPath) -> object:
-    for key in place:
-        value = value[key]
-    return value
-
-
 def _part(schema: JsonSchema, place: KeyPath) -> JsonSchema:
-    """The schema of one part. Models here are flat, so there is nothing to resolve."""
+    """The schema of one part. Models here are flat: no reference is to be resolved."""
     for key in place:
         branches = [schema, *schema.get("anyOf", ())]
         if isinstance(key, int):
@@ -86,7 +108,7 @@ def _part(schema: JsonSchema, place: KeyPath) -> JsonSchema:
 
 
 def not_null(schema: JsonSchema) -> JsonSchema:
-    """What an optional value is when it is given."""
+    """The schema of an optional value when it is given; any other schema as it is."""
     members = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
     return members[0] if len(members) == 1 else schema
 
@@ -107,9 +129,22 @@ def describe(schema: JsonSchema) -> str:
     return words[schema["type"]]() if "type" in schema else str(schema.get("description", ""))
 
 
+def _is_unbounded(schema: JsonSchema) -> bool:
+    return schema.get("type") == "number" and not {"maximum", "exclusiveMaximum"} & schema.keys()
+
+
+def _types(schema: JsonSchema) -> Iterator[str]:
+    """The JSON types that a schema allows."""
+    if "type" in schema:
+        yield schema["type"]
+    for each in schema.get("anyOf", ()):
+        yield from _types(each)
+
+
 def _names(schema: JsonSchema) -> list[str]:
-    """Every name that a schema allows."""
-    own = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    """The names that a schema allows; those of the booleans are among them."""
+    booleans = ["true", "false"] if schema.get("type") == "boolean" else []
+    own = schema.get("enum", [schema["const"]] if "const" in schema else booleans)
     return [*own, *(name for each in schema.get("anyOf", ()) for name in _names(each))]
 
 

@@ -1,30 +1,83 @@
-"""A study on the terminal, through Rich; plain text where it is not a terminal."""
+"""Prints a study with Rich: in colour on a terminal, as plain text elsewhere."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
-from typing import IO
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import IO, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from adamtune.analysis.ranking import ORDER, Ranking, Row
 from adamtune.reports.numbers import rounded, setting
-from adamtune.reports.text import table
+from adamtune.reports.table import table
 from adamtune.storage.records import State, counted
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Rich would end the program."""
+        """Raises the error; Rich would end the program."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
-    """A console that prints text as it is: no markup, no highlighting, no cut lines."""
+    """A console that prints text unchanged: no markup, no highlighting, no cut lines."""
     return _Console(stderr=stderr, file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+@contextmanager
+def without_echo() -> Iterator[None]:
+    """Turns off the echo of keys on the terminal of stdin, which would move the lines that are redrawn.
+
+    Echo is restored at the end, also where SIGTERM or SIGHUP ends the process.
+    """
+    if os.name != "posix" or sys.stdin is None or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    silent = termios.tcgetattr(terminal)
+    silent[3] &= ~termios.ECHO
+
+    def set_modes(modes: list[Any]) -> None:
+        with suppress(OSError, termios.error):  # closed, or not the terminal of this session
+            # In the background the call would stop the process, and the terminal belongs to another.
+            if os.tcgetpgrp(terminal) == os.getpgrp():
+                termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+
+    with _endings():
+        set_modes(silent)
+        signal.signal(signal.SIGCONT, lambda *_: set_modes(silent))  # a shell turns echo on at Ctrl-Z
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGCONT, signal.SIG_DFL)
+            set_modes(before)
+
+
+@contextmanager
+def _endings() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP, where they would end the process at once, raise SystemExit."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    deadly = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
+    for number in deadly:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in deadly:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
@@ -33,9 +86,11 @@ def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
     study = ranking.study
     order = "lowest" if study.direction == "minimize" else "highest"
     out.print(Text(f"{study.name}: {study.metric}, {order} first", style="bold"), end="\n\n")
-    heading, lines = table(ranking, rows, out.width)
+    heading, lines, common = table(ranking, rows, out.width)
     out.print(Text("\n".join(heading), style="bold cyan"))
     out.print(Text("\n").join(map(_styled, rows, lines)))
+    for line in common:
+        out.print(line)
     out.print()
     hidden = len(ranking.rows) - len(rows)
     out.print(counts(ranking.counts) + (f" ({hidden} not shown)" if hidden else ""))
@@ -46,15 +101,15 @@ def _styled(row: Row, line: str) -> Text:
 
 
 def counts(found: Mapping[State, int]) -> str:
-    """Such as ``60 complete, 3 pruned``: states without trials are left out, complete never."""
+    """Such as ``60 complete, 3 pruned``; a state other than complete is left out if it has no trial."""
     return ", ".join(f"{n} {state}" for state, n in counted(found).items() if n or state == "complete")
 
 
 def show_best(out: Console, ranking: Ranking, code: str) -> None:
-    """Prints the metrics of the best trial, and ``code``, which builds what it was trained with."""
+    """Prints the metrics of the best trial and ``code``, which builds its optimizer and scheduler."""
     best = ranking.best
     if best is None:
-        out.print("\nNo trial is complete yet, so there is no best one.")
+        out.print("\nNo trial is complete yet.")
         return
     metrics = "".join(f", {name} {rounded(value)}" for name, value in best.metrics.items())
     out.print(f"\nBest: trial {best.number}{metrics}", style="bold")
@@ -66,7 +121,7 @@ def show_best(out: Console, ranking: Ranking, code: str) -> None:
 
 
 def show_hints(out: Console, hints: Sequence[tuple[str, str]]) -> None:
-    """Prints what to do next: (purpose, command) pairs, the commands aligned."""
+    """Prints (purpose, command) pairs, one a line, the commands aligned."""
     width = max(len(purpose) for purpose, _ in hints)
     out.print()
     for purpose, command in hints:

@@ -1,9 +1,7 @@
-"""A ranking for programs and pages: JSON, CSV and Markdown."""
+"""Reports as JSON, CSV and Markdown, and the file that they are written to."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -11,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adamtune.analysis.ranking import Ranking, Row, in_order
+from adamtune.analysis.ranking import Ranking, Row
 from adamtune.errors import AdamtuneError
-from adamtune.reports.text import columns
+from adamtune.reports.table import columns
 
 
 def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
@@ -51,7 +49,7 @@ def _dumps(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """``value`` with null for every number in it that JSON has no word for."""
+    """``value`` with null for each NaN and infinity in it."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -61,32 +59,18 @@ def _finite(value: Any) -> Any:
     return value
 
 
-_FIRST = ("rank", "number", "state", "value", "seeds")
-_LAST = ("steps", "seconds", "diverged_at")
-
-
 def to_csv(ranking: Ranking, rows: Sequence[Row]) -> str:
     """One row a trial with all its settings and metrics; lists and switches are written as in JSON."""
-    settings = in_order(name for row in rows for name in row.trial.settings)
-    metrics = sorted({name for row in rows for name in row.trial.metrics})
-    out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n").writerow
-    write([*_FIRST, *settings, *metrics, *_LAST])
-    for rank, trial in rows:
-        first = (rank, trial.number, trial.state, trial.value, trial.seeds)
-        middle = (*map(trial.settings.get, settings), *map(trial.metrics.get, metrics))
-        write(map(_field, (*first, *middle, trial.steps, trial.seconds, trial.diverged_at)))
-    return out.getvalue()
+    from adamtune.analysis.frames import trial_frame  # imports pandas
 
-
-def _field(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if (finite := _finite(value)) is None else json.dumps(finite)
+    frame = trial_frame(ranking, rows).replace([math.inf, -math.inf], math.nan)
+    for name, column in frame.select_dtypes(["boolean", "object"]).items():
+        frame[name] = column.map(_dumps, na_action="ignore")
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def to_markdown(ranking: Ranking, rows: Sequence[Row]) -> str:
-    """A table for people, one row a trial, with the searched settings."""
+    """The ranked table: one row a trial, with the searched settings."""
     table = columns(ranking, rows)
     rules = ["---" if column.left else "---:" for column in table]
     rows_of_cells = zip(*(column.cells for column in table), strict=True)
@@ -95,7 +79,7 @@ def to_markdown(ranking: Ranking, rows: Sequence[Row]) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Puts ``text`` at ``path``, whole or not at all.
+    """Writes ``text`` to ``path``, completely or not at all.
 
     Raises:
         AdamtuneError: it cannot be written.
@@ -104,7 +88,7 @@ def write_atomically(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
             path.write_text(text, encoding="utf-8")
             return
-        path = path.resolve()
+        path = Path(os.path.realpath(path))  # unlike resolve, for links that lead to themselves too
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             part.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The view of a running search: a live display on a terminal, a line per finished batch elsewhere."""
+"""The progress of a search: a live display on a terminal, a line for each batch of trials elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from adamtune.reports.console import counts
+from adamtune.reports.console import counts, without_echo
 from adamtune.reports.numbers import chart, clock, rounded, setting
 from adamtune.search.progress import Observer, Progress
 from adamtune.storage.records import TrialRecord
@@ -22,13 +22,13 @@ _SECONDS_BETWEEN_FRAMES = 1 / 8
 
 
 @contextmanager
-def following(out: Console) -> Iterator[Observer]:
-    """What to hand a search as its observer; draws nothing outside its calls (no thread)."""
+def progress_view(out: Console) -> Iterator[Observer]:
+    """The observer of a search that shows its progress. It draws in its calls, without a thread."""
     if not out.is_terminal or out.is_dumb_terminal:
-        yield _while_it_can(_log(out))
+        yield _until_closed(_log(out))
         return
-    out.soft_wrap = False  # a display that redraws has to know its lines
-    with Live(console=out, auto_refresh=False, transient=True) as live:
+    out.soft_wrap = False  # Live counts the lines that it redraws
+    with without_echo(), Live(console=out, auto_refresh=False, transient=True) as live:
         last = -_SECONDS_BETWEEN_FRAMES
 
         def draw(progress: Progress) -> None:
@@ -37,36 +37,36 @@ def following(out: Console) -> Iterator[Observer]:
                 live.update(view(progress, out.width), refresh=True)
                 last = time.monotonic()
 
-        yield _while_it_can(draw)
+        yield _until_closed(draw)
 
 
-def _while_it_can(observe: Observer) -> Observer:
-    """Whoever reads may go (``| head``, a full disk): nobody sees the rest, but the search is not to end."""
-    gone = False
+def _until_closed(observe: Observer) -> Observer:
+    """Calls ``observe`` until its output is closed (``| head``, a full disk); the search continues."""
+    closed = False
 
-    def told(progress: Progress) -> None:
-        nonlocal gone
-        if not gone:
+    def observe_while_open(progress: Progress) -> None:
+        nonlocal closed
+        if not closed:
             try:
                 observe(progress)
             except OSError:
-                gone = True
+                closed = True
 
-    return told
+    return observe_while_open
 
 
 def _log(out: Console) -> Observer:
-    told = 0
+    printed = 0
 
-    def line(progress: Progress) -> None:
-        nonlocal told
-        for note in progress.notes[told:]:
+    def print_lines(progress: Progress) -> None:
+        nonlocal printed
+        for note in progress.notes[printed:]:
             out.print(note)
-        told = len(progress.notes)
+        printed = len(progress.notes)
         if progress.last_batch:
             out.print("; ".join(filter(None, (_standing(progress), _best_value(progress), _pace(progress)))))
 
-    return line
+    return print_lines
 
 
 def _standing(progress: Progress) -> str:
@@ -79,7 +79,7 @@ def _best_value(progress: Progress) -> str:
 
 
 def _pace(progress: Progress) -> str:
-    """The trials a minute of this run, and the time left at that pace."""
+    """The trials a minute of this run, and the remaining time at that pace."""
     trained = progress.ended + progress.under_way
     if not trained or not progress.elapsed:
         return ""
@@ -114,7 +114,7 @@ def _best(progress: Progress, best: TrialRecord, width: int) -> RenderableType:
 
 
 def _curve(best: TrialRecord, width: int, height: int = 5) -> list[Text]:
-    """The learning curve with its highest and lowest value and its first and last step on the axes."""
+    """The learning curve; the axes show its highest and lowest value and its first and last step."""
     points = sorted(best.intermediate.items())
     rows = chart(points, width, height)
     if not rows:

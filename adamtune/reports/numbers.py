@@ -1,4 +1,4 @@
-"""Numbers as people write them, with no significance lost: 3.1e-3, 0.9987, 0.05612."""
+"""Numbers as short text with their significant digits, 3.1e-3, 0.9987, 0.05612, and curves as characters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEAR_ONE = frozenset(
     for each in entry.hyperparameters
     if each.complement
 )
-"""Hyperparameters whose distance from one is what matters (0.9987 is not 0.999)."""
+"""Hyperparameters of which the distance from one counts: 0.9987 and 0.999 differ by a third."""
 
 
 def rounded(number: float, digits: int = 4) -> str:
@@ -45,11 +45,11 @@ def near_one(number: float, digits: int) -> str:
 
 
 def setting(name: str, digits: int = 3) -> Callable[[Any], str]:
-    """How the values of a setting are written."""
+    """The function that writes a value of the setting ``name``, floats to ``digits`` significant digits."""
     real = near_one if name in NEAR_ONE else significant
 
     def write(value: Any) -> str:
-        if isinstance(value, bool):
+        if value is None or isinstance(value, bool):
             return str(value).lower()
         if isinstance(value, float):
             return real(value, digits)
@@ -65,8 +65,19 @@ def seconds(value: float) -> str:
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
+def duration(value: float) -> str:
+    """Seconds as a sentence has them: 0.6 s, 42 s, 1 min 5 s, 2 h 3 min."""
+    if value < 1:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def clock(value: float) -> str:
-    """A duration as a clock shows it: 0:05, 12:30, 1:02:03."""
+    """Seconds in the form of a clock: 0:05, 12:30, 1:02:03."""
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -79,7 +90,10 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 def sparkline(values: Sequence[float], width: int = 10) -> str:
-    """The values in at most ``width`` blocks, first and last kept; one that is not finite is a blank."""
+    """The values as at most ``width`` blocks, the first and the last included.
+
+    A value that is not finite is a blank.
+    """
     count = len(values)
     if count > width:
         values = [values[round(index * (count - 1) / (width - 1))] for index in range(width)]
@@ -99,7 +113,7 @@ def _shares(values: Sequence[float]) -> list[float]:
 def chart(points: Sequence[tuple[float, float]], width: int, height: int) -> list[str]:
     """The line through ``points`` (x ascending) as ``height`` rows of ``width`` braille characters.
 
-    Points that are not finite are left out; fewer than two leave nothing to draw: no rows.
+    Points that are not finite are left out. With fewer than two points there are no rows.
     """
     points = [point for point in points if isfinite(point[1])]
     if len(points) < 2:

@@ -1,32 +1,24 @@
-"""Columns of text side by side."""
+"""Columns of plain text, and lines filled with words."""
 
 from __future__ import annotations
 
 import re
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from adamtune.analysis.ranking import Ranking, Row
-from adamtune.reports import numbers
-from adamtune.reports.numbers import sparkline
-from adamtune.storage.records import TrialRecord
-
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its cells are empty where a row has nothing there.
+    """A column of text; a cell is empty where its row has no value.
 
     Attributes:
         left: whether its cells are aligned left.
-        setting: whether it is a searched setting.
     """
 
     name: str
     cells: Sequence[str]
     left: bool = False
-    setting: bool = False
 
 
 def grid(columns: Sequence[Column], gap: int = 2) -> tuple[list[str], list[str]]:
@@ -34,7 +26,7 @@ def grid(columns: Sequence[Column], gap: int = 2) -> tuple[list[str], list[str]]
 
     A name longer than its cells is broken after its underscores.
     """
-    widths = [max(map(len, [*column.cells, *_pieces(column.name)])) for column in columns]
+    widths = [*map(width_of, columns)]
     names = [fill(_pieces(column.name), width, "") for column, width in zip(columns, widths, strict=True)]
     heading = [*zip_longest(*(name[::-1] for name in names), fillvalue="")][::-1]
     template = (" " * gap).join(
@@ -69,78 +61,6 @@ def _pieces(name: str) -> list[str]:
     return re.findall("[^_]+_?", name) or [""]
 
 
-def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int = 10) -> list[Column]:
-    """Everything the ranked table shows, settings with ``digits`` significant digits."""
-    trials = [row.trial for row in rows]
-    spread = [_spread(trial) for trial in trials]
-    return [
-        Column("rank", [str(row.rank or "-") for row in rows]),
-        Column("trial", [str(trial.number) for trial in trials]),
-        Column("value", [_value(trial) for trial in trials]),
-        *([Column("sd", spread)] if any(spread) else []),
-        *(_setting(name, trials, digits) for name in ranking.searched),
-        Column("steps", [str(trial.steps) for trial in trials]),
-        Column("seconds", [numbers.seconds(trial.seconds) for trial in trials]),
-        Column("curve", [sparkline(list(trial.intermediate.values()), curve) for trial in trials], left=True),
-    ]
-
-
-def _setting(name: str, trials: Sequence[TrialRecord], digits: int) -> Column:
-    write = numbers.setting(name, digits)
-    values = [trial.settings.get(name) for trial in trials]
-    left = any(isinstance(value, str) for value in values)
-    return Column(name, ["" if value is None else write(value) for value in values], left, setting=True)
-
-
-def _value(trial: TrialRecord) -> str:
-    """The value of a complete trial, the state of any other."""
-    if trial.state == "complete" and trial.value is not None:
-        return numbers.rounded(trial.value)
-    return trial.state
-
-
-def _spread(trial: TrialRecord) -> str:
-    """The standard deviation over the training seeds, where there are several."""
-    several = trial.state == "complete" and len(trial.seeds) > 1
-    return numbers.rounded(statistics.stdev(trial.seeds), 2) if several else ""
-
-
-_LAYOUTS = ((3, 10, 2), (2, 10, 2), (2, 8, 1), (2, 6, 1))
-"""(significant digits, width of the curve, gap between columns), tried in order."""
-
-_INDENT = " " * 6
-
-
-def table(ranking: Ranking, rows: Sequence[Row], width: int) -> tuple[list[str], list[str]]:
-    """The lines of the heading, and a text for each row.
-
-    The first layout that fits ``width`` is taken. Where none does, each trial's settings go below
-    it, as ``name=value``, so that nothing is cut.
-    """
-    for layout in _LAYOUTS:
-        if _fits(_laid_out(ranking, rows[:20], layout), width):  # spares most of the work where it does not
-            whole = _laid_out(ranking, rows, layout)
-            if _fits(whole, width):
-                return whole
-    return _folded(columns(ranking, rows), width)
-
-
-def _folded(cells: Sequence[Column], width: int) -> tuple[list[str], list[str]]:
-    heading, lines = grid([column for column in cells if not column.setting])
-    settings = [column for column in cells if column.setting]
-    for row, line in enumerate(lines):
-        pairs = (f"{column.name}={column.cells[row]}" for column in settings if column.cells[row])
-        below = fill(pairs, width - len(_INDENT), " ")
-        lines[row] = "\n".join([line, *(_INDENT + each for each in below if each)])
-    return heading, lines
-
-
-def _laid_out(
-    ranking: Ranking, rows: Sequence[Row], layout: tuple[int, int, int]
-) -> tuple[list[str], list[str]]:
-    digits, curve, gap = layout
-    return grid(columns(ranking, rows, digits, curve), gap)
-
-
-def _fits(text: tuple[list[str], list[str]], width: int) -> bool:
-    return all(len(line) <= width for part in text for line in part)
+def width_of(column: Column) -> int:
+    """The characters that a column is wide: its longest cell, or the longest piece of its name."""
+    return max(map(len, [*column.cells, *_pieces(column.name)]))

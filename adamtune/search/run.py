@@ -11,15 +11,15 @@ from types import FrameType
 from typing import Any
 
 import optuna
-from pydantic import ValidationError
 
-from adamtune.config import StudyConfig
+from adamtune.config import StudyConfig, override_search
 from adamtune.engines.plan import Plan, is_available, make_plan
 from adamtune.errors import Refused, UsageError
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
 from adamtune.search.progress import Observer, Outcome, Reason
+from adamtune.search.samplers.packages import check_packages
 from adamtune.search.tracker import Tracker
 from adamtune.search.trial import Tasks
 from adamtune.storage.local.lock import study_lock
@@ -44,6 +44,7 @@ def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcom
         AdamtuneError: the run failed; what was committed is kept.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    check_packages(config.search.sampler)
     shared = local_path(config.storage) is None
     guard = server_faults(config.storage) if shared else study_lock(config.storage, config.name)
     with guard, closing(open_session(config)) as session:
@@ -71,17 +72,9 @@ def resume(
     record = read_study(location, name)
     if record.study is None:
         raise UsageError(f"study {name} was not made by adamtune: it cannot be resumed")
-    canonical = dict(record.study)
-    changes = {key.removeprefix("search."): value for key, value in overrides.items()}
-    config = StudyConfig.from_canonical(
-        canonical | {"name": name, "storage": location}, record.study_file or ""
-    )
-    try:
-        search = type(config.search).model_validate({**config.search.model_dump(), **changes})
-    except ValidationError as error:
-        problems = (f"--{each['loc'][0]}: found {each['input']}: {each['msg']}" for each in error.errors())
-        raise UsageError("\n".join(problems)) from error
-    return run(config.model_copy(update={"search": search}), observe, abandon)
+    stored = dict(record.study) | {"name": name, "storage": location}
+    config = StudyConfig.from_canonical(stored, record.study_file or "")
+    return run(override_search(config, overrides), observe, abandon)
 
 
 def _search(session: Session, observe: Observer) -> Outcome:

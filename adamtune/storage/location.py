@@ -1,42 +1,135 @@
-"""Where a study lies: a file of this machine, or a database server; and the files beside a local one."""
+"""Where a study is kept: a local file or a database server; and the files that belong to a database."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 from pathlib import Path
 
-from adamtune.errors import UsageError
+from adamtune.errors import Refused, UsageError
 
-_SQLITE = re.compile(r"sqlite(\+\w+)?://")
+EXAMPLE = "runs/adamtune.db"
+
+_SQLITE = re.compile(r"sqlite(\+\w+)?://", re.IGNORECASE)
+_SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):(//)?(?P<rest>.*)", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$(\w|\{)")
+_COMPANION = r"(-wal|-shm|-journal|\.new|(\..*)?\.lock|\..*\.ckpt(\.tmp)?)?"
+"""What follows the name of a database in the names of its files; nothing for the database itself."""
 
 
 def local_path(location: str) -> Path | None:
     """The database file that ``location`` names, or None where it is the URL of a database server.
 
+    Every file that belongs to a study is named after this path, so a link is followed to its target.
+
     Args:
         location: a path, or a database URL such as ``sqlite:///runs/adamtune.db``.
 
     Raises:
-        UsageError: an SQLite URL without a file.
+        UsageError: the path is a folder or a device, or looks like a spelling mistake.
     """
-    if "://" not in location:
-        return _path(location)
     match = _SQLITE.match(location)
-    if match is None:
+    if match is None and "://" in location and not location.lower().startswith("file:"):
+        _check_spelling(location)
         return None
-    name = location[match.end() :].partition("?")[0].removeprefix("/")
-    if name in ("", ":memory:"):
-        raise UsageError(f"{location}: names no file. Write sqlite:///runs/adamtune.db, or just the path.")
-    return _path(name)
+    name = location[match.end() :].partition("?")[0].removeprefix("/") if match else location
+    if match and not name:
+        raise UsageError(f"{location}: names no file. Write the path alone, such as {EXAMPLE}.")
+    path = file_path(name)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UsageError(f"{name}: this is a device, not a file. Write a path, such as {EXAMPLE}.")
+    return path
 
 
-def _path(name: str) -> Path:
-    """The file itself: what lies beside it is not to depend on the link that it was opened by."""
-    path = Path(name).expanduser()
-    if not path.name:
-        raise UsageError(f"{name}: names no file. Write the path of a database, such as runs/adamtune.db.")
-    return path.resolve() if path.is_symlink() else path
+def file_path(name: str) -> Path:
+    """The file that a user names. Its home folder is written out, and a link is followed to its target.
+
+    Raises:
+        UsageError: no file can have this path, or it looks like a spelling mistake.
+    """
+    _check_spelling(name)
+    mistake = _mistake(name)
+    if mistake is not None:
+        raise UsageError(f"{name if name.strip() else repr(name)}: {mistake}")
+    path = os.path.expanduser(name)
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR):
+            raise UsageError(f"{name}: {error.strerror}. Name another file.") from error
+    return Path(os.path.realpath(path) if os.path.islink(path) else path)
+
+
+def _check_spelling(location: str) -> None:
+    """Raises UsageError for characters at which the spelling of a path or URL went wrong."""
+    written = location.strip()
+    if not written.isprintable():
+        raise UsageError(
+            f"{without_password(location)!r}: holds a character that cannot be printed."
+            f" Write it without, such as {EXAMPLE}."
+        )
+    if written and written != location:
+        raise UsageError(
+            f"{without_password(location)!r}: begins or ends with a space or a line break."
+            f" Write {without_password(written)}."
+        )
+
+
+def _mistake(name: str) -> str | None:
+    """What is wrong with the name of a file, and the right spelling; None where nothing is."""
+    if name.strip() in ("", "-", ":memory:"):
+        return f"names no file. Write a path, such as {EXAMPLE}."
+    url = _SCHEME.fullmatch(name)
+    if url is not None and url["scheme"].partition("+")[0].lower() in ("sqlite", "file"):
+        return f"write the path alone: {url['rest'] or EXAMPLE}"
+    if url is not None:
+        return (
+            f"write the URL of a server as {url['scheme']}://{url['rest']}, a file of this name as ./{name}"
+        )
+    expanded = os.path.expandvars(name)
+    if _VARIABLE.search(name):
+        value = f": {expanded}" if expanded != name else "."
+        return f"variables of the shell are not replaced here. Write the path itself{value}"
+    home = os.path.expanduser(name)
+    if home.startswith("~"):
+        return f"there is no home folder for {Path(name).parts[0]}. Write the path in full."
+    if os.path.isdir(home) or not os.path.basename(home):
+        return f"this is a folder. Name a file in it, such as {os.path.join(name, Path(EXAMPLE).name)}."
+    return None
+
+
+def check_output(output: Path, location: str) -> None:
+    """Checks that a file to be written holds no studies.
+
+    Args:
+        output: the file, which may exist.
+        location: the storage in use.
+
+    Raises:
+        Refused: it is the storage's file or belongs to it, or it is another SQLite database.
+    """
+    path, database = Path(os.path.realpath(output)), local_path(location)
+    own = database is not None and _belongs(path, Path(os.path.realpath(database)))
+    if own or _is_sqlite(path):
+        what = "belongs to the storage" if own else "is an SQLite database"
+        raise Refused(f"{output}: this file {what}, and was left as it is. Name another file with --output.")
+
+
+def _belongs(path: Path, database: Path) -> bool:
+    found = re.fullmatch(re.escape(database.name) + _COMPANION, path.name)
+    return found is not None and path.parent == database.parent
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        if not path.is_file():  # reading a pipe would wait
+            return False
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
 
 
 def without_password(location: str) -> str:
@@ -45,11 +138,11 @@ def without_password(location: str) -> str:
     return re.sub(r"([?&](?:password|passwd)=)[^&]*", r"\1***", hidden)
 
 
-def beside(database: Path, study_name: str, suffix: str) -> Path:
-    """The file that belongs to one study of ``database``, such as ``adamtune.db.digits-cnn.lock``.
+def companion(database: Path, study_name: str, suffix: str) -> Path:
+    """The file of one study next to ``database``, such as ``adamtune.db.digits-cnn.lock``.
 
-    A name with other than lower-case letters, digits, ``_`` and ``-`` is made safe, and told apart by
-    a hash (also on file systems that ignore case).
+    Characters other than lower-case letters, digits, ``_`` and ``-`` are replaced, and a hash tells such
+    names apart (also on file systems that ignore case).
     """
     safe = re.sub(r"[^a-z0-9_-]", "_", study_name.lower())[:80]
     if safe != study_name:

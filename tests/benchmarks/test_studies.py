@@ -8,8 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
-from adamtune.config import load_study
-from adamtune.config.read import parse_study
+from adamtune.config import load_study, parse_study
 from adamtune.search.trial import suggest
 from benchmarks import plain_training
 from benchmarks.processes import ROOT

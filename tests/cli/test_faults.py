@@ -324,7 +324,12 @@ def test_another_study_file(adamtune: Adamtune, file: Path) -> None:
 
 def test_a_folder_of_another_kind(adamtune: Adamtune, file: Path) -> None:
     file.with_name("runs").write_text("")
-    fails(adamtune("search", file, "--storage", file.parent / "runs" / "studies.db"), 1, "runs", "--storage")
+    fails(
+        adamtune("search", file, "--storage", file.parent / "runs" / "studies.db"),
+        2,
+        "runs",
+        "Not a directory",
+    )
 
 
 def test_a_database_that_is_deleted_while_it_is_used(
@@ -342,7 +347,7 @@ def test_a_database_that_is_deleted_while_it_is_used(
 def test_a_storage_that_is_no_file(adamtune: Adamtune, file: Path) -> None:
     for place in (".", "/", "postgresql://localhost:port/x"):
         fails(adamtune("search", file, "--storage", place), 2, place)
-    fails(adamtune("search", file, "--storage", f"{'x' * 300}.db"), 1, "x" * 300, "File name too long")
+    fails(adamtune("search", file, "--storage", f"{'x' * 300}.db"), 2, "x" * 300, "File name too long")
 
 
 def test_a_study_that_is_not_there(adamtune: Adamtune, file: Path) -> None:
@@ -351,3 +356,79 @@ def test_a_study_that_is_not_there(adamtune: Adamtune, file: Path) -> None:
     assert not database.exists()
     assert adamtune("search", file).code == 0
     fails(adamtune("resume", "t", "--storage", database), 2, "there is no study t", "Studies there: s")
+
+
+@pytest.mark.parametrize("text", ["\udce4", "a\0b"])
+def test_an_argument_that_is_no_text(adamtune: Adamtune, file: Path, text: str) -> None:
+    before = sorted(file.parent.iterdir())
+    for command in (
+        ("search", file, "--storage", f"{text}.db"),
+        ("search", file, "--name", text),
+        ("search", f"{text}.yaml"),
+        ("report", text),
+        ("report", "--output", text),
+        ("delete", "--yes", text),
+    ):
+        fails(adamtune(*command), 2, repr(text)[1:-1], "this argument is not UTF-8 text")
+    assert sorted(file.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("option", ["--trials", "--seed"])
+@pytest.mark.parametrize("digits", [4000, 6000])
+def test_a_number_of_thousands_of_digits(adamtune: Adamtune, file: Path, option: str, digits: int) -> None:
+    ended = adamtune("search", file, option, "9" * digits)
+    fails(ended, 2, option)
+    assert len(ended.err) < 1000
+    key = option.removeprefix("--")
+    write(file, search={key: 10**4000})
+    fails(
+        adamtune("validate", file),
+        2,
+        f"search.{key}: found 1000",
+        "allowed: integer in",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "said"),
+    [
+        ("storage", r"\uDCE4.db", "storage: found '\\udce4.db', which is not UTF-8; allowed: text in UTF-8"),
+        ("name", r"\uDCE4", "name: found '\\udce4', which is not UTF-8; allowed: text in UTF-8"),
+        ("storage", r"a\0b.db", "cannot be printed"),
+        ("storage", "runs/", "this is a folder. Name a file in it, such as runs/adamtune.db"),
+        ("storage", "sqlite:u.db", "write the path alone: u.db"),
+    ],
+)
+def test_a_key_that_is_taken_literally_is_refused(
+    adamtune: Adamtune, file: Path, key: str, written: str, said: str
+) -> None:
+    keys = {"name": "s", "task": "mlp"} | {key: written}
+    file.write_text("".join(f'{name}: "{value}"\n' for name, value in keys.items()))
+    for command in ("validate", "search"):
+        fails(adamtune(command, file), 2, said)
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    "output", ["studies.db", "studies.db-wal", "studies.db.s.lock", "studies.db.s.1.ckpt"]
+)
+def test_an_output_over_the_storage_is_refused(adamtune: Adamtune, file: Path, output: str) -> None:
+    assert adamtune("search", file).code == 0
+    before = {each: each.read_bytes() for each in file.parent.iterdir()}
+    database, path = file.with_name("studies.db"), file.with_name(output)
+    for form in ("csv", "json", "table", "markdown"):
+        ended = adamtune("report", "--format", form, "--storage", database, "--output", path)
+        fails(ended, 3, output, "was left as it is", "--output")
+    assert {each: each.read_bytes() for each in before} == before
+    assert len(kept(file)) == 6
+
+
+def test_an_output_that_names_no_file(adamtune: Adamtune, file: Path) -> None:
+    assert adamtune("search", file).code == 0
+    before = sorted(file.parent.iterdir())
+    (file.with_name("loop")).symlink_to("loop")
+    report = ("report", "--storage", file.with_name("studies.db"), "--output")
+    for output in ("-", "", f"{file.parent}/new/", file.parent, "$HOME/r.csv", file.with_name("loop")):
+        fails(adamtune(*report, output), 2, str(output))
+    file.with_name("loop").unlink()
+    assert sorted(file.parent.iterdir()) == before

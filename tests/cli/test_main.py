@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import typer.main
 
+import adamtune as adamtune_package
 from adamtune import __version__
 from adamtune.cli.main import app, run
 from adamtune.cli.options import STORAGE
@@ -65,6 +69,59 @@ def test_help_names_every_command(adamtune: Adamtune) -> None:
     for arguments in (["--help"], []):
         ended = adamtune(*arguments)
         assert all(f" {command} " in ended.out + ended.err for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_80_columns_and_shows_no_types_of_flags(adamtune: Adamtune, command: str) -> None:
+    help = adamtune(*filter(None, [command]), "--help").out
+    assert max(map(len, help.splitlines())) <= 80
+    assert "bool" not in help.lower()
+    assert "..." not in help.replace("[ARGS]...", "")  # no summary of a command is cut
+
+
+def test_study_file_in_the_help_runs(adamtune: Adamtune, tmp_path: Path) -> None:
+    """The help of an installed program needs no file of the repository."""
+    help = adamtune("--help").out
+    (found,) = re.findall(r"study\.yaml:\n\n(.*?)\n\n", help, re.DOTALL)
+    file = tmp_path / "study.yaml"
+    file.write_text(textwrap.dedent(found))
+    assert len(file.read_text().splitlines()) == 5
+    assert "search study.yaml" in help
+    storage = tmp_path / "studies.db"
+    ended = adamtune("search", file, "--trials", 2, "--storage", storage)
+    assert ended.out.startswith("2/2 trials done in ")
+
+
+def test_no_message_names_a_file_that_only_the_repository_has() -> None:
+    sources = Path(adamtune_package.__file__).parent.rglob("*.py")
+    assert [each.name for each in sources if "configs/" in each.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("place", ["on PATH", "elsewhere", "shadowed"])
+def test_hints_are_commands_that_work(place: str, storage: Path, tmp_path: Path) -> None:
+    """Started as ``.venv/bin/adamtune``, which PATH finds or not, or finds another of that name."""
+    folder, other = tmp_path / ".venv" / "bin", tmp_path / "other"
+    for each in (folder, other):
+        each.mkdir(parents=True)
+        script = each / "adamtune"
+        script.write_text(f"#!{sys.executable}\nfrom adamtune.cli.main import main\nmain()\n")
+        script.chmod(0o755)
+    path = {"on PATH": [folder, other], "elsewhere": [], "shadowed": [other, folder]}[place]
+    environment = os.environ | {"PATH": os.pathsep.join([*map(str, path), "/usr/bin", "/bin"])}
+    ended = subprocess.run(
+        [".venv/bin/adamtune", "report", "--storage", str(storage)],
+        cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    hint = ended.stdout.splitlines()[-1].removeprefix("as JSON:").strip()
+    program = "adamtune" if place == "on PATH" else ".venv/bin/adamtune"
+    assert hint == f"{program} report digits-cnn --format json --storage {storage}"
+    again = subprocess.run(hint, shell=True, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert json.loads(again.stdout)["study"] == "digits-cnn"
+
+
+def test_hints_of_a_module_that_was_run(storage: Path) -> None:
+    ended = process("-m", "adamtune", "report", "--storage", str(storage))
+    assert f" {sys.executable} -m adamtune report digits-cnn " in ended.stdout
 
 
 def test_version(adamtune: Adamtune) -> None:
@@ -179,7 +236,7 @@ sys.exit(f"loaded {loaded}" if loaded else code)
 @pytest.mark.parametrize(
     ("arguments", "light"),
     [
-        (["--help"], (*HEAVY, "pydantic", "yaml")),
+        (["--help"], (*HEAVY, "pydantic", "yaml", "rich")),
         (["--version"], (*HEAVY, "pydantic", "yaml", "rich")),
         (["validate", "STUDY"], (*HEAVY, "rich")),
         (["schema"], (*HEAVY, "rich")),

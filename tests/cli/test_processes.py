@@ -6,6 +6,7 @@ import random
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,8 @@ def test_an_interrupted_search_saves_and_says_how_to_go_on(
         ended = stopped(process, number)
     assert ended.code == 130
     assert "Traceback" not in ended.err
-    assert ended.err.splitlines()[-2].endswith("Go on with:")
-    resume = ended.err.splitlines()[-1].strip().removeprefix("adamtune ")
+    assert ended.err.splitlines()[-2].endswith("Continue with:")
+    resume = ended.err.splitlines()[-1].strip().removeprefix(f"{sys.executable} -m adamtune ")
     assert shlex.split(resume) == ["resume", "s", "--storage", str(storage)]
     assert 0 < finished(storage) < 40
     assert adamtune(*shlex.split(resume)).code == 0

@@ -35,9 +35,9 @@ optimizer = torch.optim.AdamW(
     amsgrad=False,
 )
 
-more trials:   adamtune resume digits-cnn --trials 8 --storage STORAGE
-every trial:   adamtune report digits-cnn --top 4 --storage STORAGE
-for programs:  adamtune report digits-cnn --format json --storage STORAGE
+more trials:  adamtune resume digits-cnn --trials 8 --storage STORAGE
+all trials:   adamtune report digits-cnn --top 4 --storage STORAGE
+as JSON:      adamtune report digits-cnn --format json --storage STORAGE
 """
 
 
@@ -70,6 +70,43 @@ def test_output_has_what_stdout_would_have(
     written = tmp_path / "report"
     assert adamtune(*arguments, "--output", written) == (0, "", "")
     assert written.read_text(encoding="utf-8") == adamtune(*arguments).out
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("r.json", "json"),
+        ("r.JSON", "json"),
+        ("r.csv", "csv"),
+        ("R.MD", "markdown"),
+        ("r.txt", "table"),
+        ("report", "table"),
+    ],
+)
+def test_suffix_chooses_the_format(
+    adamtune: Adamtune, storage: Path, tmp_path: Path, name: str, form: str
+) -> None:
+    assert adamtune("report", "--storage", storage, "--output", tmp_path / name) == (0, "", "")
+    expected = adamtune("report", "--storage", storage, "--format", form).out
+    assert (tmp_path / name).read_text(encoding="utf-8") == expected
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.xlsx"])
+def test_format_wins_over_the_suffix(adamtune: Adamtune, storage: Path, tmp_path: Path, name: str) -> None:
+    written = tmp_path / name
+    assert adamtune("report", "--storage", storage, "--format", "csv", "--output", written).code == 0
+    assert written.read_text().startswith("rank,number,state,value,")
+
+
+def test_unknown_suffix_names_the_known_ones(adamtune: Adamtune, storage: Path, tmp_path: Path) -> None:
+    written = tmp_path / "r.xlsx"
+    code, out, err = adamtune("report", "--storage", storage, "--output", written)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"--output {written}: no format has the suffix .xlsx. Use one of .json, .csv, .md, .markdown, .txt,"
+        " or choose with --format table|json|csv|markdown.\n"
+    )
+    assert not written.exists()
 
 
 def test_top_of_a_csv(adamtune: Adamtune, storage: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,8 +34,8 @@ NOW = Progress(
 class Search:
     """Stands for ``adamtune.search.run``: keeps what it was asked, and ends as it was told."""
 
-    def __init__(self, reason: Reason | BaseException) -> None:
-        self.reason = reason
+    def __init__(self, reason: Reason | BaseException, progress: Progress) -> None:
+        self.reason, self.progress = reason, progress
         self.asked: tuple[Any, ...] = ()
 
     def run(self, study: StudyConfig, observe: Observer) -> Outcome:
@@ -48,16 +49,16 @@ class Search:
         return self._end(observe)
 
     def _end(self, observe: Observer) -> Outcome:
-        observe(NOW)
+        observe(self.progress)
         if isinstance(self.reason, BaseException):
             raise self.reason
-        return Outcome(self.reason, NOW)
+        return Outcome(self.reason, self.progress)
 
 
 @pytest.fixture
-def playing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reason | BaseException], Search]:
-    def play(reason: Reason | BaseException) -> Search:
-        search = Search(reason)
+def playing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Search]:
+    def play(reason: Reason | BaseException, progress: Progress = NOW) -> Search:
+        search = Search(reason, progress)
         module = SimpleNamespace(run=search.run, resume=search.resume)
         monkeypatch.setitem(sys.modules, "adamtune.search.run", module)  # type: ignore[arg-type]
         return search
@@ -72,29 +73,32 @@ def config(tmp_path: Path, storage: Path) -> Path:
     return path
 
 
-Playing = Callable[[Reason | BaseException], Search]
+Playing = Callable[..., Search]
+
+
+AGAIN = "Run the same command again to continue."
 
 
 @pytest.mark.parametrize(
-    ("reason", "first"),
+    ("reason", "ended", "elapsed", "first"),
     [
-        ("complete", "4 of 4 trials are finished; this run finished 3 in 0:42."),
-        (
-            "already_complete",
-            "Nothing more to do: 4 of 4 trials are finished. To go on, ask for more with --trials.",
-        ),
-        ("timeout", "The timeout ended the run: 4 of 4 trials are finished. The same command goes on."),
+        ("complete", 4, 3.6, "4/4 trials done in 4 s"),
+        ("complete", 3, 42.0, "4/4 trials done, 3 of them in this run, in 42 s"),
+        ("complete", 4, 0.62, "4/4 trials done in 0.6 s"),
+        ("already_complete", 0, 0.1, "Nothing to do: 4/4 trials done. Use --trials N to run more."),
+        ("timeout", 4, 90.0, f"Stopped by the timeout: 4/4 trials done. {AGAIN}"),
+        ("timeout", 3, 90.0, f"Stopped by the timeout: 4/4 trials done, 3 of them in this run. {AGAIN}"),
     ],
 )
 def test_result_at_the_end(
-    adamtune: Adamtune, playing: Playing, config: Path, reason: Reason, first: str
+    adamtune: Adamtune, playing: Playing, config: Path, reason: Reason, ended: int, elapsed: float, first: str
 ) -> None:
-    playing(reason)
+    playing(reason, replace(NOW, ended=ended, elapsed=elapsed))
     code, out, err = adamtune("search", config)
     assert code == 0
     assert out.startswith(f"{first}\n\ndigits-cnn: val_loss, lowest first\n")
     assert "optimizer = torch.optim.AdamW(" in out
-    assert err.startswith("4/4 trials, 2 complete, 1 pruned, 1 diverged; ")
+    assert err.startswith("4/4 trials, 2 complete, 1 pruned, 1 diverged")
 
 
 def test_options_replace_the_files(adamtune: Adamtune, playing: Playing, config: Path, storage: Path) -> None:
@@ -112,8 +116,8 @@ def test_interrupted(adamtune: Adamtune, playing: Playing, config: Path, storage
     assert code == 130
     assert out.startswith("digits-cnn: val_loss, lowest first\n")
     assert err.endswith(
-        "\nInterrupted, and saved: 4 of 4 trials are finished."
-        f" Go on with:\n  adamtune resume digits-cnn --storage {storage}\n"
+        "\nInterrupted and saved: 4/4 trials done, 3 of them in this run."
+        f" Continue with:\n  adamtune resume digits-cnn --storage {storage}\n"
     )
 
 
@@ -121,15 +125,15 @@ def test_interrupted_twice(adamtune: Adamtune, playing: Playing, config: Path, s
     playing(KeyboardInterrupt())
     code, out, err = adamtune("search", config)
     assert (code, out) == (130, "")
-    assert err.endswith(f"Go on with:\n  adamtune resume digits-cnn --storage {storage}\n")
+    assert err.endswith(f"Continue with:\n  adamtune resume digits-cnn --storage {storage}\n")
 
 
 def test_resume(adamtune: Adamtune, playing: Playing, storage: Path) -> None:
     search = playing("complete")
     code, out, _ = adamtune("resume", "digits-cnn", "--trials", 8, "--storage", storage)
     assert code == 0
-    assert out.startswith("4 of 4 trials are finished")
-    assert search.asked == (str(storage), "digits-cnn", {"search.trials": 8}, False)
+    assert out.startswith("4/4 trials done")
+    assert search.asked == (str(storage), "digits-cnn", {"search.trials": "8"}, False)
 
 
 def test_wrong_option_is_told_before_anything_runs(

@@ -21,7 +21,7 @@ def test_list_for_people(adamtune: Adamtune, storage: Path) -> None:
     code, out, err = adamtune("studies", "--storage", storage)
     assert (code, err) == (0, "")
     assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "DAY       TIME  ", out) == (
-        "study          best  metric    last worked on    trials\n"
+        "study          best  metric    last activity     trials\n"
         "digits-cnn  0.05610  val_loss  DAY       TIME    2 complete, 1 pruned, 1 diverged\n"
         "empty                value                       0 complete\n"
     )

@@ -41,21 +41,27 @@ BROKEN = [
         "self-alias", "name: x\ntask: &t {name: mlp, x: *t}\n", (2, "", "not YAML: an alias holds itself")
     ),
     broken(
-        "unknown-tag", "name: !!python/name:os.system x\n", (1, "", "not YAML: could not determine a con")
+        "unknown-tag",
+        "name: !!python/name:os.system x\ntask: mlp\n",
+        (1, "name", "found the YAML tag tag:yaml.org,2002:p"),
     ),
     broken("date-tag", GOOD + "storage: !!timestamp 2024-01-01\n", (3, "storage", "found the YAML tag")),
     broken("number-key", GOOD + "3: x\n", (3, "", "found the key 3; allowed: text")),
     broken("list-key", GOOD + "? [a, b]\n: x\n", (3, "", "found the key a list or mapping; allowed: text")),
     broken("twice", "name: x\ntask: mlp\nname: y\n", (3, "name", "given twice, first on line 1; keep one")),
     in_space("twice-in-space", "lr: 1e-3\neps: 1e-8\nlr: 1e-4", (7, "space.lr", "first on line 5; keep one")),
-    broken("odd-key", GOOD + '"a\\nb": 1\n', (3, r"'a\nb'", r"unknown key 'a\nb'; allowed: name, ")),
+    broken("odd-key", GOOD + '"a\\nb": 1\n', (3, r"a\nb", r"unknown key 'a\nb'; allowed: name, ")),
     broken(
         "hexadecimal", GOOD + "search: {trials: 0x_}\n", (3, "search.trials", "found '0x_'; allowed: int")
     ),
     # the top level
     broken("no-name", "task: mlp\n", (1, "name", "is missing; allowed: up to 100 letters")),
     broken("no-task", "name: x\n", (1, "task", "is missing; allowed: a task's name")),
-    broken("number-name", "name: 2024\ntask: mlp\n", (1, "name", "found 2024; allowed: up to 100 letters")),
+    broken(
+        "number-name",
+        "name: 2024\ntask: mlp\n",
+        (1, "name", "found 2024, which is not text; write '2024' in quotes"),
+    ),
     broken("path-name", "name: ../x\ntask: mlp\n", (1, "name", "found '../x'; allowed: up to 100 letters")),
     broken(
         "newline-name", 'name: "x\\n"\ntask: mlp\n', (1, "name", "found 'x\\n'; allowed: up to 100 letters")
@@ -80,8 +86,21 @@ BROKEN = [
         "population-word", GOOD + "population: all\n", (3, "population", "found 'all'; allowed: auto or int")
     ),
     broken(
-        "device", GOOD + "device: gpu\n", (3, "device", "found 'gpu'; did you mean 'cpu'? allowed: auto, cpu")
+        "device",
+        GOOD + "device: cpuu\n",
+        (3, "device", "found 'cpuu'; did you mean 'cpu'? allowed: auto, cpu"),
     ),
+    broken("misplaced-trials", GOOD + "trials: 3\n", (3, "trials", "unknown here; move it to search")),
+    broken("misplaced-momentum", GOOD + "momentum: 0\n", (3, "momentum", "unknown here; move it to space")),
+    broken("misplaced-warmup", GOOD + "warmup: 0\n", (3, "warmup", "write warmup_fraction under space.sch")),
+    broken(
+        "misplaced-optim", GOOD + "space: {optim: sgd}\n", (3, "space.optim", "optimizer at the top level")
+    ),
+    broken("switched-off", GOOD + "name: off\n", (3, "name", "given twice")),
+    broken(
+        "lone-surrogate", GOOD + 'storage: "\\ud800"\n', (3, "storage", "found '\\ud800', which is not UTF-8")
+    ),
+    broken("surrogate-key", GOOD + '"\\ud800": 1\n', (3, "", r"found the key \ud800; allowed: text")),
     # the task
     broken(
         "task-name",
@@ -108,11 +127,11 @@ BROKEN = [
     broken(
         "setting-text",
         'name: x\ntask: {name: mlp, epochs: "3"}\n',
-        (2, "task.epochs", "found '3'; allowed: int"),
+        (2, "task.epochs", "found '3', which is text; write 3 without quotes"),
     ),
     broken(
         "setting-bool",
-        "name: x\ntask: {name: mlp, epochs: yes}\n",
+        "name: x\ntask: {name: mlp, epochs: true}\n",
         (2, "task.epochs", "found true; allowed: int"),
     ),
     broken(
@@ -124,6 +143,19 @@ BROKEN = [
         "setting-list-length",
         "name: x\ntask: {name: cnn, channels: []}\n",
         (2, "task.channels", "found []; allowed: a list, each integer in [1, 8192], 1 to 3 of them"),
+    ),
+    broken(
+        "settings-of-a-task-in-capitals",
+        "name: x\ntask: {name: CNN, epochs: 0}\n",
+        (2, "task.name", "found 'CNN'; write cnn"),
+        (2, "task.epochs", "found 0"),
+    ),
+    broken(
+        "hyperparameters-of-an-optimizer-in-capitals",
+        GOOD + "optimizer: [SGD]\nspace: {momentum: 2, beta1: 0}\n",
+        (3, "optimizer[0]", "found 'SGD'; write sgd"),
+        (4, "space.momentum", "found 2; allowed: [0, 1)"),
+        (4, "space.beta1", "can never apply: sgd does not have beta1;"),
     ),
     broken(
         "dataset",
@@ -141,7 +173,7 @@ BROKEN = [
         GOOD + "optimizer: adamv\n",
         (3, "optimizer", "unknown optimizer 'adamv'; did you mean 'adamw'? allowed: adabound, adam"),
     ),
-    broken("optimizer-case", GOOD + "optimizer: AdamW\n", (3, "optimizer", "did you mean 'adamw'?")),
+    broken("optimizer-case", GOOD + "optimizer: AdamW\n", (3, "optimizer", "found 'AdamW'; write adamw")),
     broken("optimizer-number", GOOD + "optimizer: 3\n", (3, "optimizer", "found 3; allowed: adabound, adam")),
     broken(
         "optimizer-none",
@@ -164,18 +196,24 @@ BROKEN = [
     in_space(
         "never-applies",
         "momentum: 0.9",
-        (5, "space.momentum", "can never apply: adamw does not have momentum; these have it: rmsprop, sgd"),
+        (
+            5,
+            "space.momentum",
+            "adamw does not have momentum; these have it: rmsprop, sgd; for adamw write beta1",
+        ),
     ),
     in_space("no-complement", "one_minus_eps: 0.9", (5, "space.one_minus_eps", "unknown hyperparameter")),
     in_space(
         "misplaced-up", "warmup_fraction: 0.1", (5, "space.warmup_fraction", "move it to space.schedule")
     ),
-    in_space("misplaced-task", "batch_size: [32, 64]", (5, "space.batch_size", "goes to space.task")),
+    in_space(
+        "misplaced-task", "batch_size: [32, 64]", (5, "space.batch_size", "a searched one to space.task")
+    ),
     in_space("text", "lr: fast", (5, "space.lr", "found 'fast'; allowed: (0, inf)")),
     in_space("nothing", "lr:", (5, "space.lr", "found nothing; allowed: a value")),
-    in_space("infinity", "lr: .inf", (5, "space.lr", "found Infinity; allowed: (0, inf)")),
-    in_space("nan", "lr: .nan", (5, "space.lr", "found NaN; allowed: (0, inf)")),
-    in_space("huge", f"lr: 1{'0' * 400}", (5, "space.lr", "allowed: (0, inf)")),
+    in_space("infinity", "lr: .inf", (5, "space.lr", "found .inf, which is beyond float32")),
+    in_space("nan", "lr: .nan", (5, "space.lr", "found .nan; allowed: (0, inf)")),
+    in_space("huge", f"lr: 1{'0' * 400}", (5, "space.lr", "000..., which is beyond float32")),
     in_space("zero-lr", "lr: 0", (5, "space.lr", "found 0; allowed: (0, inf)")),
     in_space("beta-one", "beta1: 1.0", (5, "space.beta1", "found 1.0; allowed: [0, 1)")),
     in_space(
@@ -193,17 +231,17 @@ BROKEN = [
     in_space(
         "low-high",
         "lr: {low: 1e-1, high: 1e-3}",
-        (5, "space.lr.low", "found 0.1; allowed: less than high, whi"),
+        (5, "space.lr.low", "found 1e-1; allowed: less than high, which is 1e-3"),
     ),
     in_space(
         "low-is-high",
         "lr: {low: 1, high: 1}",
-        (5, "space.lr.low", "found 1.0; allowed: less than high, which is"),
+        (5, "space.lr.low", "found 1; allowed: less than high, which is 1"),
     ),
     in_space(
         "log-zero",
         "eps: {low: 0, high: 1, log: true}",
-        (5, "space.eps.low", "found 0.0; allowed: above 0, beca"),
+        (5, "space.eps.low", "found 0; allowed: above 0, because"),
     ),
     in_space(
         "log-word",
@@ -214,13 +252,11 @@ BROKEN = [
     in_space(
         "min-max",
         "lr: {min: 1, max: 2}",
-        (5, "space.lr", "is missing 'low'"),
-        (5, "space.lr", "is missing 'high'"),
-        (5, "space.lr.min", "unknown key 'min'; allowed: low, high, log"),
-        (5, "space.lr.max", "unknown key 'max'; allowed: low, high, log"),
+        (5, "space.lr.min", "found 'min'; write low"),
+        (5, "space.lr.max", "found 'max'; write high"),
     ),
     in_space("no-choice", "lr: []", (5, "space.lr", "found an empty list; allowed: one value or more")),
-    in_space("choice-illegal", "lr:\n- 1e-3\n- -1e-3", (7, "space.lr[1]", "found -0.001; allowed: (0, inf)")),
+    in_space("choice-illegal", "lr:\n- 1e-3\n- -1e-3", (7, "space.lr[1]", "found -1e-3; allowed: (0, inf)")),
     in_space("choice-twice", "lr: [1, 1e-3, 1.0]", (5, "space.lr[2]", "found 1.0 twice; keep one")),
     in_space("choice-nothing", "lr: [1, null]", (5, "space.lr[1]", "found nothing; allowed: a value")),
     in_space(
@@ -239,6 +275,72 @@ BROKEN = [
         "nesterov: [false, true]\nmomentum: [0.0, 0.9]",
         (5, "space.nesterov", "sgd with nesterov needs momentum above 0 and dampening 0, got momentum=0"),
         optimizer="[adam, sgd]",
+    ),
+    *(
+        in_space(f"number-{text}", f"eps: {text}", (5, "space.eps", message))
+        for text, message in {
+            "010": "found '010', which YAML 1.1 reads as 8; write 8 or 10",
+            "-010": "found '-010', which YAML 1.1 reads as -8; write -8 or -10",
+            "1:30": "found '1:30', which YAML 1.1 reads as 90; write 90",
+            "1:30.5": "found '1:30.5', which YAML 1.1 reads as 90.5; write 90.5",
+            "0x1f": "found '0x1f', which YAML 1.1 reads as 31; write 31",
+            "0b11": "found '0b11', which YAML 1.1 reads as 3; write 3",
+            "1_000": "found '1_000', which YAML 1.1 reads as 1000; write 1000",
+            "1_0.5": "found '1_0.5', which YAML 1.1 reads as 10.5; write 10.5",
+            "0o17": "found '0o17', which YAML 1.2 reads as 15; write 15",
+            "08": "found '08', which is text; write 8",
+            f"0x{'f' * 5000}": "found '0xfff",
+            f"0o{'7' * 5000}": "found '0o777",
+            "!!int 010": "found '010', which YAML 1.1 reads as 8; write 8 or 10",
+            "!!float 1:30": "found '1:30', which YAML 1.1 reads as 90; write 90",
+            "!!bool often": "found the YAML tag tag:yaml.org,2002:bool; allowed: text, numbers, true",
+            "!!timestamp soon": "found the YAML tag tag:yaml.org,2002:timestamp",
+            "!colour red": "found the YAML tag !colour",
+            "01e-3": "found '01e-3', which is text; write 1e-3",
+            "'1e-3'": "found '1e-3', which is text; write 1e-3 without quotes",
+            "1e39": "found 1e39, which is beyond float32, the precision of all training; write at most 3",
+            "3.5e38": "found 3.5e38, which is beyond float32",
+            "1e400": "found 1e400, which is beyond float32",
+            "1" * 6000: "111..., which is beyond float32",
+            "-.inf": "found -.inf; allowed: [0, inf)",
+            "yes": "found 'yes'; allowed: [0, inf)",
+        }.items()
+    ),
+    in_space("zero-in-float32", "lr: 1e-46", (5, "space.lr", "found 1e-46, which is 0 in float32, the pre")),
+    in_space("zero-in-float64", "lr: 1e-400", (5, "space.lr", "found 1e-400; allowed: (0, inf)")),
+    in_space(
+        "zero-low", "lr: {low: 1e-60, high: 1}", (5, "space.lr.low", "found 1e-60, which is 0 in float32")
+    ),
+    in_space("beyond-in-list", "lr: [1, 1e39]", (5, "space.lr[1]", "found 1e39, which is beyond float32")),
+    in_space("beyond-one", "beta1: 1e400", (5, "space.beta1", "found 1e400; allowed: [0, 1)")),
+    broken(
+        "many-digits",
+        GOOD + f"search: {{trials: {'1' * 6000}, timeout: 1e999, seed: 1:30}}\n",
+        (3, "search.trials", "111...; allowed: integer in [1, 1000000]"),
+        (3, "search.timeout", "found 1e999; allowed: (0, inf)"),
+        (3, "search.seed", "found '1:30', which YAML 1.1 reads as 90; write 90"),
+    ),
+    *(
+        in_space(f"boolean-{text}", f"amsgrad: {text}", (5, "space.amsgrad", message))
+        for text, message in {
+            "yes": "found 'yes'; write true",
+            "On": "found 'On'; write true",
+            "no": "found 'no'; write false",
+            "OFF": "found 'OFF'; write false",
+            "'true'": "found 'true'; write true without quotes",
+        }.items()
+    ),
+    in_space("log-yes", "lr: {low: 1, high: 2, log: yes}", (5, "space.lr.log", "found 'yes'; write true")),
+    *(
+        in_space(f"range-{key}", f"lr: {{{key}: 1}}", (5, f"space.lr.{key}", message))
+        for key, message in {
+            "step": "found 'step'; write a list of values instead: a range has no steps",
+            "choices": "found 'choices'; write the list itself instead of a mapping: [1e-3, 1e-2]",
+            "values": "found 'values'; write the list itself",
+            "type": "found 'type'; write log: true for a logarithmic range",
+            "log_scale": "found 'log_scale'; write log",
+            "hihg": "unknown key 'hihg'; did you mean 'high'?",
+        }.items()
     ),
     # the schedule
     in_space(
@@ -329,7 +431,7 @@ BROKEN = [
     broken(
         "search-unknown",
         GOOD + "search: {n_trials: 3}\n",
-        (3, "search.n_trials", "did you mean 'trials'? allowed: "),
+        (3, "search.n_trials", "found 'n_trials'; write trials"),
     ),
     broken(
         "trials",
@@ -359,7 +461,7 @@ BROKEN = [
     broken(
         "pruner",
         GOOD + "search: {pruner: false}\n",
-        (3, "search.pruner", "found false; allowed: none, median, "),
+        (3, "search.pruner", "found false; write none"),
     ),
     broken(
         "seed",
@@ -377,7 +479,7 @@ BROKEN = [
     broken(
         "direction",
         GOOD + "objective: {direction: min}\n",
-        (3, "objective.direction", "allowed: minimize, maxim"),
+        (3, "objective.direction", "found 'min'; write minimize"),
     ),
     broken(
         "grid",

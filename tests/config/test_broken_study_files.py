@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from broken_study_files import BROKEN, GOOD, Broken
 
-from adamtune.config import load_study, parse_study
+from adamtune.config import StudyConfig, load_study, override_search, parse_study
 from adamtune.errors import StudyFileError
 
 
@@ -73,6 +73,14 @@ def test_aliases_that_multiply():
     ("path", "value", "message"),
     [
         ("search.trials", 0, "--trials: found 0; allowed: integer in [1, 1000000]"),
+        ("search.trials", "1000001", "--trials: found 1000001; allowed: integer in [1, 1000000]"),
+        ("search.trials", "1e3", "--trials: found 1e3; allowed: integer in [1, 1000000]"),
+        ("search.trials", "many", "--trials: found 'many'; allowed: integer in [1, 1000000]"),
+        ("search.trials", "010", "--trials: found '010', which YAML 1.1 reads as 8; write 8 or 10"),
+        ("search.trials", "1" * 6000, "--trials: found 11111"),
+        ("search.timeout", "0", "--timeout: found 0; allowed: (0, inf) or a duration such as 90s, 30m or 1h"),
+        ("search.timeout", "1e999", "--timeout: found 1e999; allowed: (0, inf) or a duration"),
+        ("search.timeout", "1:30", "--timeout: found '1:30', which YAML 1.1 reads as 90; write 90; allowed"),
         ("search.timeout", "soon", "--timeout: found 'soon'; allowed: a number of seconds above 0, or a dur"),
         ("search.seed", -1, "--seed: found -1; allowed: integer in [0, 4294967295]"),
         ("name", "a/b", "--name: found 'a/b'; allowed: up to 100 letters"),
@@ -90,3 +98,50 @@ def test_a_broken_section_is_the_problem_not_the_override():
     assert problems == (
         "x.yaml:3: search: found [1]; allowed: a mapping of " + problems[0].split("mapping of ")[1],
     )
+
+
+def stored() -> StudyConfig:
+    return parse_study(GOOD + "search: {trials: 5, timeout: 2s, seeds: 3}\n", "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        ("search.trials", "8", 8),
+        ("search.trials", " 8 ", 8),
+        ("search.timeout", "60", 60),
+        ("search.timeout", " 60 ", 60),
+        ("search.timeout", "60.5", 60.5),
+        ("search.timeout", "1e2", 100),
+        ("search.timeout", "1h30m", 5400),
+    ],
+)
+def test_options_take_what_the_file_takes(path: str, text: str, value: float):
+    key = path.removeprefix("search.")
+    in_file = parse_study(GOOD + f"search: {{{key}: {text}}}\n", "x.yaml")
+    by_option = parse_study(GOOD, "x.yaml", {path: text})
+    assert getattr(in_file.search, key) == getattr(by_option.search, key) == value
+    resumed = override_search(stored(), {path: text})
+    assert resumed.search == stored().search.model_copy(update={key: value})
+    assert (resumed.space, resumed.text) == (stored().space, stored().text)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problems"),
+    [
+        ({"search.trials": 0}, ["--trials: found 0; allowed: integer in [1, 1000000]"]),
+        (
+            {"search.trials": "0", "search.timeout": "x"},
+            ["--trials: found 0; allow", "--timeout: found 'x'; al"],
+        ),
+        ({"search.timeout": "\udce4"}, ["--timeout: found '\\udce4', which is not UTF-8; allowed: text"]),
+    ],
+)
+def test_overrides_of_a_stored_study_are_checked_as_those_of_a_file(
+    overrides: dict[str, object], problems: list[str]
+):
+    with pytest.raises(StudyFileError) as caught:
+        override_search(stored(), overrides)
+    for found, start in zip(caught.value.problems, problems, strict=True):
+        assert found.startswith(start)
+    assert str(caught.value) == "\n".join(caught.value.problems)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamtune.config import parse_duration
-from adamtune.config.study import PATTERN
+from adamtune.config.duration import PATTERN
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,9 @@ from adamtune.config.study import PATTERN
         ("2d", 172800),
         ("1h1s", 3601),
         (" 5m ", 300),
+        ("30", 30),
+        (" 60.5 ", 60.5),
+        ("1e3", 1000),
     ],
 )
 def test_texts(text: str, seconds: float):
@@ -27,7 +30,26 @@ def test_texts(text: str, seconds: float):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "30", "m", "30 m", "30m1h", "-5m", "0s", "1.2.3s", ".s", "5min", "1h,5m", "nan"]
+    "text",
+    [
+        "",
+        "0",
+        "-1",
+        "010",
+        "1:30",
+        "1e999",
+        ".inf",
+        "m",
+        "30 m",
+        "30m1h",
+        "-5m",
+        "0s",
+        "1.2.3s",
+        ".s",
+        "5min",
+        "1h,5m",
+        "nan",
+    ],
 )
 def test_others_are_no_durations(text: str):
     with pytest.raises(ValueError, match=r"found .* allowed: a number of seconds above 0, or a dur"):

@@ -134,6 +134,18 @@ def test_numbers_without_a_dot_are_numbers(written: str, value: float):
     assert isinstance(lr.value, float)
 
 
+@pytest.mark.parametrize("written", ["off", "no", "yes", "on", "010", "0x1f", "1_000", "0o17"])
+def test_words_and_odd_numbers_are_text_where_text_is_legal(written: str):
+    assert parse_study(f"name: {written}\ntask: mlp\n", "x.yaml").name == written
+
+
+@pytest.mark.parametrize("written", ["3.4028234e38", "1e-45", "1e-320"])
+def test_every_number_of_float32_is_legal(written: str):
+    key = "eps" if written == "1e-320" else "lr"
+    adamw = study("task: mlp", f"space: {{{key}: {written}}}").space.optimizers["adamw"]
+    assert adamw[key] == Fixed(value=float(written))
+
+
 def test_dates_and_quoted_numbers_are_text():
     assert parse_study("name: 2024-01-31\ntask: mlp\n", "x.yaml").name == "2024-01-31"
     assert parse_study('name: "1e-5"\ntask: mlp\n', "x.yaml").name == "1e-5"
@@ -149,7 +161,9 @@ def test_merge_keys_and_aliases():
     assert chosen.space.optimizers["adamw"]["eps"] == Range(low=1e-9, high=1.0)
 
 
-@pytest.mark.parametrize(("written", "seconds"), [("30m", 1800), ("12.5", 12.5), ("null", None)])
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("30m", 1800), ("12.5", 12.5), ("60", 60), ('"60"', 60), ("null", None)]
+)
 def test_timeouts(written: str, seconds: float | None):
     assert study("task: mlp", f"search: {{timeout: {written}}}").search.timeout == seconds
 

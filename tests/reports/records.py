@@ -33,6 +33,7 @@ def trial(
     settings = SETTINGS | {name: changes.pop(name) for name in list(changes) if name in SETTINGS}
     end = 1.0 if value is None else value
     fields: dict[str, Any] = {
+        "settings": settings,
         "seeds": [] if value is None else [value],
         "metrics": {} if value is None else {"val_loss": value, "val_accuracy": 0.986},
         "intermediate": {23 * step: end + 1 / step - 0.1 for step in range(1, 11)},
@@ -41,7 +42,7 @@ def trial(
         "diverged_at": None,
     }
     params = {name: settings[name.removeprefix("one_minus_")] for name in searched}
-    return TrialRecord(number, state, value, settings=settings, params=params, **(fields | changes))
+    return TrialRecord(number, state, value, params=params, **(fields | changes))
 
 
 def study(*trials: TrialRecord, direction: str = "minimize") -> StudyRecord:

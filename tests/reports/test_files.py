@@ -102,6 +102,27 @@ def test_csv_reads_back_exactly() -> None:
     assert [row["diverged_at"] for row in rows[:4]] == ["", "", "", "24"]
 
 
+def test_csv_is_the_documented_one() -> None:
+    ranking = rank(
+        study(
+            trial(0, 0.5, settings={"lr": 1e-8, "amsgrad": False, "hidden": [16, 32]}, metrics={"v": 0.5}),
+            trial(1, math.inf, settings={"lr": 0.1, "momentum": 0.0}, metrics={}, seeds=[math.inf]),
+            trial(2, state="diverged", settings={"lr": 1.0}, diverged_at=24),
+        )
+    )
+    assert to_csv(ranking, ranking.rows).splitlines() == [
+        "rank,number,state,value,seeds,lr,amsgrad,momentum,hidden,v,steps,seconds,diverged_at",
+        '1,0,complete,0.5,[0.5],1e-08,false,,"[16, 32]",0.5,230,0.31,',
+        "2,1,complete,,[null],0.1,,0.0,,,230,0.31,",
+        ",2,diverged,,[],1.0,,,,,230,0.31,24",
+    ]
+
+
+def test_csv_of_no_trials() -> None:
+    ranking = rank(study())
+    assert to_csv(ranking, ranking.rows) == "rank,number,state,value,seeds,steps,seconds,diverged_at\n"
+
+
 def test_csv_leaves_blank_what_is_no_number() -> None:
     ranking = rank(study(trial(0, 0.5, metrics={"val_loss": math.nan})))
     (row,) = csv.DictReader(io.StringIO(to_csv(ranking, ranking.rows)))

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from adamtune.reports.console import console
-from adamtune.reports.live import following, view
+from adamtune.reports.live import progress_view, view
 from adamtune.search.progress import Progress
 
 from .records import trial
@@ -30,7 +30,7 @@ def lines(progress: Progress) -> list[str]:
 
 def logged(progress: Progress) -> str:
     file = io.StringIO()
-    with following(console(file=file)) as observe:
+    with progress_view(console(file=file)) as observe:
         observe(progress)
     return file.getvalue().strip()
 

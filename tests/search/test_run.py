@@ -277,7 +277,7 @@ def test_resuming_with_more_trials(folder: Path) -> None:
 def test_wrong_overrides_name_their_option(folder: Path) -> None:
     file = study(folder)
     searched(file)
-    with pytest.raises(UsageError, match="--timeout: found soon"):
+    with pytest.raises(UsageError, match="--timeout: found 'soon'"):
         resume(file.storage, "s", {"search.timeout": "soon"}, quiet)
 
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 from optuna.study import StudyDirection
 
-from adamtune.files import cached
+from adamtune.files import use_cached
 from adamtune.storage.local.checkpoints import Checkpoints, save
 from adamtune.storage.local.database import connect, create
 from adamtune.storage.local.storage import LocalStorage
@@ -159,7 +159,7 @@ def test_what_is_made_once_for_all_is_synced_before_it_has_its_name(
     def make(draft: Path) -> None:
         draft.write_bytes(b"12345")
 
-    assert cached("made.bin", make).read_bytes() == b"12345"
+    assert use_cached("made.bin", make, Path.read_bytes) == b"12345"
     assert events == [("sync", "made.bin, 5 bytes"), ("rename", "made.bin, 5 bytes", "made.bin")]
 
 
@@ -169,8 +169,8 @@ def test_what_is_made_once_for_all_is_synced_before_it_has_its_name(
 COMMITS = """
 import sys
 from optuna.study import StudyDirection
-from adamtune.storage.checkpoints import Checkpoints
-from adamtune.storage.local import LocalStorage
+from adamtune.storage.local.checkpoints import Checkpoints
+from adamtune.storage.local.storage import LocalStorage
 storage = LocalStorage(sys.argv[1])
 study_id = storage.create_new_study([StudyDirection.MINIMIZE], "s")
 checkpoints = Checkpoints(storage.path, "s")

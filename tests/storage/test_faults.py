@@ -249,9 +249,10 @@ def test_another_schema_is_refused(database: Path, revision: str, advice: str) -
 
 
 def test_a_folder_in_the_files_place_is_reported(tmp_path: Path) -> None:
-    for use in (lambda: LocalStorage(tmp_path), lambda: list_studies(str(tmp_path))):
-        with pytest.raises(AdamtuneError, match="this is a folder"):
-            use()
+    with pytest.raises(AdamtuneError, match="this is a folder"):
+        list_studies(str(tmp_path))
+    with pytest.raises(AdamtuneError, match="cannot be opened: it is no file"):
+        LocalStorage(tmp_path)
 
 
 def test_a_file_in_the_folders_place_is_reported(tmp_path: Path) -> None:

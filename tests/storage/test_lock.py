@@ -10,7 +10,7 @@ import pytest
 
 from adamtune.errors import Refused
 from adamtune.storage.local.lock import study_lock
-from adamtune.storage.location import beside, local_path
+from adamtune.storage.location import local_path
 
 HOLDER = """
 import sys
@@ -59,7 +59,7 @@ def test_a_server_is_not_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path) -> None:
-    """Else two processes would train one study: what they lock lies beside the path."""
+    """Else two processes would train one study: what they lock is named after the path."""
     (tmp_path / "link.db").symlink_to("real.db")
     for exists in (False, True):
         if exists:
@@ -68,37 +68,3 @@ def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path) -> None:
         first, second = (study_lock(str(tmp_path / name), "s") for name in ("link.db", "real.db"))
         with first, pytest.raises(Refused), second:
             pass
-
-
-def test_files_beside_the_database_are_told_apart() -> None:
-    names = [
-        "digits-cnn",
-        "digits_cnn",
-        "digits.cnn",
-        "Digits-CNN",
-        "../up",
-        "a/b",
-        "ä",
-        "",
-        "x" * 300,
-        "x" * 301,
-    ]
-    files = [beside(Path("runs/a.db"), name, ".lock") for name in names]
-    assert files[0] == Path("runs/a.db.digits-cnn.lock")
-    assert len({file.name.lower() for file in files}) == len(names)
-    assert all(file.parent == Path("runs") and len(file.name) < 120 for file in files)
-
-
-@pytest.mark.parametrize(
-    ("location", "path"),
-    [
-        ("runs/a.db", Path("runs/a.db")),
-        ("sqlite:///runs/a.db", Path("runs/a.db")),
-        ("sqlite:////tmp/a.db?timeout=3", Path("/tmp/a.db")),
-        ("sqlite+pysqlite:///a.db", Path("a.db")),
-        ("postgresql://u:p@h/d", None),
-        ("mysql+pymysql://h/d", None),
-    ],
-)
-def test_a_location_is_a_file_or_a_server(location: str, path: Path | None) -> None:
-    assert local_path(location) == path

@@ -1,7 +1,7 @@
-"""C sources compiled once per machine, into the cache (``adamtune.files.cached``).
+"""Compiles the C sources once per machine, into the cache (``adamtune.files.use_cached``), and loads them.
 
-The environment variable ``ADAMTUNE_COMPILER`` names the C compiler (``cc`` unless told); ``none`` turns
-everything written in C off. Whoever uses it has a way to do without.
+The environment variable ``ADAMTUNE_COMPILER`` names the C compiler (default ``cc``); ``none`` turns
+everything written in C off. Every caller has torch operations that do the same.
 """
 
 from __future__ import annotations
@@ -19,61 +19,68 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from adamtune.files import cached
+from adamtune.files import use_cached
 
 LOG = logging.getLogger(__name__)
 
 
+class CompilerError(Exception):
+    """The C compiler is missing or failed."""
+
+
 def load_library(source: Path, flags: Sequence[str]) -> ctypes.CDLL | None:
-    """The functions of a C source; None, and a line in the log, where they cannot be had."""
+    """The functions of a C source; None, and a warning that says why, where they cannot be had."""
     compiler = os.environ.get("ADAMTUNE_COMPILER", "cc")
     if compiler == "none":
         return None
     try:
-        return ctypes.CDLL(str(compile_library(compiler, source, flags)))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or error
-        LOG.warning(
-            "%s cannot be compiled by %s ($ADAMTUNE_COMPILER), torch operations do its work slower: %s",
-            source.name,
-            compiler,
-            reason,
-        )
-        return None
+        return _load(compiler, source, flags)
+    except CompilerError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"it was compiled, but cannot be loaded ({error})"
+    LOG.warning("%s is not used, torch operations do its work slower: %s", source.name, reason)
+    return None
 
 
-def compile_library(compiler: str, source: Path, flags: Sequence[str]) -> Path:
-    """The shared library for this source, its headers, compiler and processor; compiled if not there yet.
+def _load(compiler: str, source: Path, flags: Sequence[str]) -> ctypes.CDLL:
+    """The library for this source, its headers, compiler and processor; compiled if it is not in the cache.
 
     Raises:
-        OSError: there is no such compiler, or the cache folder cannot be written.
-        subprocess.SubprocessError: the compiler failed, or took longer than a minute.
+        CompilerError: the compiler is missing, failed, or took longer than a minute.
+        OSError: the library cannot be loaded from the cache nor from a temporary folder.
     """
     flags = ("-O3", "-march=native", "-shared", "-fPIC", *flags)
     version = _run(compiler, "--version")
     headers = (each.read_text() for each in sorted(source.parent.glob("*.h")))
     key = "\0".join((source.read_text(), *headers, *flags, version, _processor()))
-    return cached(
+    return use_cached(
         f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so",
-        lambda path: _compile(compiler, source, flags, path),
+        make=lambda path: _run(compiler, *flags, str(source), "-o", str(path), "-lm"),
+        use=lambda path: ctypes.CDLL(str(path)),
     )
 
 
-def _compile(compiler: str, source: Path, flags: Sequence[str], path: Path) -> None:
-    _run(compiler, *flags, str(source), "-o", str(path), "-lm")
-
-
-def _run(*command: str) -> str:
-    return subprocess.run(
-        command, check=True, capture_output=True, text=True, errors="replace", timeout=60
-    ).stdout
+def _run(compiler: str, *arguments: str) -> str:
+    """What the compiler prints to its standard output. Raises CompilerError."""
+    name = f"the C compiler {compiler} ($ADAMTUNE_COMPILER)"
+    try:
+        return subprocess.run(
+            (compiler, *arguments), check=True, capture_output=True, text=True, errors="replace", timeout=60
+        ).stdout
+    except OSError as error:
+        raise CompilerError(f"{name} cannot be run: {error.strerror}") from error
+    except subprocess.CalledProcessError as error:
+        raise CompilerError(f"{name} failed with exit code {error.returncode}: {error.stderr}") from error
+    except subprocess.TimeoutExpired as error:
+        raise CompilerError(f"{name} took longer than {error.timeout:g} seconds") from error
 
 
 def _processor() -> str:
     """What ``-march=native`` depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except FileNotFoundError:
+    except OSError:
         return f"{platform.machine()} {platform.processor()}"
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from adamtune.errors import AdamtuneError, memory_error
 from adamtune.files import sync
 from adamtune.storage.local.database import faults
-from adamtune.storage.location import beside
+from adamtune.storage.location import companion
 
 if TYPE_CHECKING:
     from adamtune.storage.local.storage import LocalStorage
@@ -179,11 +179,11 @@ class Checkpoints:
                     path.unlink(missing_ok=True)
 
     def _path(self, number: int) -> Path:
-        return beside(self.database, self.study_name, f".{number}.ckpt")
+        return companion(self.database, self.study_name, f".{number}.ckpt")
 
     @property
     def _pattern(self) -> re.Pattern[str]:
-        stem = re.escape(beside(self.database, self.study_name, "").name)
+        stem = re.escape(companion(self.database, self.study_name, "").name)
         return re.compile(rf"{stem}\.(?P<number>\d+)\.ckpt(?P<end>(\.tmp)?)")
 
 

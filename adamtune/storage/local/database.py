@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from adamtune.errors import AdamtuneError, Refused, UsageError
-from adamtune.files import cached, sync
+from adamtune.files import sync, use_cached
 from adamtune.storage.local.schema import REVISION
 
 BUSY_SECONDS = 10.0
@@ -78,7 +77,8 @@ def faults(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise AdamtuneError(
-            f"{path}: {error.strerror or error}. Name another file with --storage, or mend this."
+            f"{error.filename or path}: {error.strerror or error}."
+            " Remove the cause, or name another file with --storage."
         ) from error
     except Exception as error:
         cause: BaseException | None = error
@@ -154,8 +154,6 @@ def transaction(connection: sqlite3.Connection, mode: str = "IMMEDIATE") -> Iter
 
 
 def _open(uri: str, path: Path, busy_seconds: float) -> sqlite3.Connection:
-    if path.is_dir():
-        raise AdamtuneError(f"{path}: this is a folder. Name a file in it with --storage.")
     with faults(path):
         connection = sqlite3.connect(
             uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
@@ -223,12 +221,7 @@ def _fill(path: Path) -> None:
     """Copies the empty database that Optuna made once: to have it made anew takes half a second."""
     import optuna
 
-    try:
-        template = cached(f"empty-{optuna.__version__}.db", _make)
-    except OSError:  # no cache folder here
-        _make(path)
-    else:
-        shutil.copyfile(template, path)
+    path.write_bytes(use_cached(f"empty-{optuna.__version__}.db", _make, Path.read_bytes))
 
 
 def _make(path: Path) -> None:

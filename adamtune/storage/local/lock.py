@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from adamtune.errors import Refused
 from adamtune.storage.local.database import faults
-from adamtune.storage.location import beside, local_path
+from adamtune.storage.location import companion, local_path
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def study_lock(location: str, study_name: str) -> Iterator[None]:
     if database is None:
         yield
         return
-    path = beside(database, study_name, ".lock")
+    path = companion(database, study_name, ".lock")
     lock = FileLock(path)
     with faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def check_free(location: str, study_name: str) -> None:
         AdamtuneError: the lock file cannot be used.
     """
     database = local_path(location)
-    if database is not None and beside(database, study_name, ".lock").exists():
+    if database is not None and companion(database, study_name, ".lock").exists():
         with study_lock(location, study_name):
             pass
 

@@ -6,7 +6,7 @@ import pytest
 
 from adamtune.analysis.ranking import in_order, rank
 
-from .records import mixed, study, trial
+from ..reports.records import mixed, study, trial
 
 
 def test_complete_first_by_value_then_the_rest_by_number() -> None:

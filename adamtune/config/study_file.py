@@ -1,0 +1,140 @@
+"""Reads a study file: the study, or all problems of the file at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from adamtune.config.aliases import illegal_value, unknown_name
+from adamtune.config.document import encodable, read_text, read_yaml
+from adamtune.config.numbers import read_number
+from adamtune.config.problems import Problems, printable
+from adamtune.config.space import Range, Space
+from adamtune.config.space_section import read_space
+from adamtune.config.study import (
+    Objective,
+    ObjectiveSection,
+    ScalarKeys,
+    Search,
+    StudyConfig,
+    StudyFile,
+    TaskChoice,
+)
+from adamtune.config.task_section import read_task
+from adamtune.config.validation import validate
+from adamtune.tasks.registry import TASKS
+
+Overrides = Mapping[str, object]
+"""Values by dotted key path, such as ``{"search.trials": 8}``; a text is read as the file would be."""
+
+NO_OVERRIDES: Overrides = MappingProxyType({})
+
+
+def load_study(path: Path, overrides: Overrides = NO_OVERRIDES) -> StudyConfig:
+    """The study of a file.
+
+    Args:
+        path: the study file.
+        overrides: values that replace the file's. Problems with them name the option, such as ``--trials``.
+
+    Raises:
+        StudyFileError: the file or an override is wrong; the error has all problems.
+    """
+    return parse_study(read_text(path), str(path), overrides)
+
+
+def parse_study(text: str, source: str, overrides: Overrides = NO_OVERRIDES) -> StudyConfig:
+    """The study of a text.
+
+    Args:
+        text: the content of a study file.
+        source: the name of the text in messages.
+        overrides: as for ``load_study``.
+
+    Raises:
+        StudyFileError: the text or an override is wrong; the error has all problems.
+    """
+    problems = Problems(printable(source), text)
+    data = read_yaml(text, problems)
+    if not isinstance(data, dict):
+        problems.add((), illegal_value(data, f"a mapping of {', '.join(StudyFile.model_fields)}"))
+        problems.raise_if_any()
+    assert isinstance(data, dict)
+    _override(data, overrides, problems)
+    study = _read(data, text, problems)
+    problems.raise_if_any()
+    assert study is not None
+    return study
+
+
+def override_search(study: StudyConfig, overrides: Overrides) -> StudyConfig:
+    """A stored study with other values of its ``search`` section.
+
+    Args:
+        study: the stored study.
+        overrides: the values, such as ``{"search.trials": 8}``.
+
+    Raises:
+        StudyFileError: an override is wrong.
+    """
+    problems = Problems(study.name)
+    data: dict[str, Any] = {"search": study.search.model_dump(mode="json")}
+    _override(data, overrides, problems)
+    search = validate(Search, data["search"], ("search",), problems)
+    problems.raise_if_any()
+    return study.model_copy(update={"search": search})
+
+
+def _override(data: dict[str, Any], overrides: Overrides, problems: Problems) -> None:
+    for dotted_path, value in overrides.items():
+        *sections, key = path = dotted_path.split(".")
+        holder: Any = data
+        for section in sections:
+            holder = holder.setdefault(section, {}) if isinstance(holder, dict) else None
+        if not isinstance(holder, dict):  # the file's own section is the problem
+            continue
+        problems.options[tuple(path)] = f"--{key}"
+        if isinstance(value, str):
+            text = encodable(value, tuple(path), problems)
+            holder[key] = read_number(text) if sections else text  # name and storage are texts
+        else:
+            holder[key] = value
+
+
+def _read(data: dict[str, Any], text: str, problems: Problems) -> StudyConfig | None:
+    """The study, or None after problems are recorded."""
+    file = validate(StudyFile, data, (), problems)
+    section = {name: data.get(name, each.get_default()) for name, each in StudyFile.model_fields.items()}
+    raw_space = section["space"]
+    raw_searched = raw_space.get("task", {}) if isinstance(raw_space, dict) else {}
+    task, searched = read_task(data["task"], raw_searched, problems) if "task" in data else (None, {})
+    space = read_space(section["optimizer"], raw_space, searched, problems)
+    search = validate(Search, section["search"], ("search",), problems)
+    objective = _objective(section["objective"], task, problems)
+    if search and search.sampler == "grid":
+        _reject_ranges(space, problems)
+    if not (file and task and search and objective):
+        return None
+    scalars = {name: getattr(file, name) for name in ScalarKeys.model_fields}
+    return StudyConfig(**scalars, task=task, space=space, search=search, objective=objective, text=text)
+
+
+def _objective(raw: object, task: TaskChoice | None, problems: Problems) -> Objective | None:
+    section = validate(ObjectiveSection, raw, ("objective",), problems)
+    if section is None or task is None:
+        return None
+    metrics = TASKS[task.name].metrics
+    metric = section.metric or next(iter(metrics))
+    if metric not in metrics:
+        problems.add(("objective", "metric"), unknown_name(f"metric of {task.name}", metric, metrics))
+        return None
+    return Objective(metric=metric, direction=section.direction or metrics[metric])
+
+
+def _reject_ranges(space: Space, problems: Problems) -> None:
+    for _, path, each in space.distributions():
+        if isinstance(each, Range):
+            allowed = "a value or a list of values, for the grid sampler"
+            problems.add(path, illegal_value(each.file_value(), allowed))

@@ -1,0 +1,105 @@
+"""Reads ``task`` and ``space.task`` of a study file: the task with its fixed and its searched settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic.fields import FieldInfo
+
+from adamtune.config.aliases import find_alias, illegal_value, unknown_key, unknown_name
+from adamtune.config.distributions import DistributionReader
+from adamtune.config.problems import KeyPath, Problems
+from adamtune.config.space import Distribution, combinations
+from adamtune.config.study import TaskChoice
+from adamtune.config.validation import check
+from adamtune.tasks.base import Settings, TaskEntry
+from adamtune.tasks.registry import TASKS
+
+SEARCHED: KeyPath = ("space", "task")
+ONE_EACH = "move it to the task, with one value, and make a study for each"
+
+
+def read_task(
+    raw: object, searched: object, problems: Problems
+) -> tuple[TaskChoice | None, dict[str, Distribution]]:
+    """The task of a study and its searched settings.
+
+    Args:
+        raw: the file's ``task``: a name, or a mapping of ``name`` and settings.
+        searched: the file's ``space.task``.
+        problems: receives the problems found.
+
+    Returns:
+        The task, or None after problems with its name are recorded; and the searched settings by name.
+    """
+    settings = dict(raw) if isinstance(raw, dict) else {"name": raw}
+    path: KeyPath = ("task", "name") if isinstance(raw, dict) else ("task",)
+    if "name" not in settings:
+        problems.add(("task",), f"is missing 'name'; allowed: {', '.join(TASKS)}")
+        return None, {}
+    name: Any = settings.pop("name")
+    if not isinstance(name, str) or name not in TASKS:
+        allowed = ", ".join(TASKS)
+        is_text = isinstance(name, str)
+        problems.add(path, unknown_name("task", name, TASKS) if is_text else illegal_value(name, allowed))
+        alias = find_alias(name, TASKS) if is_text else None
+        if alias is None:
+            return None, {}
+        name = alias.name  # so that the settings are checked, too
+    distributions = _searched(TASKS[name], searched, settings, problems)
+    fixed = _fixed(TASKS[name].settings, settings, distributions, problems)
+    return TaskChoice(name=name, settings=fixed), distributions
+
+
+def _searched(
+    entry: TaskEntry, raw: object, settings: Mapping[str, object], problems: Problems
+) -> dict[str, Distribution]:
+    if not isinstance(raw, dict):
+        problems.add(SEARCHED, illegal_value(raw, "a mapping of the task's settings"))
+        return {}
+    fields = entry.settings.model_fields
+    for name in raw:
+        path = (*SEARCHED, name)
+        if name not in fields:
+            problems.add(path, unknown_key(f"setting of {entry.name}", name, list(fields)))
+        elif name in entry.settings.DATA:
+            problems.add(path, f"changes the data, so its trials cannot be compared: {ONE_EACH}")
+        elif name in settings:
+            problems.add(path, f"found with task.{name}; keep one: the fixed value or the searched ones")
+        elif not isinstance(raw[name], list | dict):
+            problems.add(
+                path, illegal_value(raw[name], f"a list or a range; a fixed value goes to task.{name}")
+            )
+    distributions = {
+        name: DistributionReader(_type(field), problems).read(raw[name], (*SEARCHED, name))
+        for name, field in fields.items()
+        if isinstance(raw.get(name), list | dict) and name not in {*settings, *entry.settings.DATA}
+    }
+    return {name: each for name, each in distributions.items() if each is not None}
+
+
+def _type(field: FieldInfo) -> Any:
+    """The type of one setting with its bounds, without the checks of several settings together."""
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def _fixed(
+    model: type[Settings],
+    settings: Mapping[str, object],
+    searched: Mapping[str, Distribution],
+    problems: Problems,
+) -> dict[str, Any]:
+    """The settings that are not searched, with defaults.
+
+    Checks them with combinations of the searched ones, up to the first combination with problems.
+    """
+    checked: Settings | None = None
+    for combination in combinations(searched):
+        checked, found = check(model, {**settings, **combination})
+        for place, message in found:
+            section = SEARCHED if place and place[0] in searched else ("task",)
+            problems.add((*section, *place), message)
+        if found:
+            break
+    return {name: each for name, each in checked or () if name not in searched}
