@@ -10,6 +10,7 @@ from rich.console import Console
 
 from adamtune.analysis.ranking import Ranking, rank
 from adamtune.cli.options import STORAGE, program
+from adamtune.errors import AdamtuneError
 from adamtune.reports.as_code import render
 from adamtune.reports.console import console, show_best, show_hints, show_ranking
 from adamtune.reports.live import progress_view
@@ -54,7 +55,7 @@ def _ending(outcome: Outcome, exhausted: bool) -> str:
     """The first line of the result."""
     progress = outcome.progress
     if outcome.reason == "already_complete":
-        more = "Every combination of the grid is done." if exhausted else "Use --trials N to run more."
+        more = "Every combination of the space is done." if exhausted else "Use --trials N to run more."
         return f"Nothing to do: {_done(progress)}. {more}"
     if outcome.reason == "timeout":
         return f"Stopped by the timeout: {_done(progress)}. Run the same command again to continue."
@@ -93,12 +94,15 @@ def _hints(ranking: Ranking, location: str, top: int) -> list[tuple[str, str]]:
 
 def is_exhausted(ranking: Ranking) -> bool:
     """Whether every combination of the space was tried, so that asking for more trials trains none."""
-    if not ranking.study.study:
-        return False
     from adamtune.config import StudyConfig
 
+    if not ranking.study.study:
+        return False
+    try:
+        combinations = StudyConfig.from_canonical(ranking.study.study).space.combinations
+    except AdamtuneError:  # of another version, which can be reported, but not resumed
+        return False
     finished = len(ranking.rows) - ranking.counts["running"] - ranking.counts["failed"]
-    combinations = StudyConfig.from_canonical(ranking.study.study).space.combinations
     return combinations is not None and finished >= combinations
 
 

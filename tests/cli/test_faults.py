@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from torch import Tensor
 import adamtune.tasks.registry
 from adamtune.search import loop
 from adamtune.search.run import STOPPING
-from adamtune.tasks.base import Model, Rows, TaskEntry
-from adamtune.tasks.mlp import Mlp, make
+from adamtune.tasks.base import Model, Rows
+from adamtune.tasks.mlp import Mlp, MlpSettings, make
 from adamtune.tasks.registry import TASKS
 
 from .conftest import Ended
@@ -78,18 +79,14 @@ class Failing(Mlp):
         return super().scores(model, rows)
 
 
-class Registered(TaskEntry):
-    """The mlp's row of the catalog, with a task that fails."""
-
-    def build(self, settings: Mapping[str, Any]) -> Mlp:
-        task = make(self.settings.model_validate(settings))  # type: ignore[arg-type]
-        return Failing(task.data, task.batch_size, task.steps, task.hidden)
+def make_failing(settings: MlpSettings) -> Mlp:
+    task = make(settings)
+    return Failing(task.data, task.batch_size, task.steps, task.hidden)
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    row = TASKS["mlp"]
-    entry = Registered(row.name, row.summary, row.settings, row.metrics, row.make)
+    entry = replace(TASKS["mlp"], make=make_failing)
     monkeypatch.setattr(adamtune.tasks.registry, "TASKS", {**TASKS, "mlp": entry})
     monkeypatch.setattr("adamtune.search.trial.TASKS", {**TASKS, "mlp": entry})
     return lambda where: monkeypatch.setattr(Failing, "where", where)
@@ -129,7 +126,7 @@ def test_a_task_that_cannot_be_built(adamtune: Adamtune, file: Path, monkeypatch
     def broken(*args: object) -> None:
         raise FileNotFoundError("diabetes.csv is not there")
 
-    monkeypatch.setattr(TaskEntry, "build", broken)
+    monkeypatch.setattr("adamtune.search.trial.TASKS", {**TASKS, "mlp": replace(TASKS["mlp"], make=broken)})
     ended = adamtune("search", file)
     assert ended.code == 1
     assert "diabetes.csv is not there" in ended.err

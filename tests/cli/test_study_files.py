@@ -125,7 +125,8 @@ def test_a_list_that_may_be_meant_as_a_range(
     path.write_text(f"name: x\ntask: mlp\n{lines}\n")
     code, out, err = adamtune("validate", path)
     _, _, shown = out.partition("notes:\n")
-    assert (code, err, shown.splitlines()) == (0, "", [f"  {each}" for each in notes])
+    about_lists = [each for each in shown.splitlines() if "combinations" not in each]
+    assert (code, err, about_lists) == (0, "", [f"  {each}" for each in notes])
 
 
 PROBLEMS = """\
