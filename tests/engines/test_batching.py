@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import vmap
 
-from adamtune.engines.batching import attention, embedding, image, linear, losses, mode, norm
+from adamtune.engines.batching import attention, image, linear, losses, mode, norm
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.native import kernels
 from adamtune.engines.native.loader import KERNELS, kernel_library
@@ -71,7 +71,7 @@ def values_and_gradients(function: Function, inputs: list[Tensor]) -> list[Tenso
     return [values.detach(), *torch.autograd.grad((values * weights).sum(), leaves)]
 
 
-MODULES = (attention, embedding, image, linear, losses, norm)
+MODULES = (attention, image, linear, losses, norm)
 KERNELS_HERE = kernel_library(torch.float64) is not None
 
 
