@@ -150,6 +150,7 @@ class _Training:
     def restore(self, saved: Mapping[str, Any]) -> None:
         self.step, self.losses, self.seconds = saved["step"], list(saved["losses"]), saved["seconds"]
         self.module.load_state_dict(saved["model"])
+        # Learning rates come with each step, and the other settings with the member.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": _copy(saved["optimizer"]), "param_groups": groups})
 

@@ -41,8 +41,10 @@ def attention(
     alike = query.dim() == 4 and query.shape == key.shape == value.shape
     if alike and query.shape[-2] ** 2 <= FITTING and handles(query, key, value):
         return for_members(with_settings(_AttentionKernel, scale, is_causal), query, key, value)
+    # The queries are scaled, not the scores, which usually are more numbers.
     scores = (query * scale) @ key.transpose(-2, -1)
     if is_causal:
+        # Adding minus infinity is much faster than masked_fill.
         future = torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)
         scores = scores + future
     return torch.softmax(scores, -1) @ value
@@ -81,6 +83,7 @@ def _contiguous_rows(tensor: Tensor) -> Tensor:
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dimension, each with a dimension less."""
+    # One further: the tensors of all members have members in front.
     return tuple(for_members(with_settings(_Unbind, dim % input.dim() + 1), input))
 
 

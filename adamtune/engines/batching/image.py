@@ -33,6 +33,7 @@ def convolution(
     if not plain or isinstance(padding, str) or not _fitting(input, weight, bias, pair(padding)):
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     margins = pair(padding)
+    # Unlike the products, the kernel adds the bias itself, and the activation, if one follows.
     if not handles(input, weight, bias):
         out = for_members(with_settings(_ConvolutionProducts, margins), input, weight)
         return out if bias is None else out + bias[:, None, None]
@@ -89,7 +90,7 @@ class _ConvolutionProducts(torch.autograd.Function):
         by_pixel = gradient.permute(0, 1, 3, 4, 2).reshape(members, -1, out)
         by_weight = torch.bmm(by_pixel.transpose(1, 2), patches.flatten(4).flatten(1, 3))
         by_x = None
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0]:  # not so in the first layer
             # The gradient of x is the convolution of the output's gradient with the mirrored kernel.
             mirrored = weight.flip(3, 4).permute(0, 3, 4, 1, 2).reshape(members, -1, inner)
             margin = (rows - 1 - ctx.padding[0], columns - 1 - ctx.padding[1])
@@ -114,6 +115,7 @@ def _patches(x: Tensor, rows: int, columns: int, padding: Pair) -> Tensor:
     """
     down, across = padding
     padded = F.pad(x.movedim(-3, -1), (0, 0, across, across, down, down)).contiguous()
+    # A view of the padded images in which patches overlap; copying it lays them out one after the other.
     *lead, height, width, channels = padded.shape
     *steps, by_row, by_column, _ = padded.stride()
     # The pixels of a patch's row and their channels are contiguous: as one dimension they are copied fast.
@@ -131,6 +133,7 @@ class _ConvolutionKernel(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, activation: int
     ) -> Tensor:
+        # No copy where the images come from another rule: all of them leave channels last in memory.
         pixels, weight = dense(x.movedim(2, -1)), weight.contiguous()
         y: Tensor
         y, before, _ = kernels.convolution.call(
@@ -169,9 +172,8 @@ def max_pool(
     plain = adjacent and pair(padding) == (0, 0) and pair(dilation) == (1, 1) and not ceil_mode
     fitting = input.dim() == 4 and all(w <= size for w, size in zip(window, input.shape[2:], strict=True))
     if not plain or return_indices or not fitting or not handles(input):
-        options: Any = {"return_indices": True} if return_indices else {}
-        found: Tensor = F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, **options)
-        return found
+        options: Any = (stride, padding, dilation, ceil_mode, return_indices)
+        return F.max_pool2d(input, kernel_size, *options)  # type: ignore[no-any-return]
     return for_members(with_settings(_PoolKernel, window), input)
 
 

@@ -52,6 +52,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, share: Tensor) -> Tensor:
         index = target.unsqueeze(-1)
+        # Without the largest logit, which the loss does not depend on, no exponential overflows.
         shifted = logits - logits.amax(-1, keepdim=True)
         chosen = shifted.gather(-1, index)
         weights = shifted.exp_()
@@ -89,6 +90,7 @@ def mse_loss(input: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> Tensor
 
     Other reductions, weights and tensors that no kernel takes are left to torch.
     """
+    # Arguments left out arrive as None or not at all; any other may change what is computed.
     settings = {name: value for name, value in kwargs.items() if value is not None}
     plain = not args and settings in ({}, {"reduction": "mean"})
     if not plain or input.shape != target.shape or not input.dim() or not handles(input, target):

@@ -44,4 +44,5 @@ class BatchingRules(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        # The rules call torch's functions themselves: within this method, torch has the mode switched off.
         return RULES.get(func, func)(*args, **(kwargs or {}))

@@ -50,6 +50,7 @@ class _Standardisation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         normal, scale = ctx.saved_tensors
+        # Mean and variance of the result are fixed, so the gradient has no part along either.
         along = (gradient * normal).mean(-1, keepdim=True)
         centred = gradient - gradient.mean(-1, keepdim=True)
         return centred.addcmul_(normal, along, value=-1).mul_(scale), None

@@ -23,6 +23,7 @@ ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}
 
 def _result_and_kept(shape: Shape, activation: int) -> list[Shape]:
     """The shapes of a layer's result, and of GELU's arguments, which its backward pass needs."""
+    # A result that is not needed is a tensor without elements: a schema cannot leave results out.
     return [shape, shape if activation == ACTIVATIONS["gelu"] else (0,)]
 
 
@@ -39,6 +40,7 @@ linear = Kernel(
     lambda x, weight, bias, activation: _result_and_kept((*x.shape[:2], weight.shape[1]), activation),
     lambda x, weight, bias, activation: [*_linear_sizes(x, weight), activation],
 )
+# Scratch memory is a result, too, so that the memory plan of a capture gives it to later calls.
 linear_backward = Kernel(
     "linear_backward",
     "Tensor gradient, Tensor x, Tensor weight, Tensor? kept, int activation, bool needs_x",
@@ -52,6 +54,7 @@ linear_backward = Kernel(
     lambda gradient, x, weight, kept, activation, needs_x: [*_linear_sizes(x, weight), activation, needs_x],
 )
 
+# Each row's mean and 1 / deviation are results, because the backward pass needs them.
 layer_norm = Kernel(
     "layer_norm",
     "Tensor x, Tensor weight, Tensor bias, float eps",
@@ -67,6 +70,7 @@ layer_norm_backward = Kernel(
     lambda gradient, x, weight, means, scales: x.shape,
 )
 
+# Forwards it computes the probabilities on the way to the losses; backwards they are nearly the gradient.
 cross_entropy = Kernel(
     "cross_entropy",
     "Tensor logits, Tensor target, Tensor share",
@@ -110,6 +114,7 @@ embedding = Kernel(
     lambda weight, index: [*index.shape, *weight.shape[1:], index.stride(0)],
     "an index of embedding is out of range",
 )
+# Words that no row names have a gradient of zero, so the result is as large as the table.
 embedding_backward = Kernel(
     "embedding_backward",
     "Tensor gradient, Tensor index, int words",
@@ -160,22 +165,9 @@ def _windows(x: Tensor, weight: Tensor, padding: Sequence[int]) -> _Windows:
     out, _, down, across = weight.shape[1:]
     margin_down, margin_across = padding
     rows, columns = height + 2 * margin_down - down + 1, width + 2 * margin_across - across + 1
-    return _Windows(
-        members=members,
-        images=images,
-        out=out,
-        stride=x.stride(0),
-        height=height,
-        width=width,
-        channels=channels,
-        down=down,
-        across=across,
-        rows=rows,
-        columns=columns,
-        margin_down=margin_down,
-        margin_across=margin_across,
-        block=max(1, min(images, BLOCK // (rows * columns * channels * down * across))),
-    )
+    block = max(1, min(images, BLOCK // (rows * columns * channels * down * across)))
+    image = height, width, channels, down, across, rows, columns, margin_down, margin_across
+    return _Windows(members, images, out, x.stride(0), *image, block)
 
 
 def _output_size(x: Tensor, weight: Tensor, padding: Sequence[int]) -> Shape:
@@ -225,6 +217,7 @@ convolution_backward = Kernel(
     ],
 )
 
+# The backward pass finds each window's largest pixel again, by comparing x with y.
 max_pool = Kernel(
     "max_pool",
     "Tensor x, int[] window",
@@ -249,6 +242,8 @@ def _attention_sizes(query: Tensor, causal: bool, *strided: Tensor) -> list[int]
     return sizes
 
 
+# Queries, keys and values may be slices of one tensor, so they come with strides. The result is laid out by
+# position and head, as the linear layer after it reads it.
 attention = Kernel(
     "attention",
     "Tensor query, Tensor key, Tensor value, float scale, bool causal",

@@ -111,6 +111,7 @@ def _depending_on(inputs: Any, calls: Sequence[RecordedCall]) -> list[RecordedCa
     """
     varying = storages_of(inputs)
     owned = set(varying)
+    # What is written to in place starts anew in each replay, so the calls that make it are repeated, too.
     for call in calls:
         varying |= storages_of(call.written)
     kept = []
@@ -146,12 +147,14 @@ def _replayed_call(call: RecordedCall, place: Callable[[Tensor], Tensor]) -> Ker
         return KernelCall(call.kernel, args, kwargs)
     results = [place(each) for each in call.results]
     if call.name in {"_to_copy", "clone"}:
+        # Their variants that write copy twice: into a new tensor and from there.
         return KernelCall(torch.ops.aten.copy_.default, (results[0], args[0]), {})
     variant = _out_variant(call.kernel, len(results))
     if variant is None:
         return KernelCall(_compute_and_copy, (call.kernel, results, args, kwargs), {})
     kernel, names = variant
     accepted = {each.name for each in arguments(kernel)}
+    # Options such as the dtype follow from the tensors that it writes into.
     kept = {name: value for name, value in kwargs.items() if name in accepted}
     return KernelCall(kernel, args, kept | dict(zip(names, results, strict=True)))
 

@@ -48,6 +48,7 @@ class Population:
         if len(self._groups) + len(members) > self.slots:
             raise ValueError(f"{len(members)} members for {self.slots - len(self._groups)} free slots")
         for member in members:
+            # The smallest group, so that all threads have equally many members.
             group = min(self._cohort(member.task), key=lambda each: len(each.active))
             group.admit(member)
             self._groups[member] = group
@@ -55,12 +56,14 @@ class Population:
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
         """Trains every member to its next evaluation; see ``Engine.advance``."""
         busy = [group for cohort in self._cohorts.values() for group in cohort if group.active]
+        # On a GPU the groups take turns in this thread: the device is busy with each of them anyway.
         apply = self._pool.map if self._device.type == "cpu" else map
         # No group is scored before all have trained: after a pause, none may be past its evaluation.
         complete = list(apply(lambda group: group.train(pause), busy))
         if not all(complete):
             return []
         by_group = list(apply(Group.evaluate, busy))
+        # The groups' rows are in another order, because members that leave give their rows to others.
         order = {member: place for place, member in enumerate(self._groups)}
         evaluations = sorted(chain.from_iterable(by_group), key=lambda each: order[each.member])
         for each in evaluations:
@@ -90,6 +93,7 @@ class Population:
         self._cohorts.clear()
         groups: dict[Member, Group] = {}
         for saved in state["groups"]:
+            # In the same group and order, because the rows computed together decide the kernels' rounding.
             own = [members[place] for place in saved["members"]]
             group = self._cohort(own[0].task)[saved["thread"]]
             group.restore(own, saved)

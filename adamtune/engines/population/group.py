@@ -66,6 +66,7 @@ class Group:
                 name: value.new_zeros(self.capacity, *value.shape) for name, value in initial.items()
             }
             self._states = dict.fromkeys(initial, NO_STATE)
+        # The row may hold the NaN of a member that diverged in it, in the state, too.
         for name, value in initial.items():
             self._parameters[name][row] = value
             for buffer in self._states[name]:
@@ -233,6 +234,7 @@ class Group:
             members: the members, in the order of their rows.
             state: what ``state`` returned.
         """
+        # Admission makes the tensors; what it puts into them is overwritten below.
         for member in members:
             self.admit(member)
         self.active = [

@@ -89,6 +89,8 @@ def make_lookahead(
     members, starts = [each.member for each in active], [each.step for each in active]
     steps = min(AHEAD, total - min(starts))
     step = torch.tensor(starts) + torch.arange(steps).unsqueeze(-1)
+    # Rules and schedules are defined within a training alone: past its end, its last step's coefficients
+    # are computed, and replaced below.
     coefficients = _coefficients(members, step.clamp(max=total - 1), total)
     # A member that finishes before the others waits for them: neutral coefficients leave its weights
     # unchanged.

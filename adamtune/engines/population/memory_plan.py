@@ -97,6 +97,7 @@ class MemoryPlan:
 
     def place(self, tensor: Tensor) -> Tensor:
         """A recorded tensor's counterpart in planned memory; itself if none of the calls computed it."""
+        # Inputs, and what is computed once, stay where they are.
         storage = self._planned.get(storage_id(tensor))
         if storage is None:
             return tensor.detach()
@@ -110,6 +111,7 @@ class MemoryPlan:
             for each in map(storage_id, inputs)
             if self._last_use[each] == position and each in self._planned
         }
+        # A call that writes to its arguments returns these: there is nothing to place.
         if not call.mutates:
             for result in call.results:
                 reused = _overwritable(call, result, inputs, dying)

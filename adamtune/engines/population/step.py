@@ -66,6 +66,7 @@ class Step:
                 increment(self._next),
             ]
         )
+        # The elementwise pass treats a tensor's elements alike: its shape past the members does not matter.
         parts = [
             Part(_flat(parameters[name]), _flat(gradients[name]), State(*map(_flat_or_none, states[name])))
             for name in parameters
