@@ -323,8 +323,8 @@ def test_gradients_that_lie_side_by_side_are_not_copied(with_kernels: bool) -> N
             return torch.autograd.grad(vmap(loss)(x, leaf).sum(), leaf)[0]
 
         with BatchingRules(), torch.enable_grad():
-            tape = Capture(gradient, drawn(0, MEMBERS, 2, 5, 4), drawn(1, MEMBERS, 24, 4))
-        return [call.kernel.__name__ for call in tape.program]
+            capture = Capture(gradient, drawn(0, MEMBERS, 2, 5, 4), drawn(1, MEMBERS, 24, 4))
+        return [call.kernel.__name__ for call in capture.program]
 
     together = names(lambda y: y.unflatten(-1, (3, 2, 4)).movedim(1, 3).unbind(1))
     apart = names(lambda y: [each.unflatten(-1, (2, 4)).transpose(1, 2) for each in y.split(8, -1)])
@@ -645,12 +645,12 @@ def test_an_index_that_does_not_fit_is_refused_at_each_replay(name: str, with_ke
     values, index = drawn(0, MEMBERS, 4, 3), numbers(3, MEMBERS, 4)
     function = {"cross_entropy": F.cross_entropy, "embedding": lambda x, index: F.embedding(index, x)}[name]
     with torch.no_grad(), BatchingRules():
-        tape = Capture(vmap(function), values, index)
+        capture = Capture(vmap(function), values, index)
     with torch.no_grad():
-        tape.replay()
+        capture.replay()
         index[1, 2] = 4
         with pytest.raises((RuntimeError, IndexError)):
-            tape.replay()
+            capture.replay()
 
 
 PROJECTION, KERNEL = drawn(8, 3, 5).double(), drawn(8, 2, 1, 2, 2).double()

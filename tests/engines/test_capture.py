@@ -1,4 +1,4 @@
-"""A tape's replay equals the function it recorded, to the last bit, or it is not recorded at all."""
+"""A capture's replay equals the function that it recorded to the last bit, or the function cannot be captured."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def assert_replays(function: Function, first: Tensor | None = None) -> Capture:
     """Records on one input; replays on others, more than once."""
     x = (drawn(0) if first is None else first).clone()
     with torch.no_grad():
-        tape = Capture(function, x)
+        capture = Capture(function, x)
         for seed in (1, 2, 1):
             x.copy_(drawn(seed))
             expected = function(x.clone())
-            tape.replay()
-            assert bits(tape.outputs) == bits(expected)
-            assert [each.shape for each in tree_leaves(tape.outputs)] == [
+            capture.replay()
+            assert bits(capture.outputs) == bits(expected)
+            assert [each.shape for each in tree_leaves(capture.outputs)] == [
                 each.shape for each in tree_leaves(expected)
             ]
-    return tape
+    return capture
 
 
 def accumulated(x: Tensor) -> Tensor:
@@ -165,42 +165,42 @@ def test_a_replay_equals_the_function_or_there_is_none(name: str) -> None:
 def test_infinities_and_nan_are_repeated() -> None:
     x = torch.zeros(4, 5)
     with torch.no_grad():
-        tape = Capture(lambda x: (x.log(), (1 / x).sum(0), x.exp().log().clamp(-1, 1)), x)
+        capture = Capture(lambda x: (x.log(), (1 / x).sum(0), x.exp().log().clamp(-1, 1)), x)
         x.copy_(torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0, 800.0]))
-        tape.replay()
-        assert bits(tape.outputs) == bits((x.log(), (1 / x).sum(0), x.exp().log().clamp(-1, 1)))
+        capture.replay()
+        assert bits(capture.outputs) == bits((x.log(), (1 / x).sum(0), x.exp().log().clamp(-1, 1)))
 
 
 def test_a_spoiled_replay_does_not_spoil_the_next() -> None:
     """The memory of the results holds NaN when the next replay begins."""
     x = drawn(0)
     with torch.no_grad():
-        tape = Capture(with_gradient, x)
+        capture = Capture(with_gradient, x)
         x.fill_(torch.nan)
-        tape.replay()
-        assert tree_leaves(tape.outputs)[0].isnan()
+        capture.replay()
+        assert tree_leaves(capture.outputs)[0].isnan()
         x.copy_(drawn(3))
-        tape.replay()
-        assert bits(tape.outputs) == bits(with_gradient(drawn(3)))
+        capture.replay()
+        assert bits(capture.outputs) == bits(with_gradient(drawn(3)))
 
 
 def test_inputs_may_be_trees() -> None:
     inputs: Any = {"a": drawn(0), "b": [drawn(1), torch.tensor(3)]}
     with torch.no_grad():
-        tape = Capture(
+        capture = Capture(
             lambda tree, more: {"sum": tree["a"] + tree["b"][0] * tree["b"][1] + more}, inputs, drawn(2)
         )
         inputs["a"].copy_(drawn(4))
-        tape.replay()
-    assert torch.equal(tape.outputs["sum"], drawn(4) + drawn(1) * 3 + drawn(2))
+        capture.replay()
+    assert torch.equal(capture.outputs["sum"], drawn(4) + drawn(1) * 3 + drawn(2))
 
 
 def test_the_inputs_and_what_is_captured_are_not_written_to() -> None:
     captured = drawn(5)
     x = drawn(0)
     with torch.no_grad():
-        tape = Capture(lambda x: (x * captured).exp().sum(), x)
-        tape.replay()
+        capture = Capture(lambda x: (x * captured).exp().sum(), x)
+        capture.replay()
     assert torch.equal(x, drawn(0))
     assert torch.equal(captured, drawn(5))
 
@@ -208,8 +208,8 @@ def test_the_inputs_and_what_is_captured_are_not_written_to() -> None:
 def test_outputs_keep_no_graph() -> None:
     x = drawn(0)
     with torch.enable_grad():
-        tape = Capture(with_gradient, x)
-    assert not any(each.requires_grad for each in tree_leaves(tape.outputs))
+        capture = Capture(with_gradient, x)
+    assert not any(each.requires_grad for each in tree_leaves(capture.outputs))
 
 
 def test_memory_is_used_again() -> None:
@@ -352,21 +352,21 @@ def test_a_tasks_gradients_are_replayed(name: str, shared: bool, tasks: Mapping[
     task = tasks[name]
     parameters, batch = placed(task, 0, shared)
     with torch.no_grad():
-        tape = capture_gradients(task, parameters, batch, shared)
+        capture = capture_gradients(task, parameters, batch, shared)
         for seed in (1, 2):
             others, rows = placed(task, seed, shared)
             for into, value in zip(
                 tree_leaves((parameters, batch)), tree_leaves((others, rows)), strict=True
             ):
                 into.copy_(value)
-            tape.replay()
+            capture.replay()
             losses, gradients = capture_gradients(task, others, rows, shared).outputs
             fresh = capture_gradients(task, others, rows, shared)
             fresh.replay()
-            assert bits(tape.outputs) == bits(fresh.outputs)
+            assert bits(capture.outputs) == bits(fresh.outputs)
             assert losses.shape == (3,)
-            assert len(set(tape.outputs[0].tolist())) == 3
-            for key, gradient in tape.outputs[1].items():
+            assert len(set(capture.outputs[0].tolist())) == 3
+            for key, gradient in capture.outputs[1].items():
                 assert gradient.shape == parameters[key].shape == gradients[key].shape
                 assert gradient.is_contiguous()
                 assert gradient.abs().amax() > 0
@@ -418,8 +418,8 @@ class Computed(TorchDispatchMode):
 def test_a_steps_memory_is_less_than_its_results(name: str, tasks: Mapping[str, Task]) -> None:
     parameters, batch = placed(tasks[name], 0, shared=True)
     with Computed() as computed:
-        tape = capture_gradients(tasks[name], parameters, batch, shared=True)
-    assert 0 < tape.memory < sum(computed.sizes.values()) / 2
+        capture = capture_gradients(tasks[name], parameters, batch, shared=True)
+    assert 0 < capture.memory < sum(computed.sizes.values()) / 2
 
 
 UNRECORDABLE = {

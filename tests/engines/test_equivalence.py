@@ -24,8 +24,8 @@ from .training import (
     population,
     sequential,
     tensors,
+    varied_member,
 )
-from .varied import varied_member
 
 STRETCHES = 9
 STEPS = 54

@@ -16,8 +16,7 @@ from adamtune.tasks.registry import TASKS
 
 from .models import Toy
 from .test_models import MODELS
-from .training import alone, assert_all_differ, assert_close, curve, finish, member, some
-from .varied import varied_member
+from .training import alone, assert_all_differ, assert_close, curve, finish, member, some, varied_member
 
 pytestmark = [
     pytest.mark.gpu,

@@ -12,8 +12,7 @@ from adamtune.engines.base import Engine, Evaluation, Member
 
 from .models import Toy
 from .test_state import ENGINES
-from .training import Make, alone, assert_close, copied, curve, finish, some, tensors
-from .varied import varied_member
+from .training import Make, alone, assert_close, copied, curve, finish, some, tensors, varied_member
 
 
 @pytest.fixture(params=ENGINES)

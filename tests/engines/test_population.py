@@ -33,8 +33,8 @@ from .training import (
     sequential,
     some,
     tensors,
+    varied_member,
 )
-from .varied import varied_member
 
 
 def mixed(task: Task, count: int) -> list[Member]:

@@ -18,8 +18,7 @@ from adamtune.tasks.base import Task
 from adamtune.tasks.registry import TASKS
 
 from .models import FEATURES, Calls, Toy
-from .training import Make, copied, curve, finish, population, sequential, some
-from .varied import varied_member
+from .training import Make, copied, curve, finish, population, sequential, some, varied_member
 
 ENGINES: dict[str, Make] = {
     "population": population,
