@@ -1,30 +1,40 @@
 # make quickstart: a real search, and its ranked table. make test: the fast tests. Both make .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: install quickstart test lint types slow clean
 
 install: .venv/.installed
 
-.venv/.installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+$(BIN)/python:
+	@echo "Creating .venv ..."
+	@$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing adamtune and its dependencies (a minute or two) ..."
+	@$(PIP) -e .
+	@touch $@
+
+.venv/.dev: .venv/.installed
+	@echo "Installing the development tools ..."
+	@$(PIP) -e '.[dev]'
+	@touch $@
 
 quickstart: install
 	$(BIN)/adamtune search configs/quickstart.yaml
 
-test: install
+test: .venv/.dev
 	$(BIN)/python -m pytest -n 2
 
-slow: install
+slow: .venv/.dev
 	$(BIN)/python -m pytest -n 2 -m slow
 
-lint: install
+lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: install
+types: .venv/.dev
 	$(BIN)/mypy
 
 clean:

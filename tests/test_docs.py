@@ -94,7 +94,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_adamtune(arguments: list[str]) -> int:
-    """Runs a documented command; what its output goes into is not ours."""
+    """Runs a documented command without the pipe or the file that its output goes to."""
     end = next((index for index, each in enumerate(arguments) if each in ("|", ">")), len(arguments))
     return run(arguments[:end])
 

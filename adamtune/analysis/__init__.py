@@ -1,1 +1,1 @@
-"""Rankings and statistics of a study's trials, without drawing."""
+"""The trials of a study, ranked and as data frames."""

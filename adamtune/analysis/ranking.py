@@ -1,4 +1,4 @@
-"""A study's trials, ranked: numbers, no drawing."""
+"""The ranking of a study's trials."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Ranking:
     """The trials of a study in order.
 
     Attributes:
-        study: what was read from the storage.
-        counts: how many trials there are of each state.
-        rows: complete trials first, the best at the top; then the others by number.
-        searched: the settings that were searched, under the names they are trained with.
+        study: the record of the study.
+        counts: the number of trials in each state.
+        rows: complete trials, the best first; then the others by number.
+        searched: the searched settings, by the names that they are trained with.
     """
 
     study: StudyRecord
@@ -51,7 +51,7 @@ class Ranking:
 
 
 def rank(study: StudyRecord) -> Ranking:
-    """Ranks the complete trials by value, equal ones by number."""
+    """Ranks the complete trials by value, and trials of equal value by number."""
     trials = sorted(study.trials, key=lambda each: each.number)
     complete = [each for each in trials if _is_ranked(each)]
     ranked = enumerate(sorted(complete, key=lambda each: each.merit(study.direction)), start=1)
@@ -69,6 +69,6 @@ def _is_ranked(trial: TrialRecord) -> bool:
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """The names of settings, each once, as the catalogs order them; others (task settings) last, by name."""
+    """The distinct names of settings in the order of the catalogs; others (task settings) last, by name."""
     unique = sorted(set(names))
     return (*(name for name in ORDER if name in unique), *(name for name in unique if name not in ORDER))

@@ -1,4 +1,4 @@
-"""The ``adamtune`` command: mounts the commands and turns what they raise into exit codes."""
+"""The ``adamtune`` program: its commands, and the exit codes of their errors."""
 
 from __future__ import annotations
 

@@ -7,23 +7,14 @@ from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
 
 from adamtune.catalog import Hyperparameter
 from adamtune.config.aliases import illegal_value, unknown_key
+from adamtune.config.numbers import check_float32, check_positive_float32
 from adamtune.config.problems import KeyPath, Problems, show
 from adamtune.config.space import Choice, Distribution, Fixed, Range
-from adamtune.config.validation import (
-    BEYOND_FLOAT32,
-    LARGEST_FLOAT32,
-    OUT_OF_FLOAT32,
-    adapter,
-    not_null,
-    validate,
-)
+from adamtune.config.validation import adapter, not_null, validate
 
-LEAST_FLOAT32 = 2.0**-149
-ZERO_IN_FLOAT32 = "which is 0 in float32, the precision of all training; write at least 1e-45"
 RANGE_KEYS = ("low", "high", "log")
 
 
@@ -40,22 +31,8 @@ def legal_type(hyperparameter: Hyperparameter) -> Any:
     legal = Annotated[kind, Field(**bounds)]
     if hyperparameter.kind is int:
         return legal
-    check = _check_positive_float32 if hyperparameter.open_low else _check_float32
+    check = check_positive_float32 if hyperparameter.open_low else check_float32
     return Annotated[legal, AfterValidator(check)]
-
-
-def _check_float32(value: float) -> float:
-    """``value``, if it is finite in float32."""
-    if value > LARGEST_FLOAT32:
-        raise PydanticCustomError(OUT_OF_FLOAT32, BEYOND_FLOAT32)
-    return value
-
-
-def _check_positive_float32(value: float) -> float:
-    """``value``, if it is finite and above 0 in float32."""
-    if value <= LEAST_FLOAT32 / 2:  # which is rounded to 0
-        raise PydanticCustomError(OUT_OF_FLOAT32, ZERO_IN_FLOAT32)
-    return _check_float32(value)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""YAML text to plain values with their places. No other module knows YAML.
+"""YAML text to plain values with their places.
 
 Plain values are those of JSON. The syntax is YAML with these differences: a number is decimal (``1e-5`` is
 one; ``010``, ``1_000`` and ``1:30`` are text), only ``true`` and ``false`` are booleans (``yes``, ``no``,
@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from math import isfinite
 from pathlib import Path
 from stat import S_ISFIFO
 
 import yaml
 
-from adamtune.config.problems import DECIMAL, KeyPath, Mark, NumberLiteral, Problems, printable, show
+from adamtune.config.numbers import DECIMAL, NumberLiteral, read_number
+from adamtune.config.problems import KeyPath, Mark, Problems, printable, show
 from adamtune.errors import StudyFileError
 
 TAG = "tag:yaml.org,2002:"
+SPECIAL_FLOAT = r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 MOST_VALUES = 10_000
 """The most values of a study file: aliases of aliases would fill the memory otherwise."""
 
@@ -37,7 +38,7 @@ for _tag, _pattern, _first in (
     ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", "[-+]?(?:0|[1-9][0-9]*)", list("-+0123456789")),
-    ("float", rf"{DECIMAL}|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+.0123456789")),
+    ("float", f"{DECIMAL}|{SPECIAL_FLOAT}", list("-+.0123456789")),
     ("merge", "<<", ["<"]),
 ):
     _Loader.add_implicit_resolver(f"{TAG}{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
@@ -155,56 +156,28 @@ class _Constructor:
                 first[key.value] = line
 
     def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> object:
-        try:
-            value = self.loader.construct_object(node)
-        except ValueError:  # more digits than Python reads, or a number's tag before a text
-            return read_number(node.value)
-        if isinstance(value, str):
-            return encodable(value, path, self.problems)
-        if isinstance(value, float):
-            return NumberLiteral(value, node.value)
-        if isinstance(value, int | None):
-            return value
-        self.problems.add(path, f"found the YAML tag {node.tag}; allowed: text, numbers, true or false")
-        return str(value)
-
-
-def read_number(text: str) -> object:
-    """The number that a text is in a study file, or the text if it is none."""
-    stripped = text.strip()
-    if not re.fullmatch(DECIMAL, stripped):
+        text = node.value
+        match node.tag.removeprefix(TAG):
+            case "str":
+                return encodable(text, path, self.problems)
+            case "int" | "float":
+                is_special = re.fullmatch(SPECIAL_FLOAT, text)
+                return NumberLiteral(float(text.replace(".", "")), text) if is_special else read_number(text)
+            case "bool" if text.lower() in ("true", "false"):
+                return bool(text.lower() == "true")
+            case "null":
+                return None
+        message = f"found the YAML tag {node.tag}; allowed: text, numbers, true or false"
+        self.problems.add_unreadable(path, message)
         return text
-    try:
-        return int(stripped)
-    except ValueError:  # not an integer, or one of more digits than Python reads
-        return NumberLiteral(float(stripped), stripped)
 
 
 def encodable(text: str, path: KeyPath, problems: Problems) -> str:
     """``text`` as UTF-8 can encode it; records a problem if that is not ``text`` itself."""
     if _is_utf8(text):
         return text
-    problems.add(path, f"found {show(text)}, which is not UTF-8; allowed: text in UTF-8")
-    problems.unreadable.add(path)
+    problems.add_unreadable(path, f"found {show(text)}, which is not UTF-8; allowed: text in UTF-8")
     return text.encode(errors="backslashreplace").decode()
-
-
-def number_advice(text: str) -> str:
-    """What YAML makes of a text that is meant to be a number, and what to write; empty for any other text."""
-    text = text.strip()
-    if re.fullmatch(DECIMAL, text):
-        return f"which is text; write {text} without quotes"
-    version = "1.2" if re.fullmatch("[-+]?0o[0-7]+", text) else "1.1"
-    try:
-        value = int(text, 8) if version == "1.2" else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        value = None
-    decimal = re.sub("^([-+]?)0+(?=[0-9])", r"\1", text.replace("_", ""))
-    decimal = decimal if re.fullmatch(DECIMAL, decimal) else ""
-    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
-        other = f" or {decimal}" if decimal and float(decimal) != value else ""
-        return f"which YAML {version} reads as {value}; write {value}{other}"
-    return f"which is text; write {decimal}" if decimal else ""
 
 
 def _is_utf8(text: str) -> bool:

@@ -8,8 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from adamtune.config.document import number_advice
-from adamtune.config.problems import DECIMAL
+from adamtune.config.numbers import DECIMAL, number_advice
 
 UNITS = r"(?=[0-9.])([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?"
 SECONDS = (86400, 3600, 60, 1)

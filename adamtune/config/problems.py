@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from adamtune.config.numbers import NumberLiteral
 from adamtune.errors import StudyFileError
 
 KeyPath = tuple[str | int, ...]
@@ -16,27 +17,12 @@ KeyPath = tuple[str | int, ...]
 Mark = tuple[int, int]
 """Line and column, both from 1; (0, 0) is the command line."""
 
-DECIMAL = r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-"""A number as study files write it: decimal, with neither a leading zero nor separators."""
-
 LONGEST_VALUE = 80
 LONGEST_LINE = 100
 """Messages show this many characters of a value and of a line of the file, and ``...`` for the rest."""
 
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """The line breaks that YAML counts."""
-
-
-class NumberLiteral(float):
-    """A number with its text in the file: ``1e400`` is infinite in float64, and is shown as written."""
-
-    text: str
-
-    def __new__(cls, value: float, text: str) -> NumberLiteral:
-        """Pairs a float64 value with the text that it was read from."""
-        number = super().__new__(cls, value)
-        number.text = text
-        return number
 
 
 def printable(text: str) -> str:
@@ -77,15 +63,14 @@ class Problems:
         text: the file's text, from which the report quotes lines.
         marks: where each key path stands.
         options: the command-line option that gave a key path its value, where one did.
-        unreadable: key paths whose value cannot be read: one problem is reported for it, and no more.
     """
 
     source: str
     text: str = ""
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
     options: dict[KeyPath, str] = field(default_factory=dict)
-    unreadable: set[KeyPath] = field(default_factory=set)
     _messages: dict[str, Mark] = field(default_factory=dict)
+    _unreadable: set[KeyPath] = field(default_factory=set)
 
     def add(self, path: KeyPath, message: str, mark: Mark | None = None) -> None:
         """Records a problem, once.
@@ -95,7 +80,7 @@ class Problems:
             message: the value found and what is allowed, in one line.
             mark: the place in the file, if it is not that of ``path``.
         """
-        if path in self.unreadable:
+        if path in self._unreadable:
             return
         heads = [path[:length] for length in range(len(path), -1, -1)]
         if option := next((self.options[head] for head in heads if head in self.options), None):
@@ -105,6 +90,11 @@ class Problems:
         mark = mark or next((self.marks[head] for head in heads if head in self.marks), (1, 1))
         place = f" {dotted(path)}:" if path else ""
         self._messages.setdefault(f"{self.source}:{mark[0]}:{place} {message}", mark)
+
+    def add_unreadable(self, path: KeyPath, message: str) -> None:
+        """Records that the value at ``path`` cannot be read; later problems with it are not recorded."""
+        self.add(path, message)
+        self._unreadable.add(path)
 
     def raise_if_any(self) -> None:
         """Reports the problems recorded so far.

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from adamtune.config.aliases import illegal_value, unknown_name
-from adamtune.config.document import encodable, read_number, read_text, read_yaml
+from adamtune.config.document import encodable, read_text, read_yaml
+from adamtune.config.numbers import read_number
 from adamtune.config.problems import Problems, printable
 from adamtune.config.space import Range, Space
 from adamtune.config.space_section import read_space

@@ -11,15 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from adamtune.config.aliases import illegal_value, unknown_key
-from adamtune.config.document import number_advice
+from adamtune.config.numbers import BEYOND_FLOAT32, LARGEST_FLOAT32, OUT_OF_FLOAT32, number_advice
 from adamtune.config.problems import KeyPath, Problems, show
 
 T = TypeVar("T")
 JsonSchema = Mapping[str, Any]
-BEYOND_FLOAT32 = "which is beyond float32, the precision of all training; write at most 3.4e38"
-LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
-OUT_OF_FLOAT32 = "out_of_float32"
-"""The pydantic error of a number that float32 cannot hold."""
 
 
 @cache

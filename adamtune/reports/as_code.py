@@ -1,8 +1,7 @@
-"""A trial's settings as Python code to paste into a training script. Torch-free.
+"""A trial's settings as Python code for a training script. Free of torch.
 
-Numbers are rounded to four significant digits, so the code is very nearly what was trained. A decay
-such as beta2 close to 1 is rounded by its distance from 1 (0.99987, not 1.0). Counts of steps come
-from the exact settings.
+Numbers are rounded to four significant digits, a decay such as beta2 by its distance from 1 (0.99987, not
+1.0), so the code trains nearly as the trial did. Numbers of steps are computed from the exact settings.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ EXACT = 17
 
 
 def render(settings: Mapping[str, Any], total: int, digits: int = 4) -> str:
-    """The optimizer and, unless lr is constant, its scheduler for a training of ``total`` steps.
+    """The code of the optimizer and, unless lr is constant, of its scheduler.
 
     Args:
-        settings: flat, as kept with a trial: ``optimizer``, ``schedule`` and the hyperparameters of
-            both by catalog name, at its default if one is missing; other keys are ignored.
+        settings: those of a trial: ``optimizer``, ``schedule`` and the hyperparameters of both by catalog
+            name. A missing hyperparameter has its default; other keys are ignored.
         total: optimizer steps of the training.
         digits: significant digits of every number.
 
@@ -53,7 +52,7 @@ def render(settings: Mapping[str, Any], total: int, digits: int = 4) -> str:
 
 
 def scheduler_code(name: str, values: Mapping[str, Any], total: int, digits: int = 4) -> str:
-    """The expression that makes a schedule's torch scheduler, warmup included; empty where lr is constant.
+    """The expression of a schedule's torch scheduler, including warmup; empty where lr is constant.
 
     Args:
         name: a name in ``SCHEDULES``.
@@ -74,7 +73,7 @@ def scheduler_code(name: str, values: Mapping[str, Any], total: int, digits: int
 
 
 def round_value(hyperparameter: Hyperparameter, value: float, digits: int = 4) -> float:
-    """``value`` to so many significant digits, of its distance from 1 where that is what matters."""
+    """``value`` to ``digits`` significant digits, those of its distance from 1 for a decay close to 1."""
     if hyperparameter.kind is not float:
         return hyperparameter.kind(value)  # type: ignore[no-any-return]
     if hyperparameter.complement and value > 0.5:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
-from typing import IO
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import IO, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -25,6 +29,55 @@ class _Console(Console):
 def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
     """A console that prints text unchanged: no markup, no highlighting, no cut lines."""
     return _Console(stderr=stderr, file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+@contextmanager
+def without_echo() -> Iterator[None]:
+    """Turns off the echo of keys on the terminal of stdin, which would move the lines that are redrawn.
+
+    Echo is restored at the end, also where SIGTERM or SIGHUP ends the process.
+    """
+    if os.name != "posix" or sys.stdin is None or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    silent = termios.tcgetattr(terminal)
+    silent[3] &= ~termios.ECHO
+
+    def set_modes(modes: list[Any]) -> None:
+        with suppress(OSError, termios.error):  # closed, or not the terminal of this session
+            # In the background the call would stop the process, and the terminal belongs to another.
+            if os.tcgetpgrp(terminal) == os.getpgrp():
+                termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+
+    with _endings():
+        set_modes(silent)
+        signal.signal(signal.SIGCONT, lambda *_: set_modes(silent))  # a shell turns echo on at Ctrl-Z
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGCONT, signal.SIG_DFL)
+            set_modes(before)
+
+
+@contextmanager
+def _endings() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP, where they would end the process at once, raise SystemExit."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    deadly = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
+    for number in deadly:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in deadly:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:

@@ -1,15 +1,10 @@
-"""The view of a running search: a live display on a terminal, a line per finished batch elsewhere."""
+"""The progress of a search: a live display on a terminal, a line for each batch of trials elsewhere."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import Any
+from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from adamtune.reports.console import counts
+from adamtune.reports.console import counts, without_echo
 from adamtune.reports.numbers import chart, clock, rounded, setting
 from adamtune.search.progress import Observer, Progress
 from adamtune.storage.records import TrialRecord
@@ -28,11 +23,11 @@ _SECONDS_BETWEEN_FRAMES = 1 / 8
 
 @contextmanager
 def progress_view(out: Console) -> Iterator[Observer]:
-    """The observer to hand to a search; it draws in its calls alone, without a thread."""
+    """The observer of a search that shows its progress. It draws in its calls, without a thread."""
     if not out.is_terminal or out.is_dumb_terminal:
         yield _until_closed(_log(out))
         return
-    out.soft_wrap = False  # a display that redraws has to know its lines
+    out.soft_wrap = False  # Live counts the lines that it redraws
     with without_echo(), Live(console=out, auto_refresh=False, transient=True) as live:
         last = -_SECONDS_BETWEEN_FRAMES
 
@@ -43,53 +38,6 @@ def progress_view(out: Console) -> Iterator[Observer]:
                 last = time.monotonic()
 
         yield _until_closed(draw)
-
-
-@contextmanager
-def without_echo() -> Iterator[None]:
-    """Keeps the terminal of stdin from showing keys: they would move the lines that the display redraws.
-
-    SIGTERM and SIGHUP end the process through the restoration of the terminal.
-    """
-    if os.name != "posix" or sys.stdin is None or not sys.stdin.isatty():
-        yield
-        return
-    import termios
-
-    terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
-    silent = termios.tcgetattr(terminal)
-    silent[3] &= ~termios.ECHO
-
-    def set_modes(modes: list[Any]) -> None:
-        # A process in the background may not: it would be stopped, and the terminal is another's.
-        if os.tcgetpgrp(terminal) == os.getpgrp():
-            with suppress(termios.error):  # the terminal was closed
-                termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
-
-    with _endings():
-        set_modes(silent)
-        try:
-            yield
-        finally:
-            set_modes(before)
-
-
-@contextmanager
-def _endings() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP, where they would end the process at once, raise SystemExit."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    deadly = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
-    for number in deadly:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in deadly:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _until_closed(observe: Observer) -> Observer:
@@ -131,7 +79,7 @@ def _best_value(progress: Progress) -> str:
 
 
 def _pace(progress: Progress) -> str:
-    """The trials a minute of this run, and the time left at that pace."""
+    """The trials a minute of this run, and the remaining time at that pace."""
     trained = progress.ended + progress.under_way
     if not trained or not progress.elapsed:
         return ""
@@ -166,7 +114,7 @@ def _best(progress: Progress, best: TrialRecord, width: int) -> RenderableType:
 
 
 def _curve(best: TrialRecord, width: int, height: int = 5) -> list[Text]:
-    """The learning curve with its highest and lowest value and its first and last step on the axes."""
+    """The learning curve; the axes show its highest and lowest value and its first and last step."""
     points = sorted(best.intermediate.items())
     rows = chart(points, width, height)
     if not rows:

@@ -49,7 +49,7 @@ def setting(name: str, digits: int = 3) -> Callable[[Any], str]:
     real = near_one if name in NEAR_ONE else significant
 
     def write(value: Any) -> str:
-        if isinstance(value, bool):
+        if value is None or isinstance(value, bool):
             return str(value).lower()
         if isinstance(value, float):
             return real(value, digits)

@@ -14,7 +14,14 @@ from adamtune.storage.records import TrialRecord
 
 
 def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int = 10) -> list[Column]:
-    """Everything the ranked table shows, settings with ``digits`` significant digits."""
+    """All columns of the ranked table.
+
+    Args:
+        ranking: the ranked study.
+        rows: the trials to show.
+        digits: significant digits of the settings.
+        curve: characters of a curve.
+    """
     trials = [row.trial for row in rows]
     spread = [_spread(trial) for trial in trials]
     return [
@@ -44,16 +51,16 @@ def _value(trial: TrialRecord) -> str:
 
 
 def _spread(trial: TrialRecord) -> str:
-    """The standard deviation over the training seeds, where there are several."""
+    """The standard deviation over several training seeds; empty for one seed."""
     several = trial.state == "complete" and len(trial.seeds) > 1
     return numbers.rounded(statistics.stdev(trial.seeds), 2) if several else ""
 
 
 _LAYOUTS = ((3, 10, 2), (2, 10, 2), (2, 8, 1), (2, 6, 1))
-"""(significant digits, width of the curve, gap between columns), tried in order."""
+"""(digits of settings, characters of a curve, blanks between columns), the widest layout first."""
 
 _NARROW = (3, 6, 1)
-"""The layout of a table that some columns have left."""
+"""The layout where columns have left the table."""
 
 _FIXED = frozenset({"rank", "trial", "value", "sd", "lr", "curve"})
 _LEAST = frozenset({"steps", "seconds"})
@@ -64,9 +71,9 @@ class Table(NamedTuple):
     """The ranked table as text.
 
     Attributes:
-        heading: its lines.
-        rows: a text for each row, of one or several lines.
-        common: lines with the settings that every row has in common; empty where they have columns.
+        heading: the lines with the names of the columns.
+        rows: the text of each row, of one or several lines.
+        common: the lines with the settings that have one value in all rows, unless these have columns.
     """
 
     heading: Sequence[str]

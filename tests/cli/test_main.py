@@ -107,10 +107,7 @@ def test_hints_are_commands_that_work(place: str, storage: Path, tmp_path: Path)
         script.write_text(f"#!{sys.executable}\nfrom adamtune.cli.main import main\nmain()\n")
         script.chmod(0o755)
     path = {"on PATH": [folder, other], "elsewhere": [], "shadowed": [other, folder]}[place]
-    environment = os.environ | {
-        "PATH": os.pathsep.join(map(str, [*path, "/usr/bin", "/bin"])),
-        "COLUMNS": "200",
-    }
+    environment = os.environ | {"PATH": os.pathsep.join([*map(str, path), "/usr/bin", "/bin"])}
     ended = subprocess.run(
         [".venv/bin/adamtune", "report", "--storage", str(storage)],
         cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=True,

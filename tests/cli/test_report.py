@@ -78,7 +78,6 @@ def test_output_has_what_stdout_would_have(
         ("r.json", "json"),
         ("r.JSON", "json"),
         ("r.csv", "csv"),
-        ("r.markdown", "markdown"),
         ("R.MD", "markdown"),
         ("r.txt", "table"),
         ("report", "table"),

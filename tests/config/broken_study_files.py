@@ -41,7 +41,9 @@ BROKEN = [
         "self-alias", "name: x\ntask: &t {name: mlp, x: *t}\n", (2, "", "not YAML: an alias holds itself")
     ),
     broken(
-        "unknown-tag", "name: !!python/name:os.system x\n", (1, "", "not YAML: could not determine a con")
+        "unknown-tag",
+        "name: !!python/name:os.system x\ntask: mlp\n",
+        (1, "name", "found the YAML tag tag:yaml.org,2002:p"),
     ),
     broken("date-tag", GOOD + "storage: !!timestamp 2024-01-01\n", (3, "storage", "found the YAML tag")),
     broken("number-key", GOOD + "3: x\n", (3, "", "found the key 3; allowed: text")),
@@ -287,6 +289,13 @@ BROKEN = [
             "1_0.5": "found '1_0.5', which YAML 1.1 reads as 10.5; write 10.5",
             "0o17": "found '0o17', which YAML 1.2 reads as 15; write 15",
             "08": "found '08', which is text; write 8",
+            f"0x{'f' * 5000}": "found '0xfff",
+            f"0o{'7' * 5000}": "found '0o777",
+            "!!int 010": "found '010', which YAML 1.1 reads as 8; write 8 or 10",
+            "!!float 1:30": "found '1:30', which YAML 1.1 reads as 90; write 90",
+            "!!bool often": "found the YAML tag tag:yaml.org,2002:bool; allowed: text, numbers, true",
+            "!!timestamp soon": "found the YAML tag tag:yaml.org,2002:timestamp",
+            "!colour red": "found the YAML tag !colour",
             "01e-3": "found '01e-3', which is text; write 1e-3",
             "'1e-3'": "found '1e-3', which is text; write 1e-3 without quotes",
             "1e39": "found 1e39, which is beyond float32, the precision of all training; write at most 3",

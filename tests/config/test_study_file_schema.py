@@ -34,7 +34,7 @@ BEYOND_A_SCHEMA = {
     ),
     *("nesterov", "nesterov-choice", "schedule-never", "task-fit", "task-both", "task-together"),
     *("grid", "grid-default"),
-    *("lone-surrogate", "surrogate-key", "switched-off"),
+    *("lone-surrogate", "surrogate-key", "switched-off", "unknown-tag"),
     *(each.name for each in BROKEN if "beyond float32" in each.problems[0][2]),
     *("zero-in-float32", "zero-low"),
 }

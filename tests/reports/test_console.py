@@ -181,7 +181,7 @@ def test_best_and_hints() -> None:
     code = "optimizer = [model]\n"  # square brackets are no markup
     with out.capture() as captured:
         show_best(out, rank(mixed()), code)
-        show_hints(out, [("go on", "adamtune resume x"), ("all", "adamtune report x")])
+        show_hints(out, [("more", "adamtune resume x"), ("all", "adamtune report x")])
     assert (
         captured.get()
         == """
@@ -189,8 +189,8 @@ Best: trial 2, val_loss 0.05610, val_accuracy 0.9860
 
 optimizer = [model]
 
-go on:  adamtune resume x
-all:    adamtune report x
+more:  adamtune resume x
+all:   adamtune report x
 """
     )
 

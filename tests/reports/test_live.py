@@ -1,7 +1,15 @@
 from __future__ import annotations
 
 import io
-from contextlib import ExitStack, suppress
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,3 +104,100 @@ def test_display_on_a_terminal_ends_clean() -> None:
     text = file.getvalue()
     assert text.count("Best: trial 3") == 2  # the first frame, and the one that ends the display
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor comes back
+
+
+ON_A_TERMINAL = """
+import atexit, os, signal, subprocess, sys, termios, time
+from adamtune.reports.console import console
+from adamtune.reports.live import progress_view
+
+os.open(os.ttyname(0), os.O_RDWR)  # makes it the controlling terminal of this session
+def print_echo():
+    print("echo", bool(termios.tcgetattr(0)[3] & termios.ECHO), flush=True)
+atexit.register(print_echo)
+"""
+BODY = """
+with progress_view(console(stderr=True)):
+    print_echo()
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+IN_THE_BACKGROUND = """
+subprocess.run([sys.executable, "-c", sys.argv[1]], process_group=0, timeout=30, check=True)
+print("ready", flush=True)
+"""
+
+
+@contextmanager
+def terminal_session(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A Python process in a session of its own on a new terminal, and the terminal's other end."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", *arguments], stdin=its, stdout=its, stderr=its, start_new_session=True
+    )
+    os.close(its)
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def read_until(terminal: int, text: str = "") -> str:
+    """What appears on a terminal until ``text`` is there, or the last process has left it."""
+    shown = ""
+    with suppress(OSError):
+        while not text or text not in shown:
+            shown += os.read(terminal, 1024).decode()
+    return shown
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_keys_are_not_shown_while_it_is_live(number: signal.Signals | None) -> None:
+    with terminal_session(ON_A_TERMINAL + BODY) as (process, terminal):
+        assert "echo False" in read_until(terminal, "ready")
+        os.write(terminal, b"typed")
+        if number is None:
+            os.write(terminal, b"\n")
+        else:
+            process.send_signal(number)
+        shown = read_until(terminal)
+        assert "echo True" in shown
+        assert "typed" not in shown
+        assert process.wait(10) in (0, 1, -signal.SIGINT, 128 + (number or 0))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_search_that_is_continued_after_ctrl_z_shows_no_keys() -> None:
+    """Shells turn echo on when a job stops."""
+    with terminal_session(ON_A_TERMINAL + BODY) as (process, terminal):
+        read_until(terminal, "ready")
+        modes = termios.tcgetattr(terminal)
+        modes[3] |= termios.ECHO
+        termios.tcsetattr(terminal, termios.TCSANOW, modes)
+        process.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 10
+        while termios.tcgetattr(terminal)[3] & termios.ECHO:
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_search_in_the_background_leaves_the_terminal_alone() -> None:
+    """To set the modes of a terminal stops a process that is not in its foreground."""
+    body = BODY.replace("print_echo()", "").replace("sys.stdin.readline()", "")
+    imports = ON_A_TERMINAL.partition("os.open")[0]
+    with terminal_session(ON_A_TERMINAL + IN_THE_BACKGROUND, imports + body) as (process, terminal):
+        read_until(terminal, "ready")
+        assert "echo True" in read_until(terminal)
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_long_name_leaves_room_for_the_bar_and_the_count(width: int) -> None:
+    progress = replace(LATER, study="a-rather-long-name" * 8, counts={"complete": 64})
+    first, *_ = seen(progress, width).splitlines()
+    assert first.startswith("a-rather-lon")
+    assert first.rstrip().endswith(" 64/64")
+    assert first.count("━") >= 10

@@ -70,4 +70,7 @@ def test_settings_are_written_by_their_kind(name: str, value: object, text: str)
 
 def test_durations() -> None:
     assert [numbers.clock(each) for each in (5, 750, 3723)] == ["0:05", "12:30", "1:02:03"]
+    assert [numbers.duration(each) for each in (0.04, 0.62, 3.6, 59.7, 65, 7384)] == [
+        *("0.0 s", "0.6 s", "4 s", "1 min 0 s", "1 min 5 s", "2 h 3 min")
+    ]
     assert [numbers.seconds(each) for each in (0.312, 12.34, 1234.5)] == ["0.31", "12.3", "1234"]
