@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from adamtune.engines.population.engine import Population
-from adamtune.engines.population.gradients import working_memory
+from adamtune.engines.population.gradients import working_set
 from adamtune.tasks.base import Task
 from adamtune.tasks.registry import TASKS
 from benchmarks.command_line import add_tasks, parser
@@ -83,7 +83,7 @@ def matmul_peak(device: str, width: int = 2048, seconds: float = 1.0) -> float:
 def row(name: str, settings: dict[str, Any], arguments: argparse.Namespace, cores: int) -> tuple[object, ...]:
     """A row of the table: one model in every population."""
     task = TASKS[name].build(settings)
-    memory, flops, peak = working_memory(task), step_flops(task), matmul_peak(arguments.device)
+    memory, flops, peak = working_set(task), step_flops(task), matmul_peak(arguments.device)
     plain = 1e6 / plain_rate(name, settings, cores, arguments.seconds, arguments.device)
     costs = list(population_costs(task, memory, arguments, cores))
     best = min((cost, members) for cost, members in zip(costs, arguments.populations, strict=True) if cost)

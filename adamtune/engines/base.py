@@ -1,4 +1,4 @@
-"""What the search loop asks of an engine: train many members, a stretch at a time."""
+"""The interface of engines: members to train, evaluations of them, and the data that they share."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Member:
 
     Attributes:
         trial: the trial's number in its study.
-        replicate: which of the trial's training seeds this is, from 0.
-        seed: the study's seed; weights and batches derive from (seed, replicate, step) alone, so
+        replicate: the number of the trial's training seed, from 0.
+        seed: the study's seed. Weights and batches derive from (seed, replicate, step) alone, so
             members of one replicate start alike and see the same batches (common random numbers).
-        task: what to train. Members of one task object form a cohort (one set of shapes).
+        task: the task to train. Members of one task object form a cohort: their tensors have the same shapes.
         optimizer: a name of the optimizer catalog.
         hyperparameters: every hyperparameter of the optimizer, by catalog name.
         schedule: a name of the schedule catalog.
@@ -43,11 +43,18 @@ class Member:
 
 
 class Evaluation(NamedTuple):
-    """What is known of a member at the end of a stretch.
+    """A member's metrics after the steps since its last evaluation.
 
-    ``metrics`` holds the task's scores and ``train_loss`` (the mean over the stretch's batches).
-    When ``diverged_at`` is a step, the loss was not finite there and ``metrics`` is empty.
-    A member that finished or diverged has left the engine when this is returned.
+    A member that has finished or diverged has left the engine when its evaluation is returned.
+
+    Attributes:
+        member: the member.
+        step: optimizer steps taken.
+        metrics: the task's scores, and ``train_loss``, the mean over the batches since the last evaluation;
+            empty if the member diverged.
+        diverged_at: the first step whose loss or scores were not finite, or None.
+        finished: whether this is the member's last step.
+        seconds: wall time since the last evaluation, divided evenly among the members trained together.
     """
 
     member: Member
@@ -56,44 +63,63 @@ class Evaluation(NamedTuple):
     diverged_at: int | None
     finished: bool
     seconds: float
-    """Wall time of the stretch, shared evenly among the members trained in it."""
 
 
 class Engine(Protocol):
-    """Trains members side by side. Not safe for use from several threads."""
+    """Trains members, each in a slot of its own. For use from one thread at a time."""
 
     slots: int
-    """How many members can be in training at once."""
+    """The most members in training at once."""
 
     def admit(self, members: Sequence[Member]) -> None:
-        """Puts members into free slots, at step 0. Raises ValueError if there are too few."""
+        """Puts members into free slots, at step 0. Raises ValueError if there are too few free slots."""
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
-        """Trains every member to its next evaluation; one Evaluation each, in order of admission.
+        """Trains every member to its next evaluation.
 
-        Where ``pause`` becomes true before, it returns nothing, and the next call goes on from there as
-        if there had been no pause. No member may be admitted in between.
+        Args:
+            pause: asked before each step. When it returns True, training stops there; the next call continues
+                from there, with the same results as without a pause. In between, no member may be admitted.
+
+        Returns:
+            One evaluation a member, in order of admission; none after a pause.
         """
 
     def release(self, members: Sequence[Member]) -> None:
-        """Frees the slots of members that are not to be trained further (pruned)."""
+        """Frees the slots of members whose training ends here, because they are pruned."""
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values that ``restore`` continues from to the last bit."""
+        """Tensors and plain values from which ``restore`` continues training to the last bit."""
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
-        """Takes up training where ``state`` was taken; ``members`` in order of admission."""
+        """Replaces all members by those of a state, at the steps that they had reached.
+
+        Args:
+            members: the members, in order of admission.
+            state: what ``state`` returned.
+        """
 
 
 class Source:
-    """Rows to train on and to judge by, and the weights that replicates start from."""
+    """A task's data and starting weights on a device.
+
+    Args:
+        task: the task.
+        device: where the tensors are placed.
+        dtype: the precision of real numbers; whole numbers keep their type.
+
+    Attributes:
+        train: the training rows.
+        validation: the validation rows.
+        initial: takes a seed and a replicate and returns the starting weights by name.
+    """
 
     def __init__(self, task: Task, device: torch.device, dtype: torch.dtype) -> None:
         self.task = task
         self.device, self.dtype = device, dtype
         self.train = self._rows(task.train)
         self.validation = self._rows(task.validation)
-        # Members of one replicate start alike, and there are few replicates.
+        # Members of one replicate start alike, and a study has few replicates: most weights are drawn once.
         self.initial = lru_cache(maxsize=16)(self._initial)
 
     def _rows(self, rows: Rows) -> Rows:
@@ -108,7 +134,7 @@ class Source:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
 
     def next_evaluation(self, step: int) -> int:
-        """The step of the evaluation after ``step``; the last step once that is taken."""
+        """The step of the first evaluation after ``step``; the training's last step from there on."""
         every = self.task.evaluate_every
         return min(self.task.steps, (step // every + 1) * every)
 
@@ -116,14 +142,14 @@ class Source:
 def evaluation(
     member: Member, step: int, losses: Sequence[float], scores: Mapping[str, float], seconds: float
 ) -> Evaluation:
-    """What is said of a member.
+    """The evaluation of a member, with the step at which it diverged, if it did.
 
     Args:
         member: the member.
         step: optimizer steps taken.
         losses: the loss before each update since the last evaluation.
         scores: the task's scores after the last update.
-        seconds: wall time since the last evaluation.
+        seconds: wall time since the last evaluation, of this member alone.
     """
     diverged = diverged_at(losses, list(scores.values()), step - len(losses))
     metrics = {**scores, "train_loss": fmean(losses)} if diverged is None else {}
@@ -131,11 +157,15 @@ def evaluation(
 
 
 def diverged_at(losses: Sequence[float], scores: Sequence[float], start: int) -> int | None:
-    """The first step whose loss was not finite, or the last one if the scores after it are not.
+    """The first step whose loss was not finite, or the last step if the scores after it are not.
 
     Args:
         losses: the loss before each update since step ``start``.
-        scores: the scores after the last one.
+        scores: the scores after the last update.
+        start: the step of the last evaluation.
+
+    Returns:
+        The step, or None if all numbers are finite.
     """
     steps = (step for step, loss in enumerate(losses, start + 1) if not isfinite(loss))
     return next(steps, None if all(map(isfinite, scores)) else start + len(losses))

@@ -152,12 +152,12 @@ def _place(device: str) -> str:
 def _lockstep_memory(task: Task, optimizers: Sequence[str]) -> int:
     """Bytes of one member's working set in lockstep. Raises CannotCapture where lockstep is impossible."""
     from adamtune.engines.population.capture import CannotCapture
-    from adamtune.engines.population.gradients import working_memory
+    from adamtune.engines.population.gradients import working_set
 
     for name in optimizers:
         if OPTIMIZERS[name].rule is None:
             raise CannotCapture(f"{name} has no rule for the elementwise pass")
-    return working_memory(task)
+    return working_set(task)
 
 
 def cores() -> int:

@@ -1,5 +1,7 @@
-"""Trains one member after the other with torch.optim: for models that cannot be batched over members,
-and as the reference that the population engine is tested against.
+"""The engine that trains one member after the other with ``torch.optim``.
+
+It trains the models that cannot be trained in lockstep, and it is the reference that the population engine is
+tested against.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from adamtune.engines.base import Evaluation, Member, Source, evaluation
+from adamtune.engines.torch_private import tree_map_only
 from adamtune.optimizers.registry import build
 from adamtune.schedules.registry import lr_factors
 from adamtune.tasks.base import Rows, Task
@@ -21,7 +23,13 @@ from adamtune.tasks.randomness import batch_indices, derive
 
 
 class Sequential:
-    """The Engine of plain loops."""
+    """An ``Engine`` that trains each member in a loop of its own.
+
+    Args:
+        slots: members in training at once.
+        device: where the members are trained.
+        dtype: the precision of parameters and data.
+    """
 
     def __init__(
         self, slots: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
@@ -32,32 +40,32 @@ class Sequential:
         self._trainings: dict[Member, _Training] = {}
 
     def admit(self, members: Sequence[Member]) -> None:
-        """Puts members into free slots, at step 0. Raises ValueError if there are too few."""
+        """Puts members into free slots, at step 0. Raises ValueError if there are too few free slots."""
         if len(self._trainings) + len(members) > self.slots:
             raise ValueError(f"{len(members)} members for {self.slots - len(self._trainings)} free slots")
         for member in members:
             self._trainings[member] = _Training(member, self._source(member.task))
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
-        """Trains every member to its next evaluation; one Evaluation each, in order of admission."""
-        there = [training.train(pause) for training in self._trainings.values()]
-        if not all(there):
+        """Trains every member to its next evaluation; see ``Engine.advance``."""
+        complete = [training.train(pause) for training in self._trainings.values()]
+        if not all(complete):
             return []
         evaluations = [training.evaluate() for training in self._trainings.values()]
         self.release([each.member for each in evaluations if each.finished or each.diverged_at is not None])
         return evaluations
 
     def release(self, members: Sequence[Member]) -> None:
-        """Frees the slots of members that are not to be trained further."""
+        """Frees the slots of members whose training ends here."""
         for member in members:
             del self._trainings[member]
 
     def state(self) -> dict[str, Any]:
-        """What ``restore`` continues from."""
+        """Each member's step, losses, model and optimizer state, as copies on the CPU."""
         return {"members": [training.state() for training in self._trainings.values()]}
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
-        """Takes up training where ``state`` was taken; ``members`` in order of admission."""
+        """Replaces all members by those of a state; see ``Engine.restore``."""
         self._trainings.clear()
         self.admit(members)
         for training, saved in zip(self._trainings.values(), state["members"], strict=True):
@@ -77,6 +85,7 @@ class _Training:
         self.losses: list[float] = []
         self.seconds = 0.0
         self.task = member.task
+        # Building draws weights, which are replaced below; the global generator is left as it was.
         with torch.random.fork_rng(devices=[]):
             self.module = self.task.build().to(source.device, source.dtype)
         for parameter, value in zip(
@@ -88,16 +97,16 @@ class _Training:
         self.lrs = [member.hyperparameters["lr"] * factor for factor in factors]
 
     def train(self, pause: Callable[[], bool]) -> bool:
-        """Takes steps towards the next evaluation; whether it is there."""
+        """Trains until the next evaluation or a pause; whether the evaluation is reached."""
         began = perf_counter()
         stop = self.source.next_evaluation(self.step - len(self.losses))
         if self.step < stop:
             with torch.random.fork_rng(devices=[]):
-                self._take(stop, pause)
+                self._take_steps(stop, pause)
         self.seconds += perf_counter() - began
         return self.step == stop
 
-    def _take(self, stop: int, pause: Callable[[], bool]) -> None:
+    def _take_steps(self, stop: int, pause: Callable[[], bool]) -> None:
         self.module.train()
         losses = []
         indices = batch_indices(self.task, self.member.seed, self.member.replicate, self.step, stop)
@@ -108,7 +117,7 @@ class _Training:
         self.losses += torch.stack(losses).tolist() if losses else []
 
     def _update(self, batch: Rows) -> Tensor:
-        # A model that draws (dropout) draws what its seed, replicate and step say.
+        # What a model draws itself (dropout) follows from seed, replicate and step, not from earlier draws.
         torch.manual_seed(derive(self.member.seed, "step", self.member.replicate, self.step))
         self.optimizer.param_groups[0]["lr"] = self.lrs[self.step]
         self.optimizer.zero_grad()
@@ -126,7 +135,7 @@ class _Training:
         return loss.detach()
 
     def evaluate(self) -> Evaluation:
-        """The scores, and what the losses since the last evaluation say."""
+        """Scores the model; see ``Evaluation``."""
         began = perf_counter()
         self.module.eval()
         with torch.no_grad():
@@ -149,10 +158,11 @@ class _Training:
     def restore(self, saved: Mapping[str, Any]) -> None:
         self.step, self.losses, self.seconds = saved["step"], list(saved["losses"]), saved["seconds"]
         self.module.load_state_dict(saved["model"])
+        # Learning rates come with each step, and the other settings with the member.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": _copy(saved["optimizer"]), "param_groups": groups})
 
 
 def _copy(state: Mapping[Any, Any]) -> dict[Any, Any]:
-    """``state`` with tensors of its own, on the CPU."""
+    """A copy of a state with copies of its tensors on the CPU."""
     return tree_map_only(Tensor, lambda each: each.to("cpu", copy=True), dict(state))  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import vmap
 
-from adamtune.engines.batching import attention, embedding, image, linear, losses, mode, norm
+from adamtune.engines.batching import attention, image, linear, losses, mode, norm
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.native import kernels
 from adamtune.engines.native.loader import KERNELS, kernel_library
@@ -34,10 +34,12 @@ def numbers(high: int, *shape: int) -> Tensor:
 def assert_equals_torch(
     function: Function, shapes: Sequence[tuple[int, ...]], own: tuple[int, ...] | None = None
 ) -> None:
-    """For inputs of these shapes (a member's), each shared or the members' own, in all combinations.
+    """Asserts equal values and gradients, with each input shared by all members or one a member, in all ways.
 
     Args:
-        own: places of inputs of which at least one is the members' own (any, if it is left out).
+        function: takes the inputs of one member.
+        shapes: of the inputs of one member.
+        own: places of inputs of which at least one is not shared; any of all if None.
     """
     for shared in range(2 ** len(shapes) - 1):
         dims = [None if shared >> place & 1 else 0 for place in range(len(shapes))]
@@ -71,7 +73,7 @@ def values_and_gradients(function: Function, inputs: list[Tensor]) -> list[Tenso
     return [values.detach(), *torch.autograd.grad((values * weights).sum(), leaves)]
 
 
-MODULES = (attention, embedding, image, linear, losses, norm)
+MODULES = (attention, image, linear, losses, norm)
 KERNELS_HERE = kernel_library(torch.float64) is not None
 
 
@@ -92,13 +94,13 @@ def with_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def how(with_kernels: bool) -> set[str]:
-    """How a batching rule with a kernel is to be computed."""
+    """What ``used`` should hold after a call of a batching rule that has a kernel."""
     return {"kernel" if with_kernels else "torch"}
 
 
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch, with_kernels: bool) -> list[str]:
-    """For each use of a batching rule, how it was computed."""
+    """ "kernel" or "torch" for each call of a batching rule, by how it was computed."""
     calls: list[str] = []
     for module in MODULES:
         for function in (each for each in vars(module).values() if _is_function(each, module)):
@@ -149,12 +151,12 @@ def test_layer_norm(function: Function, affine: int, used: list[str]) -> None:
     assert used
 
 
-def test_layer_norm_over_more_dimensions_is_torchs(used: list[str]) -> None:
+def test_layer_norm_over_more_dimensions_is_left_to_torch(used: list[str]) -> None:
     assert_equals_torch(lambda x: F.layer_norm(x, [4, 6]), [(2, 4, 6)])
     assert not used
 
 
-def test_layer_norm_takes_what_torch_takes() -> None:
+def test_layer_norm_takes_every_argument_of_torchs() -> None:
     assert_equals_torch(lambda x: torch.layer_norm(x, [6], None, None, 1e-5, False), [(4, 6)])
 
 
@@ -167,7 +169,7 @@ def test_mse_loss(shape: tuple[int, ...], used: list[str], with_kernels: bool) -
 
 
 @pytest.mark.parametrize("settings", [{"reduction": "sum"}, {"reduction": "none"}, {"weight": torch.ones(7)}])
-def test_other_squared_errors_are_torchs(settings: dict[str, Any], used: list[str]) -> None:
+def test_other_squared_errors_are_left_to_torch(settings: dict[str, Any], used: list[str]) -> None:
     x, y = drawn(0, MEMBERS, 7), drawn(1, MEMBERS, 7)
     with BatchingRules():
         found = vmap(lambda *both: F.mse_loss(*both, **settings))(x, y)
@@ -178,7 +180,7 @@ def test_other_squared_errors_are_torchs(settings: dict[str, Any], used: list[st
 
 @pytest.mark.parametrize("ignored", [0, 2, 7])
 def test_cross_entropy(ignored: int, used: list[str], how: set[str]) -> None:
-    """Of seven targets, some are not counted; where none is, both are NaN."""
+    """The first ``ignored`` of seven targets do not count. If none counts, the loss is NaN."""
     target = numbers(4, 7)
     target[:ignored] = -100
     if ignored < 7:
@@ -220,13 +222,13 @@ def test_cross_entropy_of_large_logits() -> None:
     ],
     ids=str,
 )
-def test_cross_entropy_of_other_kinds_is_torchs(options: dict[str, Any], used: list[str]) -> None:
+def test_cross_entropy_with_options_is_left_to_torch(options: dict[str, Any], used: list[str]) -> None:
     target = numbers(4, 7)
     assert_equals_torch(lambda logits: F.cross_entropy(logits, target, **options), [(7, 4)])
     assert not used
 
 
-def test_cross_entropy_of_probabilities_and_of_images_is_torchs(used: list[str]) -> None:
+def test_cross_entropy_of_probabilities_and_of_images_is_left_to_torch(used: list[str]) -> None:
     target = numbers(4, 2, 3)
     assert_equals_torch(lambda x: F.cross_entropy(x, torch.softmax(x.detach(), -1)), [(7, 4)])
     assert_equals_torch(lambda x: F.cross_entropy(x, target), [(2, 4, 3)])
@@ -234,8 +236,8 @@ def test_cross_entropy_of_probabilities_and_of_images_is_torchs(used: list[str])
 
 
 @pytest.mark.parametrize("default", [torch.float32, torch.float64])
-def test_cross_entropy_is_as_precise_as_its_logits(default: torch.dtype) -> None:
-    """Whatever torch's default is: a seventh in float32 would be off by 1e-8."""
+def test_cross_entropy_has_the_precision_of_its_logits(default: torch.dtype) -> None:
+    """And not that of torch's default dtype: in float32, a seventh has an error of 1e-8."""
     logits, target = drawn(0, MEMBERS, 7, 4), numbers(4, 7)
     torch.set_default_dtype(default)
     with BatchingRules():
@@ -255,7 +257,7 @@ def test_attention(causal: bool, lengths: tuple[int, int]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_attention_with_a_scale_of_nothing_weighs_all_alike() -> None:
+def test_attention_with_scale_0_weighs_all_values_equally() -> None:
     assert_equals_torch(
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=0.0) + 0 * (q + k), [(2, 2, 4, 6)] * 3
     )
@@ -264,10 +266,10 @@ def test_attention_with_a_scale_of_nothing_weighs_all_alike() -> None:
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("length", [1, 7, 8, 21, 33])
 @pytest.mark.parametrize("width", [3, 8, 24])
-def test_attention_of_every_length(
+def test_attention_kernel_at_many_lengths_and_widths(
     causal: bool, length: int, width: int, used: list[str], with_kernels: bool
 ) -> None:
-    """Of heads that lie side by side, as a model leaves them."""
+    """Queries, keys and values are slices of one linear layer's result, as in a model."""
 
     def heads(x: Tensor, by: Tensor) -> Tensor:
         query, key, value = (x * by).unflatten(-1, (3, 2, width)).movedim(1, 3).unbind(1)
@@ -277,7 +279,7 @@ def test_attention_of_every_length(
     assert set(used) == ({"kernel"} if with_kernels else set())
 
 
-def test_attention_that_outgrows_the_cache_is_not_the_kernels(
+def test_attention_with_more_scores_than_fit_the_cache_does_not_use_the_kernel(
     used: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "FITTING", 24)
@@ -285,7 +287,7 @@ def test_attention_that_outgrows_the_cache_is_not_the_kernels(
     assert not used
 
 
-def test_attention_of_infinite_scores_is_not_a_number() -> None:
+def test_attention_of_infinite_scores_is_nan() -> None:
     query = torch.full((MEMBERS, 1, 1, 4, 2), torch.inf)
     with BatchingRules():
         found = vmap(F.scaled_dot_product_attention)(query, query, query)
@@ -302,7 +304,7 @@ def test_unbind(function: Function, dim: int) -> None:
     assert_equals_torch(halves, [(2, 2, 2)])
 
 
-def test_slices_that_are_used_in_another_order() -> None:
+def test_attention_of_slices_in_another_order() -> None:
     def attended(x: Tensor) -> Tensor:
         value, key, query = x.unbind(0)
         return F.scaled_dot_product_attention(query, key, value)
@@ -310,8 +312,8 @@ def test_slices_that_are_used_in_another_order() -> None:
     assert_equals_torch(attended, [(3, 2, 2, 5, 4)])
 
 
-def test_gradients_that_lie_side_by_side_are_not_copied(with_kernels: bool) -> None:
-    """Queries, keys and values of one layer: what attention leaves is the gradient of that layer."""
+def test_gradients_that_are_slices_of_one_tensor_are_not_copied(with_kernels: bool) -> None:
+    """Attention writes the gradients of queries, keys and values as slices of their layer's gradient."""
 
     def names(split: Function) -> list[str]:
         def loss(x: Tensor, weight: Tensor) -> Tensor:
@@ -323,8 +325,8 @@ def test_gradients_that_lie_side_by_side_are_not_copied(with_kernels: bool) -> N
             return torch.autograd.grad(vmap(loss)(x, leaf).sum(), leaf)[0]
 
         with BatchingRules(), torch.enable_grad():
-            tape = Capture(gradient, drawn(0, MEMBERS, 2, 5, 4), drawn(1, MEMBERS, 24, 4))
-        return [call.kernel.__name__ for call in tape.program]
+            capture = Capture(gradient, drawn(0, MEMBERS, 2, 5, 4), drawn(1, MEMBERS, 24, 4))
+        return [call.kernel.__name__ for call in capture.program]
 
     together = names(lambda y: y.unflatten(-1, (3, 2, 4)).movedim(1, 3).unbind(1))
     apart = names(lambda y: [each.unflatten(-1, (2, 4)).transpose(1, 2) for each in y.split(8, -1)])
@@ -345,7 +347,7 @@ def test_embedding(rows: tuple[int, ...], used: list[str], with_kernels: bool) -
 
 @pytest.mark.parametrize("options", [{"padding_idx": 1}, {"scale_grad_by_freq": True}], ids=str)
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_other_embeddings_are_torchs(options: dict[str, Any], used: list[str]) -> None:
+def test_embedding_with_options_is_left_to_torch(options: dict[str, Any], used: list[str]) -> None:
     index = torch.tensor([0, 1, 1, 3])
     with suppress(RuntimeError):
         assert_equals_torch(lambda weight: F.embedding(index, weight, **options), [(5, 4)])
@@ -361,7 +363,7 @@ def test_max_pool(window: Any, shape: tuple[int, ...], used: list[str], with_ker
     assert set(used) == ({"kernel"} if with_kernels else set())
 
 
-def test_max_pool_passes_on_what_is_not_a_number() -> None:
+def test_max_pool_of_nan_is_nan() -> None:
     x = drawn(0, MEMBERS, 1, 2, 4, 4)
     x[1, 0, 1, 2, 3] = torch.nan
     with BatchingRules():
@@ -374,7 +376,7 @@ def test_max_pool_passes_on_what_is_not_a_number() -> None:
     [{"stride": 1}, {"padding": 1}, {"dilation": 2}, {"ceil_mode": True, "stride": 3}],
     ids=str,
 )
-def test_other_max_pools_are_torchs(options: dict[str, Any], used: list[str]) -> None:
+def test_max_pool_with_options_is_left_to_torch(options: dict[str, Any], used: list[str]) -> None:
     assert_equals_torch(lambda x: F.max_pool2d(x, 2, **options), [(2, 3, 7, 7)])
     assert not used
 
@@ -397,7 +399,7 @@ def test_attention_is_computed_by_matrix_products() -> None:
     ids=["boolean mask", "additive mask", "scale"],
 )
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_attention_with_options_is_torchs(options: dict[str, Any]) -> None:
+def test_attention_with_options_is_left_to_torch(options: dict[str, Any]) -> None:
     assert_equals_torch(
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options), [(2, 2, 6), (2, 3, 6), (2, 3, 6)]
     )
@@ -426,8 +428,8 @@ def test_an_activation_after_a_layer(activation: Function, bias: bool) -> None:
     )
 
 
-def test_an_activation_is_computed_with_its_layer(with_kernels: bool) -> None:
-    """And the layer alone is left out, where nothing else uses it."""
+def test_a_layer_and_its_activation_are_one_kernel_call(with_kernels: bool) -> None:
+    """The call of the layer without activation is left out unless something else reads its result."""
     weight = drawn(1, MEMBERS, 3, 5)
 
     def names(function: Function) -> list[str]:
@@ -442,7 +444,7 @@ def test_an_activation_is_computed_with_its_layer(with_kernels: bool) -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=["F.relu", "torch.relu", "Tensor.relu", "F.gelu"])
-def test_a_layer_that_was_changed_in_place_since(activation: Function) -> None:
+def test_an_activation_after_a_change_in_place_uses_the_changed_tensors(activation: Function) -> None:
     def result_changed(x: Tensor, weight: Tensor) -> Tensor:
         y = F.linear(x, weight)
         y.add_(1)
@@ -462,8 +464,8 @@ def test_a_layer_that_was_changed_in_place_since(activation: Function) -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=["F.relu", "torch.relu", "Tensor.relu", "F.gelu"])
-def test_a_layer_that_was_computed_without_gradients_has_none(activation: Function) -> None:
-    """Such as the half of a loss that the weights are not to be trained by."""
+def test_an_activation_of_a_layer_computed_under_no_grad_has_no_gradient(activation: Function) -> None:
+    """For example a target that a loss computes from the model under ``no_grad``."""
 
     def fixed(x: Tensor, weight: Tensor) -> Tensor:
         with torch.no_grad():
@@ -473,7 +475,7 @@ def test_a_layer_that_was_computed_without_gradients_has_none(activation: Functi
     assert_equals_torch(fixed, [(4, 5), (3, 5)])
 
 
-def test_activations_alone_and_of_other_kinds_are_torchs() -> None:
+def test_activations_without_a_layer_or_with_options_are_left_to_torch() -> None:
     assert_equals_torch(F.relu, [(4, 5)])
     assert_equals_torch(F.gelu, [(4, 5)])
     assert_equals_torch(lambda x, weight: F.gelu(F.linear(x, weight), approximate="tanh"), [(4, 5), (3, 5)])
@@ -492,8 +494,8 @@ IN_SINGLE: dict[str, tuple[Function, list[tuple[int, ...]]]] = {
 
 
 @pytest.mark.parametrize("name", IN_SINGLE)
-def test_in_single_precision_and_of_more_than_one_block(name: str) -> None:
-    """Within a few roundings of torch's result in double precision."""
+def test_float32_inputs_of_several_blocks(name: str) -> None:
+    """Results are within a few roundings of torch's in float64."""
     function, shapes = IN_SINGLE[name]
     inputs = [drawn(place, MEMBERS, *shape) for place, shape in enumerate(shapes)]
     with BatchingRules():
@@ -530,8 +532,8 @@ def test_convolution(
     assert set(used) == how
 
 
-def test_convolutions_follow_each_other() -> None:
-    """What one leaves in memory (channels last) is what the next one takes."""
+def test_a_convolution_takes_the_memory_layout_of_another_ones_result() -> None:
+    """Results have their channels last in memory."""
 
     def twice(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
         hidden = F.max_pool2d(F.conv2d(x, first, padding=1).relu(), 2)
@@ -553,12 +555,12 @@ def test_convolutions_follow_each_other() -> None:
     ],
     ids=str,
 )
-def test_other_convolutions_are_torchs(options: dict[str, Any], used: list[str]) -> None:
+def test_convolutions_with_options_are_left_to_torch(options: dict[str, Any], used: list[str]) -> None:
     assert_equals_torch(lambda x, weight: F.conv2d(x, weight, **options), [(2, 3, 6, 7), (4, 3, 3, 3)])
     assert not used
 
 
-def test_grouped_and_single_image_convolutions_are_torchs(used: list[str]) -> None:
+def test_grouped_and_single_image_convolutions_are_left_to_torch(used: list[str]) -> None:
     assert_equals_torch(lambda x, weight: F.conv2d(x, weight, groups=2), [(2, 4, 6, 7), (6, 2, 3, 3)])
     assert_equals_torch(F.conv2d, [(4, 6, 7), (6, 4, 3, 3)])
     assert not used
@@ -588,7 +590,7 @@ def test_linear_with_a_bias_that_is_broadcast(bias: tuple[int, ...]) -> None:
     assert_equals_torch(F.linear, [(4, 5), (3, 5), bias])
 
 
-def test_linear_with_one_output_that_has_no_dimension() -> None:
+def test_linear_with_a_weight_of_one_dimension() -> None:
     assert_equals_torch(F.linear, [(4, 5), (5,)])
 
 
@@ -625,8 +627,8 @@ UNFITTING: dict[str, tuple[Function, list[tuple[int, ...]], tuple[torch.dtype, .
 
 
 @pytest.mark.parametrize("name", UNFITTING)
-def test_what_does_not_fit_is_refused(name: str) -> None:
-    """As torch refuses it: a kernel would read and write what is not its own."""
+def test_arguments_that_do_not_fit_together_are_refused(name: str) -> None:
+    """With an error, as by torch; a kernel would read and write beyond its memory."""
     function, shapes, precisions = UNFITTING[name]
     inputs = [
         drawn(place, MEMBERS, *shape).to(precision)
@@ -639,18 +641,18 @@ def test_what_does_not_fit_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "embedding"])
-def test_an_index_that_does_not_fit_is_refused_at_each_replay(name: str, with_kernels: bool) -> None:
+def test_an_index_out_of_range_is_refused_at_each_replay(name: str, with_kernels: bool) -> None:
     if name == "embedding" and not with_kernels:
         pytest.skip("torch looks it up in the next member's table")
     values, index = drawn(0, MEMBERS, 4, 3), numbers(3, MEMBERS, 4)
     function = {"cross_entropy": F.cross_entropy, "embedding": lambda x, index: F.embedding(index, x)}[name]
     with torch.no_grad(), BatchingRules():
-        tape = Capture(vmap(function), values, index)
+        capture = Capture(vmap(function), values, index)
     with torch.no_grad():
-        tape.replay()
+        capture.replay()
         index[1, 2] = 4
         with pytest.raises((RuntimeError, IndexError)):
-            tape.replay()
+            capture.replay()
 
 
 PROJECTION, KERNEL = drawn(8, 3, 5).double(), drawn(8, 2, 1, 2, 2).double()
@@ -664,7 +666,7 @@ SHARED: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_inputs_that_all_members_share_are_computed_too(name: str) -> None:
+def test_rules_take_inputs_that_all_members_share(name: str) -> None:
     """The first layer of a model may have no parameters: a normalisation, or a fixed projection."""
     shared, scale = drawn(0, 4, 5), drawn(1, MEMBERS)
     with BatchingRules():
@@ -685,7 +687,7 @@ def test_second_derivatives_are_right_or_refused() -> None:
         assert_equals_torch(penalty, [(4, 5), (3, 5), (3,)])
 
 
-def test_outside_of_it_torch_is_as_it_was() -> None:
+def test_torch_functions_are_unchanged_outside_the_mode() -> None:
     x, weight = drawn(0, 4, 5), drawn(1, 3, 5)
     before = F.linear(x, weight)
     with BatchingRules():

@@ -1,4 +1,4 @@
-"""A tape's replay equals the function it recorded, to the last bit, or it is not recorded at all."""
+"""A replay equals the captured function to the last bit, or the function cannot be captured."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def drawn(seed: int) -> Tensor:
 
 
 def bits(tree: Any) -> list[bytes]:
-    """What is compared: -0 and 0 differ, and a NaN equals itself."""
+    """The bytes of each tensor: 0 and -0 differ, NaN equals NaN."""
     return [leaf.detach().contiguous().resolve_conj().numpy().tobytes() for leaf in tree_leaves(tree)]
 
 
 def assert_replays(function: Function, first: Tensor | None = None) -> Capture:
-    """Records on one input; replays on others, more than once."""
+    """Captures the function with one input and compares replays with two others, one of them twice."""
     x = (drawn(0) if first is None else first).clone()
     with torch.no_grad():
-        tape = Capture(function, x)
+        capture = Capture(function, x)
         for seed in (1, 2, 1):
             x.copy_(drawn(seed))
             expected = function(x.clone())
-            tape.replay()
-            assert bits(tape.outputs) == bits(expected)
-            assert [each.shape for each in tree_leaves(tape.outputs)] == [
+            capture.replay()
+            assert bits(capture.outputs) == bits(expected)
+            assert [each.shape for each in tree_leaves(capture.outputs)] == [
                 each.shape for each in tree_leaves(expected)
             ]
-    return tape
+    return capture
 
 
 def accumulated(x: Tensor) -> Tensor:
@@ -148,7 +148,7 @@ AWKWARD: dict[str, Function] = {
     "a power spectrum": lambda x: ((z := torch.fft.rfft(x)) * z.conj()).real,
     "a negative view": lambda x: torch.complex(x, x).conj().imag * 3,
 }
-"""What few models do: to refuse it is as good as to replay it."""
+"""Functions that few models have: it is enough if they cannot be captured."""
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -157,50 +157,50 @@ def test_a_replay_equals_the_function(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", AWKWARD)
-def test_a_replay_equals_the_function_or_there_is_none(name: str) -> None:
+def test_a_replay_equals_the_function_or_it_cannot_be_captured(name: str) -> None:
     with suppress(CannotCapture):
         assert_replays(AWKWARD[name])
 
 
-def test_infinities_and_nan_are_repeated() -> None:
+def test_a_replay_computes_infinities_and_nan() -> None:
     x = torch.zeros(4, 5)
     with torch.no_grad():
-        tape = Capture(lambda x: (x.log(), (1 / x).sum(0), x.exp().log().clamp(-1, 1)), x)
+        capture = Capture(lambda x: (x.log(), (1 / x).sum(0), x.exp().log().clamp(-1, 1)), x)
         x.copy_(torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0, 800.0]))
-        tape.replay()
-        assert bits(tape.outputs) == bits((x.log(), (1 / x).sum(0), x.exp().log().clamp(-1, 1)))
+        capture.replay()
+        assert bits(capture.outputs) == bits((x.log(), (1 / x).sum(0), x.exp().log().clamp(-1, 1)))
 
 
-def test_a_spoiled_replay_does_not_spoil_the_next() -> None:
-    """The memory of the results holds NaN when the next replay begins."""
+def test_nan_in_one_replay_does_not_change_the_next() -> None:
+    """The memory of all results holds NaN when the next replay starts."""
     x = drawn(0)
     with torch.no_grad():
-        tape = Capture(with_gradient, x)
+        capture = Capture(with_gradient, x)
         x.fill_(torch.nan)
-        tape.replay()
-        assert tree_leaves(tape.outputs)[0].isnan()
+        capture.replay()
+        assert tree_leaves(capture.outputs)[0].isnan()
         x.copy_(drawn(3))
-        tape.replay()
-        assert bits(tape.outputs) == bits(with_gradient(drawn(3)))
+        capture.replay()
+        assert bits(capture.outputs) == bits(with_gradient(drawn(3)))
 
 
 def test_inputs_may_be_trees() -> None:
     inputs: Any = {"a": drawn(0), "b": [drawn(1), torch.tensor(3)]}
     with torch.no_grad():
-        tape = Capture(
+        capture = Capture(
             lambda tree, more: {"sum": tree["a"] + tree["b"][0] * tree["b"][1] + more}, inputs, drawn(2)
         )
         inputs["a"].copy_(drawn(4))
-        tape.replay()
-    assert torch.equal(tape.outputs["sum"], drawn(4) + drawn(1) * 3 + drawn(2))
+        capture.replay()
+    assert torch.equal(capture.outputs["sum"], drawn(4) + drawn(1) * 3 + drawn(2))
 
 
-def test_the_inputs_and_what_is_captured_are_not_written_to() -> None:
+def test_a_replay_does_not_write_to_inputs_or_to_outer_tensors() -> None:
     captured = drawn(5)
     x = drawn(0)
     with torch.no_grad():
-        tape = Capture(lambda x: (x * captured).exp().sum(), x)
-        tape.replay()
+        capture = Capture(lambda x: (x * captured).exp().sum(), x)
+        capture.replay()
     assert torch.equal(x, drawn(0))
     assert torch.equal(captured, drawn(5))
 
@@ -208,12 +208,12 @@ def test_the_inputs_and_what_is_captured_are_not_written_to() -> None:
 def test_outputs_keep_no_graph() -> None:
     x = drawn(0)
     with torch.enable_grad():
-        tape = Capture(with_gradient, x)
-    assert not any(each.requires_grad for each in tree_leaves(tape.outputs))
+        capture = Capture(with_gradient, x)
+    assert not any(each.requires_grad for each in tree_leaves(capture.outputs))
 
 
-def test_memory_is_used_again() -> None:
-    """Twenty results, of which two are alive at a time: elementwise ones overwrite each other."""
+def test_memory_of_results_is_reused() -> None:
+    """Of twenty results, two are needed at a time; elementwise kernels overwrite their argument."""
 
     def chain(x: Tensor) -> Tensor:
         for _ in range(10):
@@ -226,8 +226,8 @@ def test_memory_is_used_again() -> None:
     assert assert_replays(lambda x: x.t()).memory == 0
 
 
-def test_results_that_nobody_reads_give_their_memory_back() -> None:
-    """Sorting gives indices too; ten of them need not be kept until the end."""
+def test_memory_of_results_that_no_call_reads_is_reused() -> None:
+    """Sorting returns indices, which nothing reads here."""
 
     def sorted_often(x: Tensor) -> Tensor:
         for dim in 5 * (0, 1):
@@ -251,20 +251,20 @@ def test_results_that_nobody_reads_give_their_memory_back() -> None:
         (lambda x: x if torch.allclose(x, x + 1) else -x, "control flow"),
     ],
 )
-def test_what_a_replay_would_not_repeat_is_refused(function: Function, reason: str) -> None:
+def test_functions_that_a_replay_would_not_repeat_cannot_be_captured(function: Function, reason: str) -> None:
     with pytest.raises(CannotCapture, match=reason):
         Capture(function, drawn(0))
 
 
-def test_what_changes_from_call_to_call_is_refused() -> None:
-    """It would go on changing with every replay, in the order of the replays."""
+def test_a_function_that_changes_an_outer_tensor_cannot_be_captured() -> None:
+    """Each replay would change it again, so results would depend on the number of replays."""
     calls = torch.zeros(())
     with pytest.raises(CannotCapture):
         Capture(lambda x: x * calls.add_(1), drawn(0))
 
 
 class Program:
-    """A function drawn at random: each operation takes earlier values and adds one to them."""
+    """A random function: each step applies an operation to two earlier values and appends its result."""
 
     OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
         lambda a, b: a + b,
@@ -323,13 +323,13 @@ programs = st.lists(
 
 @settings(max_examples=60)
 @given(program=programs)
-def test_any_program_is_replayed(program: Program) -> None:
+def test_a_replay_equals_any_program(program: Program) -> None:
     assert_replays(program)
 
 
 @settings(max_examples=40)
 @given(program=programs)
-def test_the_gradient_of_any_program_is_replayed(program: Program) -> None:
+def test_a_replay_equals_the_gradient_of_any_program(program: Program) -> None:
     assert_replays(program.gradient)
 
 
@@ -348,32 +348,32 @@ def placed(task: Task, seed: int, shared: bool, members: int = 3) -> tuple[dict[
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("name", TASKS)
-def test_a_tasks_gradients_are_replayed(name: str, shared: bool, tasks: Mapping[str, Task]) -> None:
+def test_a_replay_equals_a_tasks_gradients(name: str, shared: bool, tasks: Mapping[str, Task]) -> None:
     task = tasks[name]
     parameters, batch = placed(task, 0, shared)
     with torch.no_grad():
-        tape = capture_gradients(task, parameters, batch, shared)
+        capture = capture_gradients(task, parameters, batch, shared)
         for seed in (1, 2):
             others, rows = placed(task, seed, shared)
             for into, value in zip(
                 tree_leaves((parameters, batch)), tree_leaves((others, rows)), strict=True
             ):
                 into.copy_(value)
-            tape.replay()
+            capture.replay()
             losses, gradients = capture_gradients(task, others, rows, shared).outputs
             fresh = capture_gradients(task, others, rows, shared)
             fresh.replay()
-            assert bits(tape.outputs) == bits(fresh.outputs)
+            assert bits(capture.outputs) == bits(fresh.outputs)
             assert losses.shape == (3,)
-            assert len(set(tape.outputs[0].tolist())) == 3
-            for key, gradient in tape.outputs[1].items():
+            assert len(set(capture.outputs[0].tolist())) == 3
+            for key, gradient in capture.outputs[1].items():
                 assert gradient.shape == parameters[key].shape == gradients[key].shape
                 assert gradient.is_contiguous()
                 assert gradient.abs().amax() > 0
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_tasks_losses_gradients_and_scores_are_each_members_own(
+def test_losses_gradients_and_scores_equal_those_of_each_member_alone(
     name: str, tasks: Mapping[str, Task]
 ) -> None:
     task = tasks[name]
@@ -398,7 +398,7 @@ def test_a_tasks_losses_gradients_and_scores_are_each_members_own(
 
 
 class Computed(TorchDispatchMode):
-    """Notes the memory of everything that is computed, and keeps it."""
+    """Records the size of each result's memory, and keeps the results alive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -415,14 +415,14 @@ class Computed(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_steps_memory_is_less_than_its_results(name: str, tasks: Mapping[str, Task]) -> None:
+def test_a_steps_working_set_is_less_than_half_of_its_results(name: str, tasks: Mapping[str, Task]) -> None:
     parameters, batch = placed(tasks[name], 0, shared=True)
     with Computed() as computed:
-        tape = capture_gradients(tasks[name], parameters, batch, shared=True)
-    assert 0 < tape.memory < sum(computed.sizes.values()) / 2
+        capture = capture_gradients(tasks[name], parameters, batch, shared=True)
+    assert 0 < capture.memory < sum(computed.sizes.values()) / 2
 
 
-UNRECORDABLE = {
+NOT_CAPTURED = {
     "dropout": (lambda: nn.Sequential(nn.Linear(FEATURES, 1), nn.Dropout()), "random"),
     "batch norm": (
         lambda: nn.Sequential(nn.BatchNorm1d(FEATURES), nn.Linear(FEATURES, 1)),
@@ -461,9 +461,9 @@ UNRECORDABLE = {
 }
 
 
-@pytest.mark.parametrize("name", UNRECORDABLE)
-def test_a_model_that_lockstep_cannot_train_is_refused_with_the_reason(name: str) -> None:
-    make, reason = UNRECORDABLE[name]
+@pytest.mark.parametrize("name", NOT_CAPTURED)
+def test_a_model_that_cannot_be_captured_is_refused_with_the_reason(name: str) -> None:
+    make, reason = NOT_CAPTURED[name]
     task = Toy(make)
     parameters, batch = placed(task, 0, shared=True)
     with pytest.raises(CannotCapture, match=reason) as refusal:
@@ -471,7 +471,7 @@ def test_a_model_that_lockstep_cannot_train_is_refused_with_the_reason(name: str
     assert "\n" not in str(refusal.value)
 
 
-def test_memory_that_is_used_up_is_no_reason_to_train_otherwise() -> None:
+def test_running_out_of_memory_is_not_reported_as_a_model_that_cannot_be_captured() -> None:
     def exhausting(self: Any, x: Tensor) -> Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
@@ -481,7 +481,7 @@ def test_memory_that_is_used_up_is_no_reason_to_train_otherwise() -> None:
         capture_gradients(task, parameters, batch, shared=True)
 
 
-def test_an_error_without_a_message_is_refused_too() -> None:
+def test_an_error_without_a_message_is_reported_by_its_type() -> None:
     def unfinished(self: Any, x: Tensor) -> Tensor:
         raise NotImplementedError
 

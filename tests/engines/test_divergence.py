@@ -1,4 +1,4 @@
-"""A member whose loss is not finite ends alone: its neighbours stay as they were, its slot is free."""
+"""A member whose loss is not finite leaves the engine and does not change the other members."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .models import Toy
 from .training import Make, advance, alone, assert_close, curve, finish, member, population, sequential, some
 
 HUGE = {"sgd": 1e200, "adam": 1e300}
-"""Learning rates that no float64 training survives."""
+"""Learning rates with which a training in float64 diverges."""
 
 
 def exploding(task: Task, trial: int, optimizer: str = "sgd") -> Member:
@@ -24,7 +24,9 @@ def exploding(task: Task, trial: int, optimizer: str = "sgd") -> Member:
 
 @pytest.mark.parametrize("optimizer", HUGE)
 @pytest.mark.parametrize("name", TASKS)
-def test_neighbours_are_as_without_it(name: str, optimizer: str, tasks: Mapping[str, Task]) -> None:
+def test_a_diverging_member_does_not_change_the_others(
+    name: str, optimizer: str, tasks: Mapping[str, Task]
+) -> None:
     task = tasks[name]
     calm = some(task, 3)
     wild = exploding(task, 9, optimizer)
@@ -37,7 +39,7 @@ def test_neighbours_are_as_without_it(name: str, optimizer: str, tasks: Mapping[
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_in_float32_neighbours_are_as_without_it_too(optimizer: str, mlp: Task) -> None:
+def test_a_diverging_member_does_not_change_the_others_in_float32(optimizer: str, mlp: Task) -> None:
     calm = some(mlp, 3)
     wild = member(mlp, 9, optimizer, lr=1e30)
     found = finish(population(4, dtype=torch.float32), [calm[0], wild, *calm[1:]])
@@ -48,29 +50,29 @@ def test_in_float32_neighbours_are_as_without_it_too(optimizer: str, mlp: Task) 
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_the_evaluation_says_where(make: Make) -> None:
-    """The same step, whichever engine and however long the stretch."""
+def test_an_evaluation_has_the_step_of_the_divergence(make: Make) -> None:
+    """With either engine and any number of steps between evaluations."""
     by_step = finish(sequential(1), [exploding(Toy(evaluate_every=1), 0)])
     (last,) = [each[-1] for each in by_step.values()]
     assert last.diverged_at == last.step
     for every in (2, 3, 6):
         evaluations = finish(make(1), [exploding(Toy(evaluate_every=every), 0)])
         (evaluation,) = [each[-1] for each in evaluations.values()]
-        # Between two evaluations the loss alone is looked at, a step after the weights.
+        # Scores are computed after the update of their step, the loss before it: it is finite a step longer.
         assert evaluation.diverged_at in (last.diverged_at, last.diverged_at + 1)
         assert evaluation.metrics == {}
 
 
 @pytest.mark.parametrize("make", [population, sequential])
 @pytest.mark.parametrize("optimizer", HUGE)
-def test_the_slot_is_free_at_once_and_clean(make: Make, optimizer: str, mlp: Task) -> None:
+def test_the_slot_of_a_diverged_member_is_free_and_cleared(make: Make, optimizer: str, mlp: Task) -> None:
     engine = make(2)
     calm = member(mlp, 0, "amsgrad", lr=0.01)
     engine.admit([exploding(mlp, 1, optimizer), calm])
     found: dict[Member, list[Evaluation]] = {}
     evaluations = advance(engine, found)
     assert evaluations[0].diverged_at is not None
-    # Everything that the slot held was spoiled: the next one needs all of it.
+    # Weights and state in the slot were not finite; this member uses all of them.
     heir = member(mlp, 2, "rmsprop", lr=0.01, momentum=0.5, centered=True)
     engine.admit([heir])
     with pytest.raises(ValueError, match="0 free slots"):

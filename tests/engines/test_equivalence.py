@@ -1,4 +1,4 @@
-"""The population comes to what plain loops with torch.optim come to: metrics, parameters and state."""
+"""The population engine has the metrics, parameters and optimizer state of the sequential engine."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .training import (
     population,
     sequential,
     tensors,
+    varied_member,
 )
-from .varied import varied_member
 
 STRETCHES = 9
 STEPS = 54
-"""Of 60, so that members are still there to be looked at."""
+"""Of 60 steps, so that the engines still have the members' state."""
 
 
 def covering(task: Task, shift: int) -> list[Member]:
-    """Every rule twice and every schedule at least once, paired differently for each ``shift``."""
+    """Members with every rule twice and every schedule at least once, in pairs that differ by ``shift``."""
     rules, schedules = list(OPTIMIZERS), list(SCHEDULES)
     count = max(2 * len(rules), len(schedules))
     return [
@@ -67,7 +67,7 @@ def trained(engine: Engine, members: Sequence[Member]) -> dict[Member, list[Eval
 
 
 def assert_same_change(each: Member, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Changes since the start are compared, so that small ones do not hide behind large weights."""
+    """Compares changes since the start: errors of small changes would not show beside large weights."""
     start = initial_parameters(each.task, each.seed, each.replicate)
     assert {f"parameter.{name}" for name in start} <= expected.keys() <= found.keys()
     for key, value in expected.items():
@@ -81,9 +81,9 @@ def assert_same_change(each: Member, found: Mapping[str, Tensor], expected: Mapp
 
 
 def determined(name: str, tensor: Tensor) -> Tensor:
-    """The entries whose gradient is more than rounding, which a rule that divides by its size magnifies.
+    """The entries whose gradient is not rounding alone, which rules that divide by its size would magnify.
 
-    A key's bias adds the same to all scores of a query, which the softmax takes away again.
+    The bias of the keys adds the same number to all scores of a query, which does not change the softmax.
     """
     if not name.endswith("qkv.bias"):
         return tensor
@@ -91,13 +91,13 @@ def determined(name: str, tensor: Tensor) -> Tensor:
     return torch.cat([query, value])
 
 
-def test_tasks_have_data_that_could_show_a_difference(tasks: Mapping[str, Task]) -> None:
+def test_the_data_of_the_tasks_vary(tasks: Mapping[str, Task]) -> None:
     for task in tasks.values():
         for rows in (*task.train, *task.validation):
             assert rows[:50].double().std() > 0
 
 
-def test_the_covering_subset_covers(tasks: Mapping[str, Task]) -> None:
+def test_covering_has_every_rule_and_schedule(tasks: Mapping[str, Task]) -> None:
     for shift, task in enumerate(tasks.values()):
         members = covering(task, shift)
         assert {each.optimizer for each in members} == set(OPTIMIZERS)
@@ -105,11 +105,11 @@ def test_the_covering_subset_covers(tasks: Mapping[str, Task]) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_rule_and_schedule_equals_the_plain_loop(name: str, tasks: Mapping[str, Task]) -> None:
+def test_every_rule_and_schedule_equals_the_sequential_engine(name: str, tasks: Mapping[str, Task]) -> None:
     assert_equivalent(covering(tasks[name], list(TASKS).index(name)))
 
 
-def test_members_of_one_replicate_equal_the_plain_loop_on_their_shared_batches(mlp: Task) -> None:
+def test_members_of_one_replicate_with_shared_batches_equal_the_sequential_engine(mlp: Task) -> None:
     shared = [each for each in covering(mlp, 5) if each.replicate == 0]
     assert len(shared) > 4
     assert_equivalent(shared)
@@ -117,7 +117,9 @@ def test_members_of_one_replicate_equal_the_plain_loop_on_their_shared_batches(m
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
-def test_the_full_product_of_rules_and_schedules(name: str, tasks: Mapping[str, Task]) -> None:
+def test_every_pair_of_rule_and_schedule_equals_the_sequential_engine(
+    name: str, tasks: Mapping[str, Task]
+) -> None:
     assert_equivalent(product(tasks[name]), threads=2)
 
 

@@ -1,4 +1,4 @@
-"""The same on a GPU, without waiting for it inside the step loop."""
+"""Both engines on a GPU: the results of the CPU, and steps that do not wait for the device."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from adamtune.tasks.registry import TASKS
 
 from .models import Toy
 from .test_models import MODELS
-from .training import alone, assert_all_differ, assert_close, curve, finish, member, some
-from .varied import varied_member
+from .training import alone, assert_all_differ, assert_close, curve, finish, member, some, varied_member
 
 pytestmark = [
     pytest.mark.gpu,
@@ -30,7 +29,7 @@ def on_gpu(slots: int, dtype: torch.dtype = torch.float64) -> Population:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_rule_equals_the_plain_loop_on_the_cpu(name: str, tasks: Mapping[str, Task]) -> None:
+def test_every_rule_equals_the_sequential_engine_on_the_cpu(name: str, tasks: Mapping[str, Task]) -> None:
     schedules = list(SCHEDULES)
     members = [varied_member(tasks[name], i, rule, schedules[i]) for i, rule in enumerate(OPTIMIZERS)]
     found = finish(on_gpu(len(members)), members)
@@ -39,13 +38,13 @@ def test_every_rule_equals_the_plain_loop_on_the_cpu(name: str, tasks: Mapping[s
         assert_close(curve(found[each]), alone(each))
 
 
-def test_the_plain_loop_on_the_gpu_is_that_on_the_cpu(mlp: Task) -> None:
+def test_the_sequential_engine_on_the_gpu_equals_that_on_the_cpu(mlp: Task) -> None:
     each = member(mlp, optimizer="nadam", schedule="cosine")
     assert_close(curve(finish(Sequential(1, "cuda", torch.float64), [each])[each]), alone(each))
 
 
 @pytest.mark.parametrize("make", [Population, Sequential])
-def test_fixed_tensors_of_a_model_are_on_the_gpu_too(make: type) -> None:
+def test_buffers_of_a_model_are_on_the_gpu(make: type) -> None:
     each = member(Toy(MODELS["a fixed projection first"]))
     engine = make(1, device="cuda", dtype=torch.float64)
     assert_close(curve(finish(engine, [each])[each]), alone(each))
@@ -53,7 +52,7 @@ def test_fixed_tensors_of_a_model_are_on_the_gpu_too(make: type) -> None:
 
 @pytest.fixture
 def waits_are_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In every step but the first, which is captured."""
+    """Makes waiting for the device an error, but in a step's first run, which captures its CUDA graph."""
     from adamtune.engines.population.step import Step
 
     real, begun = Step.run, set()
@@ -94,7 +93,7 @@ def test_members_come_and_go(mlp: Task) -> None:
     assert_close(curve(found[members[0]]), alone(members[0])[1:])
 
 
-def test_a_restored_engine_goes_on_to_the_last_bit(mlp: Task) -> None:
+def test_a_restored_engine_continues_to_the_last_bit(mlp: Task) -> None:
     members = some(mlp, 4)
     engine, restored = on_gpu(4, torch.float32), on_gpu(4, torch.float32)
     engine.admit(members)
@@ -105,7 +104,7 @@ def test_a_restored_engine_goes_on_to_the_last_bit(mlp: Task) -> None:
         assert curve(evaluations) == curve(expected[each])
 
 
-def test_a_diverging_member_leaves_its_neighbours_alone(mlp: Task) -> None:
+def test_a_diverging_member_does_not_change_the_others(mlp: Task) -> None:
     calm, wild = some(mlp, 3), member(mlp, 9, "sgd", lr=1e200)
     found = finish(on_gpu(4), [calm[0], wild, *calm[1:]])
     assert found[wild][-1].diverged_at is not None

@@ -1,4 +1,4 @@
-"""Models that the reference tasks do not have: both engines train them alike, or the plan says why not."""
+"""Models unlike those of the reference tasks: both engines train them, or the plan says why one cannot."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Build, str]] = {
         "no gradient",
     ),
 }
-"""torch.optim leaves such weights alone, weight decay and all: these models are trained one by one."""
+"""Models with weights that torch.optim does not change, not even by weight decay."""
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -115,7 +115,7 @@ def test_weights_that_are_not_trained_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_both_engines_train_alike(name: str) -> None:
+def test_both_engines_have_the_same_results(name: str) -> None:
     task = Toy(MODELS[name])
     members = [member(task, trial, "adamw", "cosine", lr=0.02 * (trial + 1)) for trial in range(3)]
     found = finish(population(3), members)
@@ -125,7 +125,7 @@ def test_both_engines_train_alike(name: str) -> None:
 
 
 def by_index(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
-    """The log-likelihood of the right class, picked by its number."""
+    """The negative log-likelihood of the right class, selected by its index."""
     return -model(inputs).log_softmax(-1)[torch.arange(len(inputs)), (target > 0).long()].mean()
 
 
@@ -138,7 +138,7 @@ def total(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("measure", [by_index, by_name, total])
-def test_both_engines_train_alike_whatever_the_loss(measure: Callable[..., Tensor]) -> None:
+def test_both_engines_have_the_same_results_with_any_loss(measure: Callable[..., Tensor]) -> None:
     members = some(Toy(lambda: nn.Linear(FEATURES, 3), measure), 3)
     found = finish(population(3), members)
     for each in members:
@@ -146,8 +146,8 @@ def test_both_engines_train_alike_whatever_the_loss(measure: Callable[..., Tenso
 
 
 @pytest.mark.parametrize("make", [sequential])
-def test_frozen_weights_stay_as_they_are(make: Make) -> None:
-    """Neither a gradient nor a weight decay moves what the model says is fixed."""
+def test_frozen_weights_do_not_change(make: Make) -> None:
+    """Neither by a gradient nor by weight decay."""
     task = Toy(frozen)
     members = [member(task, 0, "adamw", lr=0.1), member(task, 1, "sgd", lr=0.1, weight_decay=0.1)]
     engine = make(2)
@@ -160,7 +160,7 @@ def test_frozen_weights_stay_as_they_are(make: Make) -> None:
 
 
 def tensors_if_any(engine: Any, members: list[Member]) -> list[dict[str, Tensor]]:
-    """Each member's parameters by name (an engine need not keep the fixed ones for each member)."""
+    """Each member's parameters by name; those that the engine does not hold have their starting values."""
     state = engine.state()
     if "members" in state:
         return [each["model"] for each in state["members"]]
@@ -191,7 +191,7 @@ def dropping() -> nn.Module:
 
 
 def test_dropout_follows_from_seed_replicate_and_step() -> None:
-    """Not from what was drawn before, nor from who is trained beside it."""
+    """It does not depend on earlier draws or on the other members."""
     task = Toy(dropping)
     first, second, other = member(task, 0), member(task, 1), member(task, 2, replicate=1)
     together = finish(sequential(3), [first, second, other])
@@ -202,7 +202,7 @@ def test_dropout_follows_from_seed_replicate_and_step() -> None:
     assert curve(together[first]) != curve(together[other])
 
 
-def test_dropout_goes_on_to_the_last_bit() -> None:
+def test_restored_dropout_continues_to_the_last_bit() -> None:
     members = some(Toy(dropping), 2)
     engine, restored = sequential(2), sequential(2)
     engine.admit(members)
@@ -213,8 +213,8 @@ def test_dropout_goes_on_to_the_last_bit() -> None:
         assert curve(evaluations) == curve(expected[each])
 
 
-def test_validation_scores_are_of_the_whole_model() -> None:
-    """Dropout is for training: with it, the same model would score differently each time."""
+def test_scores_are_computed_in_evaluation_mode() -> None:
+    """For example without dropout, with which scores would be random."""
 
     class Marked(nn.Module):
         def __init__(self) -> None:
@@ -231,7 +231,7 @@ def test_validation_scores_are_of_the_whole_model() -> None:
             assert each.metrics["val_loss"] < 1e5
 
 
-def test_batch_norm_learns_its_statistics_from_training_rows_alone() -> None:
+def test_scoring_does_not_change_batch_norm_statistics() -> None:
     task = Toy(lambda: nn.Sequential(nn.BatchNorm1d(FEATURES), head()), evaluate_every=1)
     engine = sequential(1)
     engine.admit(some(task, 1))
@@ -241,8 +241,8 @@ def test_batch_norm_learns_its_statistics_from_training_rows_alone() -> None:
     assert statistics["0.num_batches_tracked"] == 3
 
 
-def test_fixed_tensors_of_a_model_have_the_precision_of_its_weights() -> None:
-    """And its device: without it no model with such a tensor could be trained on a GPU."""
+def test_buffers_of_a_model_have_the_precision_of_its_weights() -> None:
+    """And their device: else a model with such a tensor could not be trained on a GPU."""
     torch.set_default_dtype(torch.float32)
     task = Toy(MODELS["a fixed projection first"])
     each = member(task, lr=0.01)

@@ -1,4 +1,4 @@
-"""A pause between two steps, and everything that may happen in it, changes nothing."""
+"""A pause between two steps does not change results, nor do a restart or releases during the pause."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from adamtune.engines.base import Engine, Evaluation, Member
 
 from .models import Toy
 from .test_state import ENGINES
-from .training import Make, alone, assert_close, copied, curve, finish, some, tensors
-from .varied import varied_member
+from .training import Make, alone, assert_close, copied, curve, finish, some, tensors, varied_member
 
 
 @pytest.fixture(params=ENGINES)
@@ -23,13 +22,13 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 @pytest.fixture
 def members() -> list[Member]:
-    """Of rules whose first steps are others than the later ones, too."""
+    """Members of several rules, some of which have other equations in their first steps."""
     task, rules = Toy(steps=13, evaluate_every=6), ["adam", "radam", "nadam", "sgd", "amsgrad"]
     return [varied_member(task, i, rule, "wsd") for i, rule in enumerate(rules)]
 
 
 def after(steps: int) -> Callable[[], bool]:
-    """True once it has been asked more than ``steps`` times; the groups' threads all ask."""
+    """A pause that is True from the call after ``steps`` calls on; each thread calls it."""
     asked = count()
     return lambda: next(asked) >= steps
 
@@ -37,7 +36,13 @@ def after(steps: int) -> Callable[[], bool]:
 def finish_with_pauses(
     engine: Engine, steps: int, meanwhile: Callable[[Engine], Engine] = lambda engine: engine
 ) -> dict[Member, list[Evaluation]]:
-    """Trains to the end with pauses after so many steps; ``meanwhile`` gives the engine to go on with."""
+    """Trains to the end with a pause after each ``steps`` calls.
+
+    Args:
+        engine: with its members.
+        steps: calls of ``pause`` before it is True.
+        meanwhile: called in each pause; returns the engine that continues.
+    """
     found: dict[Member, list[Evaluation]] = {}
     pauses = 0
     while True:
@@ -62,7 +67,7 @@ def test_pauses_change_nothing(steps: int, make: Make, members: list[Member]) ->
         assert curve(found[each]) == curve(expected[each])
 
 
-def test_what_is_saved_in_a_pause_is_what_training_goes_on_from(make: Make, members: list[Member]) -> None:
+def test_a_state_saved_in_a_pause_continues_to_the_last_bit(make: Make, members: list[Member]) -> None:
     def restored(engine: Engine) -> Engine:
         fresh = make(5)
         fresh.restore(members, copied(engine.state()))
@@ -75,7 +80,7 @@ def test_what_is_saved_in_a_pause_is_what_training_goes_on_from(make: Make, memb
         assert curve(found[each]) == curve(expected[each])
 
 
-def test_a_pause_at_once_takes_no_step(make: Make, members: list[Member]) -> None:
+def test_a_pause_before_the_first_step_takes_no_step(make: Make, members: list[Member]) -> None:
     engine = make(5)
     engine.admit(members)
     weight = "parameter.0.weight"
@@ -86,7 +91,7 @@ def test_a_pause_at_once_takes_no_step(make: Make, members: list[Member]) -> Non
         assert any(not torch.equal(*each) for each in zip(now, start, strict=True)) == moved
 
 
-def test_members_may_leave_in_a_pause(make: Make, members: list[Member]) -> None:
+def test_members_released_in_a_pause_do_not_change_the_others(make: Make, members: list[Member]) -> None:
     engine = make(5)
     engine.admit(members)
     engine.advance()
@@ -98,8 +103,8 @@ def test_members_may_leave_in_a_pause(make: Make, members: list[Member]) -> None
         assert_close(curve(evaluations), alone(each)[1:])
 
 
-def test_the_losses_before_a_pause_count(make: Make) -> None:
-    """In the mean, and in the step of a divergence."""
+def test_losses_before_a_pause_are_in_the_mean(make: Make) -> None:
+    """The training loss is the mean over all batches since the last evaluation."""
     each = some(Toy(steps=6, evaluate_every=6), 1)[0]
     engine = make(1)
     engine.admit([each])

@@ -15,7 +15,7 @@ from torch import nn
 from adamtune.engines.plan import MOST, Plan, make_plan
 from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.engine import Population
-from adamtune.engines.population.gradients import working_memory
+from adamtune.engines.population.gradients import working_set
 from adamtune.engines.sequential import Sequential
 from adamtune.errors import UsageError
 from adamtune.tasks.base import Task
@@ -101,7 +101,7 @@ def test_a_model_that_lockstep_cannot_train_is_trained_sequentially() -> None:
     assert "running_mean" in found.why
     assert "\n" not in found.why
     with pytest.raises(CannotCapture):
-        working_memory(unbatchable())
+        working_set(unbatchable())
 
 
 def test_it_is_an_error_to_ask_for_lockstep_then() -> None:
@@ -133,7 +133,7 @@ def test_systems_without_processor_affinity_have_a_plan_too(
 
 def test_more_memory_for_a_larger_batch() -> None:
     def memory(batch_size: int) -> int:
-        return working_memory(TASKS["mlp"].build({"batch_size": batch_size}))
+        return working_set(TASKS["mlp"].build({"batch_size": batch_size}))
 
     assert memory(8) < memory(64) < memory(256)
 

@@ -1,4 +1,4 @@
-"""A member's result does not depend on who is trained beside it, where, or since when."""
+"""A member's results do not depend on the other members, on its row, or on when it was admitted."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from .training import (
     sequential,
     some,
     tensors,
+    varied_member,
 )
-from .varied import varied_member
 
 
 def mixed(task: Task, count: int) -> list[Member]:
@@ -56,20 +56,20 @@ def test_permuting_the_members_permutes_the_results(mlp: Task) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_population_of_one_is_a_plain_training(name: str, tasks: Mapping[str, Task]) -> None:
+def test_a_population_of_one_equals_the_sequential_engine(name: str, tasks: Mapping[str, Task]) -> None:
     each = member(tasks[name], optimizer="nadam", schedule="cosine", lr=0.01, warmup_fraction=0.1)
     assert_close(curve(finish(population(1), [each])[each]), alone(each))
 
 
 @pytest.mark.parametrize("threads", [2, 3, 16])
-def test_threads_change_nothing(threads: int, mlp: Task) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(threads: int, mlp: Task) -> None:
     members = mixed(mlp, 7)
     found, expected = finish(population(7, threads), members), finish(population(7), members)
     for each in members:
         assert_close(curve(found[each]), curve(expected[each]))
 
 
-def test_replicates_and_seeds_differ(mlp: Task) -> None:
+def test_replicates_and_seeds_have_different_results(mlp: Task) -> None:
     members = [
         member(mlp, trial, replicate=replicate, seed=seed)
         for trial, (seed, replicate) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)])
@@ -94,7 +94,7 @@ def test_members_of_a_replicate_start_alike(make: Make, tasks: Mapping[str, Task
 
 @pytest.mark.parametrize("make", [population, sequential])
 def test_members_of_a_replicate_see_the_same_batches(make: Make, mlp: Task) -> None:
-    """With steps too short to matter, the training loss tells the batches apart and nothing else."""
+    """With a learning rate near 0 weights hardly change, so that training losses differ by batches alone."""
     members = [
         member(mlp, trial, optimizer, replicate=trial % 2, lr=1e-30)
         for trial, optimizer in enumerate(["adam", "adam", "sgd", "rmsprop"])
@@ -109,8 +109,8 @@ def test_members_of_a_replicate_see_the_same_batches(make: Make, mlp: Task) -> N
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("replicates", [1, 2])
-def test_members_come_and_go_and_the_others_stay_as_they_were(replicates: int, threads: int) -> None:
-    """Of five slots; at each turn some leave half-trained and others take their slots."""
+def test_members_that_come_and_go_do_not_change_the_others(replicates: int, threads: int) -> None:
+    """In five slots: after each evaluation some members are released and others take their slots."""
     draw, task = random.Random(threads), Toy(steps=30, evaluate_every=3)
     waiting = [
         member(task, trial, rule, "linear", replicate=trial % replicates, lr=5e-3 * 1.1**trial)
@@ -143,8 +143,8 @@ def test_members_come_and_go_and_the_others_stay_as_they_were(replicates: int, t
         assert_close(curve(evaluations), curve(expected[each])[: len(evaluations)])
 
 
-def test_a_member_admitted_later_trains_as_if_it_had_come_first(tasks: Mapping[str, Task]) -> None:
-    """One of the same replicate, a stretch behind: the batches are not the same ones any more."""
+def test_a_member_admitted_later_has_the_results_of_one_alone(tasks: Mapping[str, Task]) -> None:
+    """The members are of one replicate but at different steps, so their batches differ."""
     first, second = some(tasks["cnn"], 2)
     engine = population(2)
     engine.admit([first])
@@ -158,7 +158,7 @@ def test_a_member_admitted_later_trains_as_if_it_had_come_first(tasks: Mapping[s
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_the_last_stretch_may_be_shorter(make: Make) -> None:
+def test_the_last_evaluation_interval_may_be_shorter(make: Make) -> None:
     task = Toy(steps=7, evaluate_every=3)
     early, late = some(task, 2)
     engine = make(2)
@@ -167,7 +167,7 @@ def test_the_last_stretch_may_be_shorter(make: Make) -> None:
     advance(engine, found)
     advance(engine, found)
     engine.admit([late])
-    # One has a single step left, the other trains on.
+    # One member has a single step left, the other three until its evaluation.
     evaluations = advance(engine, found)
     assert [(each.step, each.finished) for each in evaluations] == [(7, True), (3, False)]
     advance(engine, found)
@@ -178,7 +178,7 @@ def test_the_last_stretch_may_be_shorter(make: Make) -> None:
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_the_training_loss_is_the_mean_over_the_stretch(make: Make) -> None:
+def test_the_training_loss_is_the_mean_since_the_last_evaluation(make: Make) -> None:
     by_step = alone(member(Toy(steps=7, evaluate_every=1)))
     each = member(Toy(steps=7, evaluate_every=3))
     losses = [metrics["train_loss"] for _, metrics in by_step]
@@ -187,8 +187,8 @@ def test_the_training_loss_is_the_mean_over_the_stretch(make: Make) -> None:
 
 
 @pytest.mark.parametrize("replicates", [1, 2])
-def test_a_stretch_may_be_long(replicates: int) -> None:
-    """Longer than the part of it that is laid out for the device at a time."""
+def test_an_evaluation_interval_may_be_longer_than_a_stretch(replicates: int) -> None:
+    """Than the steps whose batches and coefficients are placed on the device at a time."""
     task = Toy(steps=2 * STRETCH + 11, evaluate_every=2 * STRETCH + 11)
     members = [member(task, trial, "radam", "cosine", replicate=trial % replicates) for trial in range(2)]
     for each, evaluations in finish(population(2), members).items():
@@ -208,7 +208,7 @@ def test_cohorts_train_side_by_side(threads: int, tasks: Mapping[str, Task]) -> 
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_members_past_the_slots_are_refused(make: Make, mlp: Task) -> None:
+def test_more_members_than_free_slots_are_refused(make: Make, mlp: Task) -> None:
     engine: Engine = make(2)
     members = some(mlp, 3)
     with pytest.raises(ValueError, match="3 members for 2 free slots"):
@@ -221,7 +221,7 @@ def test_members_past_the_slots_are_refused(make: Make, mlp: Task) -> None:
     assert [each.member for each in engine.advance()] == members[1:]
 
 
-def test_the_seconds_of_a_stretch_are_shared(mlp: Task) -> None:
+def test_seconds_are_divided_among_the_members(mlp: Task) -> None:
     engine = population(3)
     engine.admit(some(mlp, 3))
     seconds = {each.seconds for each in engine.advance()}
@@ -230,15 +230,15 @@ def test_the_seconds_of_a_stretch_are_shared(mlp: Task) -> None:
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_torchs_generator_is_left_as_it_was(make: Make, mlp: Task) -> None:
+def test_the_state_of_torchs_generator_does_not_change(make: Make, mlp: Task) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     finish(make(2), some(mlp, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_cohorts_that_have_finished_are_forgotten_some_time() -> None:
-    """A searched width makes a cohort of every value; a long search must not keep them all in memory."""
+def test_idle_cohorts_are_dropped_from_memory() -> None:
+    """Each value of a searched width is a cohort; a long search may not keep them all in memory."""
     engine = population(2)
     cohorts = []
     for _ in range(12):

@@ -11,7 +11,7 @@ from adamtune.engines.native import kernels
 from adamtune.engines.native.loader import kernel_library
 
 SIZES = st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 127, 128, 129, 150, 300]))
-"""Around the widths of vectors, panels and tiles, and past the depth that is summed at a time."""
+"""Sizes around the widths of vectors, panels and tiles, and beyond the depth that is summed at a time."""
 DTYPES = {torch.float32: 1e-4, torch.float64: 1e-11}
 
 pytestmark = pytest.mark.skipif(
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def numbers(seed: int, around: int, dtype: torch.dtype, *shape: int) -> torch.Tensor:
-    """With so many NaN on either side: whoever reads past the end may not use it."""
+    """Random numbers with ``around`` NaN before and after them in memory, which no result may depend on."""
     size = torch.Size(shape).numel()
     memory = torch.full((size + 2 * around,), torch.nan, dtype=dtype)
     own = memory[around : around + size]
@@ -43,7 +43,7 @@ def test_linear(members: int, rows: int, inner: int, out: int, dtype: torch.dtyp
     torch.testing.assert_close(by_bias, gradient.sum(1), **close)
 
 
-def test_a_row_that_is_not_finite_stays_alone() -> None:
+def test_nan_in_a_row_does_not_change_other_rows() -> None:
     x, weight = torch.ones(1, 40, 24), torch.ones(1, 33, 24)
     x[0, 17, 5] = torch.nan
     y, _ = kernels.linear.call(x, weight, None, kernels.ACTIVATIONS["none"])
@@ -51,6 +51,6 @@ def test_a_row_that_is_not_finite_stays_alone() -> None:
     assert (y[0, torch.arange(40) != 17] == 24).all()
 
 
-def test_no_inputs_give_zeros() -> None:
+def test_a_product_over_no_numbers_is_zero() -> None:
     y, _ = kernels.linear.call(torch.ones(1, 3, 0), torch.ones(1, 5, 0), None, kernels.ACTIVATIONS["none"])
     assert (y == 0).all()

@@ -1,6 +1,6 @@
-"""The seconds of an evaluation, by a clock that moves on by one second whenever it is read.
+"""The seconds of an evaluation, by a clock that advances by one second whenever it is read.
 
-Training to an evaluation takes a second of it, and so does the scoring.
+By that clock, training takes a second in each call of ``advance``, and scoring one in each evaluation.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def seconds(engine: Engine) -> list[float]:
 
 @pytest.mark.parametrize("members", [1, 2, 4])
 def test_members_trained_together_share_the_seconds(members: int) -> None:
-    """In every stretch alike: the last one, and that of a population with free slots, too."""
+    """In every evaluation, the last one included, and in a population with free slots."""
     found = finish(training.population(4), some(Toy(), members))
     assert len(found) == members
     for evaluations in found.values():
         assert [each.seconds for each in evaluations] == [2 / members] * 3
 
 
-def test_those_that_are_left_share_the_seconds() -> None:
+def test_the_remaining_members_share_the_seconds() -> None:
     members = some(Toy(), 4)
     engine = training.population(4)
     engine.admit(members)
@@ -48,7 +48,7 @@ def test_those_that_are_left_share_the_seconds() -> None:
     assert seconds(engine) == [1.0] * 2
 
 
-def test_a_member_that_diverges_has_its_share() -> None:
+def test_a_diverging_member_has_its_share_of_the_seconds() -> None:
     members = some(Toy(steps=6, evaluate_every=6), 3)
     members.append(training.member(members[0].task, 3, "sgd", lr=1e300))
     found = finish(training.population(4), members)
@@ -72,7 +72,7 @@ def test_members_trained_one_after_the_other_have_seconds_of_their_own() -> None
 @pytest.mark.parametrize("saved", [False, True], ids=["going on", "saved and restored"])
 @pytest.mark.parametrize("kind", ["population", "sequential"])
 def test_the_seconds_before_a_pause_count(kind: str, saved: bool) -> None:
-    """And in the stretch after that they do not."""
+    """They are in the seconds of the next evaluation, not in those of the one after it."""
     make, members = getattr(training, kind), some(Toy(steps=13, evaluate_every=6), 1)
     engine = make(1)
     engine.admit(members)

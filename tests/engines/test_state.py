@@ -1,4 +1,4 @@
-"""What ``state`` gives is what ``restore`` goes on from, to the last bit."""
+"""An engine that restores a state continues from it to the last bit."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from adamtune.tasks.base import Task
 from adamtune.tasks.registry import TASKS
 
 from .models import FEATURES, Calls, Toy
-from .training import Make, copied, curve, finish, population, sequential, some
-from .varied import varied_member
+from .training import Make, copied, curve, finish, population, sequential, some, varied_member
 
 ENGINES: dict[str, Make] = {
     "population": population,
@@ -35,7 +34,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 @pytest.fixture
 def cohorts() -> list[Task]:
-    """Tasks of different width and of different batch size."""
+    """Tasks of different widths and batch sizes."""
 
     def narrow() -> nn.Module:
         return nn.Sequential(nn.Linear(FEATURES, 3), nn.Tanh(), nn.Linear(3, 1))
@@ -53,7 +52,7 @@ def members_of(cohorts: list[Task], count: int) -> list[Member]:
 
 
 def half_trained(engine: Engine, cohorts: list[Task]) -> list[Member]:
-    """Leaves members at different steps in the engine, in slots that others have left; those members."""
+    """Trains members to different steps, some in the slots of released ones; those in training."""
     members = members_of(cohorts, 13)
     engine.admit(members[:10])
     evaluations = [*engine.advance(), *engine.advance()]
@@ -76,7 +75,7 @@ def assert_same_bits(
         assert curve(found[each]) == curve(expected[each]), (each.trial, each.optimizer)
 
 
-def test_a_restored_engine_goes_on_to_the_last_bit(make: Make, cohorts: list[Task], tmp_path: Path) -> None:
+def test_a_restored_engine_continues_to_the_last_bit(make: Make, cohorts: list[Task], tmp_path: Path) -> None:
     engine, restored = make(10), make(10)
     members = half_trained(engine, cohorts)
     save(tmp_path / "state", engine.state())
@@ -87,7 +86,7 @@ def test_a_restored_engine_goes_on_to_the_last_bit(make: Make, cohorts: list[Tas
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_goes_on_to_the_last_bit_in_float32(
+def test_every_task_continues_to_the_last_bit_in_float32(
     name: str, make: Make, tasks: Mapping[str, Task]
 ) -> None:
     torch.set_default_dtype(torch.float32)
@@ -110,7 +109,7 @@ def test_a_restored_engine_can_be_saved_again(make: Make, cohorts: list[Task]) -
     assert_same_bits(rest(third), rest(engine))
 
 
-def test_restoring_replaces_what_was_in_training(make: Make, cohorts: list[Task]) -> None:
+def test_restoring_replaces_the_members_in_training(make: Make, cohorts: list[Task]) -> None:
     engine, other = make(10), make(10)
     members = half_trained(engine, cohorts)
     half_trained(other, cohorts)
@@ -118,7 +117,7 @@ def test_restoring_replaces_what_was_in_training(make: Make, cohorts: list[Task]
     assert_same_bits(rest(other), rest(engine))
 
 
-def test_a_state_stays_what_it_was_when_training_goes_on(make: Make, mlp: Task) -> None:
+def test_training_does_not_change_a_state_taken_before(make: Make, mlp: Task) -> None:
     engine = make(2)
     engine.admit(some(mlp, 2))
     engine.advance()
@@ -140,8 +139,8 @@ def test_a_state_can_be_restored_more_than_once(make: Make, mlp: Task) -> None:
     assert_same_bits(found[1], found[0])
 
 
-def test_parameters_without_state_do_not_shift_the_others() -> None:
-    """The loss does not reach the first parameter, so torch.optim keeps nothing for it."""
+def test_parameters_without_optimizer_state_are_restored_in_order() -> None:
+    """The first parameter has no gradient, so torch.optim has no state for it."""
     task = Toy(
         lambda: Calls(lambda self, x: self.head(x), idle=nn.Linear(FEATURES, 1), head=nn.Linear(FEATURES, 1)),
         evaluate_every=1,
@@ -154,7 +153,7 @@ def test_parameters_without_state_do_not_shift_the_others() -> None:
     assert_same_bits(rest(restored), rest(engine))
 
 
-def test_batch_norm_goes_on_with_its_running_statistics() -> None:
+def test_running_statistics_of_batch_norm_are_restored() -> None:
     task = Toy(lambda: nn.Sequential(nn.BatchNorm1d(FEATURES), nn.Linear(FEATURES, 1)), evaluate_every=1)
     engine, restored, members = sequential(2), sequential(2), some(task, 2)
     engine.admit(members)

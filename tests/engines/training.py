@@ -1,7 +1,8 @@
-"""Members to train, engines to train them, and what comes out: the vocabulary of these tests."""
+"""Members to train, engines that train them, and comparisons of their results."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,14 +17,16 @@ from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.base import Task
 from adamtune.tasks.randomness import initial_parameters
 
+from ..examples import drawn
+
 TOLERANCE = 1e-9
 FIELDS = {theirs: ours for each in OPTIMIZERS.values() for theirs, ours in each.state.items()}
-"""torch's names for the optimizer's state, and the population's."""
+"""The population's name of each part of an optimizer's state, by torch's name."""
 
 Curve = list[tuple[int, dict[str, float]]]
 """A member's evaluations: the step and the metrics."""
 Make = Callable[[int], Engine]
-"""From slots to an engine."""
+"""Takes the number of slots and makes an engine."""
 
 
 def member(
@@ -36,7 +39,7 @@ def member(
     seed: int = 0,
     **changed: float,
 ) -> Member:
-    """A member with the catalog's defaults, but for what is ``changed``."""
+    """A member with the catalog's defaults, except for the hyperparameters in ``changed``."""
     own, of_schedule = OPTIMIZERS[optimizer].defaults, SCHEDULES[schedule].defaults
     assert changed.keys() <= own.keys() | of_schedule.keys()
     return Member(
@@ -51,8 +54,15 @@ def member(
     )
 
 
+def varied_member(task: Task, trial: int, optimizer: str, schedule: str) -> Member:
+    """A member whose hyperparameters follow from its number; odd numbers have replicate 1, even ones 0."""
+    draw = random.Random(f"{trial} {optimizer} {schedule}")
+    own = drawn(OPTIMIZERS[optimizer], draw)
+    return Member(trial, trial % 2, 7, task, optimizer, own, schedule, drawn(SCHEDULES[schedule], draw))
+
+
 def some(task: Task, count: int, **same: Any) -> list[Member]:
-    """Members with learning rates that differ, so that no two train alike."""
+    """Members of one task with different learning rates, so that no two have the same results."""
     return [member(task, trial, lr=2e-3 * 1.7**trial, **same) for trial in range(count)]
 
 
@@ -65,7 +75,7 @@ def sequential(slots: int, dtype: torch.dtype = torch.float64) -> Sequential:
 
 
 def finish(engine: Engine, members: Sequence[Member] = ()) -> dict[Member, list[Evaluation]]:
-    """Admits the members and trains until all have left; each one's evaluations."""
+    """Admits the members and trains until all members have left; the evaluations of each."""
     engine.admit(members)
     found: dict[Member, list[Evaluation]] = {}
     while evaluations := advance(engine, found):
@@ -75,7 +85,7 @@ def finish(engine: Engine, members: Sequence[Member] = ()) -> dict[Member, list[
 
 
 def advance(engine: Engine, found: dict[Member, list[Evaluation]]) -> list[Evaluation]:
-    """One stretch, kept with what was found before."""
+    """Trains to the next evaluations and adds them to those in ``found``."""
     evaluations = engine.advance()
     for each in evaluations:
         found.setdefault(each.member, []).append(each)
@@ -88,7 +98,7 @@ def curve(evaluations: Sequence[Evaluation]) -> Curve:
 
 
 def alone(each: Member) -> Curve:
-    """What the member comes to when it is trained by a plain loop."""
+    """The evaluations of the member when the sequential engine trains it alone."""
     return curve(finish(sequential(1), [each])[each])
 
 
@@ -102,7 +112,7 @@ def assert_close(found: Curve, expected: Curve, tolerance: float = TOLERANCE) ->
 
 
 def assert_all_differ(curves: Sequence[Curve]) -> None:
-    """No two members came to the same: otherwise a test could pass with their rows mixed up."""
+    """Asserts that no two members have the same loss: else a test could pass with their rows mixed up."""
     last = [each[-1][1]["train_loss"] for each in curves]
     assert len(set(last)) == len(last)
 
@@ -111,8 +121,8 @@ def tensors(engine: Engine, members: Sequence[Member]) -> list[dict[str, Tensor]
     """Each member's parameters and optimizer state, by the population's names.
 
     Args:
-        engine: what trains them.
-        members: all of its members, in the order of admission.
+        engine: the engine that trains them.
+        members: all of its members, in order of admission.
     """
     state = engine.state()
     if isinstance(engine, Population):
@@ -144,7 +154,7 @@ def _in_order(states: Any) -> list[dict[str, Any]]:
 
 
 def copied(state: Any) -> Any:
-    """A deep copy, as a file would be."""
+    """A deep copy of a state."""
     if isinstance(state, Mapping):
         return {key: copied(value) for key, value in state.items()}
     if isinstance(state, list):

@@ -72,8 +72,8 @@ def test_the_catalog_is_torch_free() -> None:
     ],
 )
 def test_what_a_step_works_in_is_known_without_torch(name: str, settings: dict[str, Any]) -> None:
-    from adamtune.engines.population.gradients import working_memory
+    from adamtune.engines.population.gradients import working_set
 
     entry = TASKS[name]
     known = entry.settings.model_validate(settings).step_bytes()
-    assert known == pytest.approx(working_memory(entry.build(settings)), rel=0.25)
+    assert known == pytest.approx(working_set(entry.build(settings)), rel=0.25)

@@ -1,6 +1,7 @@
-"""How a population computes what ``vmap`` alone would compute slowly.
+"""Batching rules: how a population computes the layers that ``vmap`` alone would compute slowly.
 
-Each formulation replaces one function of torch while a model runs under ``vmap``, for every model
-that calls it, and equals it up to rounding. Where there is a kernel for it in C, it is used; torch
-operations do the same elsewhere. Images keep their channels last in memory, whatever their shape says.
+While a model runs under ``vmap``, each rule replaces one function of torch by one over the tensors of all
+members. It equals torch's function up to rounding. On a CPU it uses a kernel in C where there is one,
+elsewhere torch operations. What a rule does not cover is left to torch. Images have their channels last in
+memory, whatever the order of their dimensions.
 """

@@ -1,8 +1,8 @@
-"""Activations in the same pass as the layer before them.
+"""Batching rules of activations: a layer and the activation after it become one kernel call.
 
-When an activation is called, its layer has been computed already. A layer that has a kernel therefore
-leaves a way to compute it again with an activation; what it computed first is then unused, and a tape
-leaves out what nobody uses.
+When an activation is called, the layer before it has already been computed. A layer with a kernel therefore
+leaves on its result how to compute it again with an activation. The activation then calls that, and the
+capture leaves out the first computation, whose result nobody reads.
 """
 
 from __future__ import annotations
@@ -13,69 +13,65 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 
 from adamtune.engines.native.kernels import ACTIVATIONS
+from adamtune.engines.torch_private import change_counts
 
 NONE, RELU, GELU = (ACTIVATIONS[name] for name in ("none", "relu", "gelu"))
 
 
 class Layer(NamedTuple):
-    """How a tensor was computed.
+    """The layer that computed a tensor.
 
     Attributes:
-        again: the same with an activation afterwards.
-        seen: the tensors that it depends on, the result among them, and
-        versions: their counts of changes in place, then.
-        differentiable: whether gradients were asked for, then.
+        compute: takes an activation's number and returns the layer's result with that activation.
+        inputs: the tensors that the layer reads.
+        changes: how often the result and the inputs had been changed in place when it was computed.
+        differentiable: whether autograd was enabled when it was computed.
     """
 
-    again: Callable[[int], Tensor]
-    seen: tuple[Tensor, ...]
-    versions: tuple[int, ...]
+    compute: Callable[[int], Tensor]
+    inputs: tuple[Tensor, ...]
+    changes: tuple[int, ...]
     differentiable: bool
 
 
-def computed(function: Callable[[int], Tensor], *inputs: Tensor) -> Tensor:
-    """The function's result without an activation, which may follow."""
-    result: Any = function(NONE)
-    result.adamtune_layer = Layer(function, inputs, _versions((result, *inputs)), torch.is_grad_enabled())
-    found: Tensor = result
-    return found
+def layer_result(compute: Callable[[int], Tensor], *inputs: Tensor) -> Tensor:
+    """A layer's result without activation, from which an activation after it finds the layer.
+
+    Args:
+        compute: takes an activation's number and returns the layer's result with that activation.
+        inputs: the tensors that the layer reads.
+    """
+    result: Any = compute(NONE)
+    result.adamtune_layer = Layer(compute, inputs, change_counts(result, *inputs), torch.is_grad_enabled())
+    return result  # type: ignore[no-any-return]
 
 
-def _versions(tensors: tuple[Tensor, ...]) -> tuple[int, ...]:
-    # What vmap hands out does not count its changes; the tensor of all members in it does.
-    return tuple(_inner(each)._version for each in tensors)
+def needed_backward(activation: int, y: Tensor, x: Tensor) -> Tensor | None:
+    """What the backward pass of an activation needs: the result ``y`` of ReLU, the argument ``x`` of GELU."""
+    return {NONE: None, RELU: y, GELU: x}[activation]
 
 
-def _inner(tensor: Tensor) -> Tensor:
-    while is_functorch_wrapped_tensor(tensor):
-        tensor = get_unwrapped(tensor)
-    return tensor
-
-
-def kept(activation: int, y: Tensor, before: Tensor) -> Tensor | None:
-    """What a layer's backward pass needs of its result ``y``, or of what its activation was given."""
-    return {NONE: None, RELU: y, GELU: before}[activation]
-
-
-def _activated(input: Tensor, activation: int) -> Tensor | None:
+def _with_layer(input: Tensor, activation: int) -> Tensor | None:
+    """The activation computed with the layer that computed ``input``; None if that is not possible."""
     layer: Layer | None = getattr(input, "adamtune_layer", None)
-    if layer is None or layer.versions != _versions((input, *layer.seen)):
+    # Changed in place since, the tensors would give another result.
+    if layer is None or layer.changes != change_counts(input, *layer.inputs):
         return None
+    # A layer computed under no_grad has no gradient; computed again here, it would have one.
     if torch.is_grad_enabled() and not layer.differentiable:
         return None
-    return layer.again(activation)
+    return layer.compute(activation)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``max(x, 0)``."""
-    found = None if inplace else _activated(input, RELU)
+    """``max(x, 0)``, of the shape of ``input``."""
+    found = None if inplace else _with_layer(input, RELU)
     return F.relu(input, inplace) if found is None else found
 
 
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
-    """``x`` times the part of a normal distribution below it (Hendrycks and Gimpel, 2016)."""
-    found = _activated(input, GELU) if approximate == "none" else None
+    """``x`` times the standard normal distribution function of ``x`` (Hendrycks and Gimpel, 2016)."""
+    found = _with_layer(input, GELU) if approximate == "none" else None
     return F.gelu(input, approximate=approximate) if found is None else found

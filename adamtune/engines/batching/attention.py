@@ -1,4 +1,4 @@
-"""Scaled dot-product attention (Vaswani et al., 2017)."""
+"""Batching rules of scaled dot-product attention (Vaswani et al., 2017) and of splitting its inputs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from adamtune.engines.batching.members import bind, for_members, step_between
+from adamtune.engines.batching.members import for_members, spacing, with_settings
 from adamtune.engines.native import kernels
 from adamtune.engines.native.loader import handles
 
 FITTING = 1 << 15
-"""The kernel keeps a head's scores in a core's cache: at most this many of them."""
+"""The most scores of a head that the kernel computes: it keeps them in a core's cache."""
 
 
 def attention(
@@ -28,58 +28,67 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attention without options: torch's fused CPU kernel has no batching rule."""
+    """Attention ``[batch, heads, length, width]``. Under ``vmap`` alone, torch computes members one by one.
+
+    Calls with a mask, dropout, a scale or grouped queries are left to torch.
+    """
     if attn_mask is not None or dropout_p or scale is not None or enable_gqa:
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
     scale = float(query.shape[-1] ** -0.5)
+    # The kernel takes queries, keys and values of one shape, which is what self-attention has.
     alike = query.dim() == 4 and query.shape == key.shape == value.shape
     if alike and query.shape[-2] ** 2 <= FITTING and handles(query, key, value):
-        return for_members(bind(_Kernel, scale, is_causal), query, key, value)
+        return for_members(with_settings(_AttentionKernel, scale, is_causal), query, key, value)
+    # The queries are scaled, not the scores, which usually are more numbers.
     scores = (query * scale) @ key.transpose(-2, -1)
     if is_causal:
+        # Adding minus infinity is much faster than masked_fill.
         future = torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)
         scores = scores + future
     return torch.softmax(scores, -1) @ value
 
 
-class _Kernel(torch.autograd.Function):
-    """``query``, ``key`` and ``value [members, batch, heads, length, width]``: a head at a time.
+class _AttentionKernel(torch.autograd.Function):
+    """Attention by the kernel, one head at a time.
 
-    Where they are slices of one tensor, their gradients are, too.
+    ``query``, ``key`` and ``value [members, batch, heads, length, width]`` -> the same. Where the three are
+    slices of one tensor, so are their gradients: ``_Unbind`` then joins them without a copy.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool) -> Tensor:
-        given = [_rows(each) for each in (query, key, value)]
+        given = [_contiguous_rows(each) for each in (query, key, value)]
         y, weights, _ = kernels.attention.call(*given, scale, causal)
         ctx.save_for_backward(*given, weights)
         ctx.settings = scale, causal
-        heads: Tensor = y.transpose(2, 3)
-        return heads
+        return y.transpose(2, 3)  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        packed = step_between(ctx.saved_tensors[:3]) is not None
-        found, _ = kernels.attention_backward.call(_rows(gradient), *ctx.saved_tensors, *ctx.settings, packed)
-        query, key, value = (each.transpose(2, 3) for each in found.unbind(3 if packed else 0))
+        packed = spacing(ctx.saved_tensors[:3]) is not None
+        gradients, _ = kernels.attention_backward.call(
+            _contiguous_rows(gradient), *ctx.saved_tensors, *ctx.settings, packed
+        )
+        query, key, value = (each.transpose(2, 3) for each in gradients.unbind(3 if packed else 0))
         return query, key, value, None, None
 
 
-def _rows(tensor: Tensor) -> Tensor:
-    """With the numbers of a row side by side, whatever the strides of the rest."""
+def _contiguous_rows(tensor: Tensor) -> Tensor:
+    """The tensor with stride 1 in the last dimension and any others before, as the kernel takes it."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices along a dimension."""
-    return tuple(for_members(bind(_Unbind, dim % input.dim() + 1), input))
+    """The slices along a dimension, each with a dimension less."""
+    # One further: the tensors of all members have members in front.
+    return tuple(for_members(with_settings(_Unbind, dim % input.dim() + 1), input))
 
 
 class _Unbind(torch.autograd.Function):
-    """``x [members, ...]``."""
+    """``x [members, ...]`` to its slices along ``dim``; gradients that are slices already are not copied."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int) -> tuple[Tensor, ...]:
@@ -89,10 +98,10 @@ class _Unbind(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        step = step_between(gradients)
+        step = spacing(gradients)
         if step is None:
             return torch.stack(gradients, ctx.dim), None
-        # They are slices already: nothing needs to be copied.
+        # They are equally spaced slices of one tensor: that tensor is the gradient.
         first, dim = gradients[0], ctx.dim
         shape = *first.shape[:dim], len(gradients), *first.shape[dim:]
         strides = *first.stride()[:dim], step, *first.stride()[dim:]

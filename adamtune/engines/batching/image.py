@@ -1,4 +1,4 @@
-"""Two-dimensional convolutions as matrix products of image patches and kernels."""
+"""Batching rules of layers on images: convolution, as a product of patches and kernels, and max-pooling."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from adamtune.engines.batching.activation import computed, kept
-from adamtune.engines.batching.members import Pair, bind, dense, for_members, pair
+from adamtune.engines.batching.activation import layer_result, needed_backward
+from adamtune.engines.batching.members import Pair, dense, for_members, pair, with_settings
 from adamtune.engines.native import kernels
 from adamtune.engines.native.loader import handles
 
@@ -24,25 +24,34 @@ def convolution(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Tensor:
-    """A convolution with stride 1. Strided, dilated and grouped ones are left to torch."""
+    """A convolution with stride 1: ``[batch, in, height, width]`` -> ``[batch, out, height', width']``.
+
+    ``weight`` is ``[out, in, rows, columns]``, ``bias`` is ``[out]``. Strided, dilated and grouped
+    convolutions are left to torch.
+    """
     plain = pair(stride) == (1, 1) and pair(dilation) == (1, 1) and groups == 1
     if not plain or isinstance(padding, str) or not _fitting(input, weight, bias, pair(padding)):
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     margins = pair(padding)
+    # Unlike the products, the kernel adds the bias itself, and the activation, if one follows.
     if not handles(input, weight, bias):
-        out = for_members(bind(_Products, margins), input, weight)
+        out = for_members(with_settings(_ConvolutionProducts, margins), input, weight)
         return out if bias is None else out + bias[:, None, None]
     given = (input, weight) if bias is None else (input, weight, bias)
 
-    def layer(activation: int) -> Tensor:
+    def compute(activation: int) -> Tensor:
         settings = (None, margins, activation) if bias is None else (margins, activation)
-        return for_members(bind(_ConvolutionKernel, *settings), *given)
+        return for_members(with_settings(_ConvolutionKernel, *settings), *given)
 
-    return computed(layer, *given)
+    return layer_result(compute, *given)
 
 
 def _fitting(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> bool:
-    """Whether there are images, and shapes that go together; margins are narrower than the kernel."""
+    """Whether the shapes are those of a convolution whose margins are narrower than its kernel.
+
+    The gradient of the input is a convolution, too, with margins ``kernel - 1 - padding``, which may not be
+    negative.
+    """
     if input.dim() != 4 or weight.dim() != 4 or not input.numel() or not weight.numel():
         return False
     windows = zip(padding, weight.shape[2:], input.shape[2:], strict=True)
@@ -53,13 +62,17 @@ def _fitting(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) 
     )
 
 
-class _Products(torch.autograd.Function):
-    """``x [members, batch, in, height, width]``, ``weight [members, out, in, rows, columns]``."""
+class _ConvolutionProducts(torch.autograd.Function):
+    """One matrix product a member, by torch.
+
+    ``x [members, batch, in, height, width]``, ``weight [members, out, in, rows, columns]`` ->
+    ``[members, batch, out, height', width']``.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, padding: Pair) -> Tensor:
         members, out, _, rows, columns = weight.shape
-        if x.stride(0) == 0:
+        if x.stride(0) == 0:  # all members share the images: cut the patches once
             patches = _patches(x[0], rows, columns, padding).expand(members, *[-1] * 5)
         else:
             patches = _patches(x, rows, columns, padding)
@@ -77,7 +90,7 @@ class _Products(torch.autograd.Function):
         by_pixel = gradient.permute(0, 1, 3, 4, 2).reshape(members, -1, out)
         by_weight = torch.bmm(by_pixel.transpose(1, 2), patches.flatten(4).flatten(1, 3))
         by_x = None
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0]:  # not so in the first layer
             # The gradient of x is the convolution of the output's gradient with the mirrored kernel.
             mirrored = weight.flip(3, 4).permute(0, 3, 4, 1, 2).reshape(members, -1, inner)
             margin = (rows - 1 - ctx.padding[0], columns - 1 - ctx.padding[1])
@@ -88,17 +101,24 @@ class _Products(torch.autograd.Function):
 
 
 def _patches(x: Tensor, rows: int, columns: int, padding: Pair) -> Tensor:
-    """``x [..., batch, channels, height, width]`` to what each output pixel sees of it.
+    """The patch of the image that each pixel of a convolution's output is computed from.
+
+    Args:
+        x: images ``[..., batch, channels, height, width]``.
+        rows: the kernel's height.
+        columns: the kernel's width.
+        padding: zeros added above and below, left and right.
 
     Returns:
-        contiguous ``[..., batch, height, width, rows, columns * channels]``, for the output's height
-        and width.
+        Contiguous ``[..., batch, height', width', rows, columns * channels]``, by the output's height and
+        width.
     """
     down, across = padding
     padded = F.pad(x.movedim(-3, -1), (0, 0, across, across, down, down)).contiguous()
+    # A view of the padded images in which patches overlap; copying it lays them out one after the other.
     *lead, height, width, channels = padded.shape
     *steps, by_row, by_column, _ = padded.stride()
-    # A row of a window and its channels lie side by side in memory: one dimension, so one fast copy.
+    # The pixels of a patch's row and their channels are contiguous: as one dimension they are copied fast.
     windows = padded.as_strided(
         (*lead, height - rows + 1, width - columns + 1, rows, columns * channels),
         (*steps, by_row, by_column, by_row, 1),
@@ -107,18 +127,19 @@ def _patches(x: Tensor, rows: int, columns: int, padding: Pair) -> Tensor:
 
 
 class _ConvolutionKernel(torch.autograd.Function):
-    """The same with ``bias [members, out]`` and an activation, some images at a time."""
+    """The same with ``bias [members, out]`` and an activation, by the kernel in blocks of images."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, activation: int
     ) -> Tensor:
+        # No copy where the images come from another rule: all of them leave channels last in memory.
         pixels, weight = dense(x.movedim(2, -1)), weight.contiguous()
         y: Tensor
         y, before, _ = kernels.convolution.call(
             pixels, weight, bias if bias is None else bias.contiguous(), padding, activation
         )
-        ctx.save_for_backward(pixels, weight, kept(activation, y, before))
+        ctx.save_for_backward(pixels, weight, needed_backward(activation, y, before))
         ctx.settings = padding, activation
         return y.movedim(-1, 2)
 
@@ -142,20 +163,22 @@ def max_pool(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor:
-    """The greatest pixel of each window, by channel. Windows that overlap or reach out are left to torch."""
+    """The largest value of each window, by channel: ``[batch, channels, height, width]`` -> smaller images.
+
+    Windows that overlap, or reach beyond the image, are left to torch.
+    """
     window = pair(kernel_size)
-    beside = not stride or pair(stride) == window
-    plain = beside and pair(padding) == (0, 0) and pair(dilation) == (1, 1) and not ceil_mode
+    adjacent = not stride or pair(stride) == window
+    plain = adjacent and pair(padding) == (0, 0) and pair(dilation) == (1, 1) and not ceil_mode
     fitting = input.dim() == 4 and all(w <= size for w, size in zip(window, input.shape[2:], strict=True))
     if not plain or return_indices or not fitting or not handles(input):
-        options: Any = {"return_indices": True} if return_indices else {}
-        found: Tensor = F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, **options)
-        return found
-    return for_members(bind(_PoolKernel, window), input)
+        options: Any = (stride, padding, dilation, ceil_mode, return_indices)
+        return F.max_pool2d(input, kernel_size, *options)  # type: ignore[no-any-return]
+    return for_members(with_settings(_PoolKernel, window), input)
 
 
 class _PoolKernel(torch.autograd.Function):
-    """``x [members, batch, channels, height, width]``."""
+    """``x [members, batch, channels, height, width]`` to its windows' maxima, by the kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: Pair) -> Tensor:
@@ -163,8 +186,7 @@ class _PoolKernel(torch.autograd.Function):
         y = kernels.max_pool.call(pixels.flatten(0, 1), window)
         ctx.save_for_backward(pixels, y)
         ctx.window = window
-        found: Tensor = y.view(*x.shape[:2], *y.shape[1:]).movedim(-1, 2)
-        return found
+        return y.view(*x.shape[:2], *y.shape[1:]).movedim(-1, 2)  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable

@@ -1,4 +1,4 @@
-"""Linear layers: one matrix product a member, whatever leads."""
+"""Batching rules of layers that look up or combine rows of each member's weights: linear and embedding."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from adamtune.engines.batching.activation import computed, kept
-from adamtune.engines.batching.members import bind, dense, for_members
+from adamtune.engines.batching.activation import layer_result, needed_backward
+from adamtune.engines.batching.members import dense, for_members, with_settings
 from adamtune.engines.native import kernels
 from adamtune.engines.native.loader import handles
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``input [..., in]`` times ``weight [out, in]``, plus ``bias [out]``. Other shapes are left to torch."""
+    """``input [..., in]`` times ``weight [out, in]`` transposed, plus ``bias [out]``: ``[..., out]``.
+
+    Inputs of other shapes are left to torch.
+    """
     fitting = weight.dim() == 2 and input.shape[-1:] == weight.shape[1:]
     if not fitting or (bias is not None and bias.shape != weight.shape[:1]):
         return F.linear(input, weight, bias)
@@ -25,17 +28,20 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if handles(input, weight, bias):
         given = (rows, weight) if bias is None else (rows, weight, bias)
 
-        def layer(activation: int) -> Tensor:
+        def compute(activation: int) -> Tensor:
             settings = (None, activation) if bias is None else (activation,)
-            return for_members(bind(_Kernel, *settings), *given).view(shape)
+            return for_members(with_settings(_LinearKernel, *settings), *given).view(shape)
 
-        return computed(layer, *given)
-    product = for_members(_Products.apply, rows, weight)
+        return layer_result(compute, *given)
+    product = for_members(_LinearProducts.apply, rows, weight)
     return (product if bias is None else product + bias).view(shape)
 
 
-class _Products(torch.autograd.Function):
-    """``x [members, rows, in]``, ``weight [members, out, in]``."""
+class _LinearProducts(torch.autograd.Function):
+    """One matrix product a member, by torch.
+
+    ``x [members, rows, in]``, ``weight [members, out, in]`` -> ``[members, rows, out]``.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -52,15 +58,15 @@ class _Products(torch.autograd.Function):
         return by_x, torch.bmm(gradient.transpose(1, 2), x)
 
 
-class _Kernel(torch.autograd.Function):
-    """The same with ``bias [members, out]`` and an activation, in blocks of rows."""
+class _LinearKernel(torch.autograd.Function):
+    """The same with ``bias [members, out]`` and an activation, by the kernel in blocks of rows."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, activation: int) -> Tensor:
         x, weight = dense(x), weight.contiguous()
         y: Tensor
         y, before = kernels.linear.call(x, weight, bias if bias is None else bias.contiguous(), activation)
-        ctx.save_for_backward(x, weight, kept(activation, y, before))
+        ctx.save_for_backward(x, weight, needed_backward(activation, y, before))
         ctx.activation = activation
         return y
 
@@ -72,3 +78,40 @@ class _Kernel(torch.autograd.Function):
             gradient.contiguous(), *ctx.saved_tensors, ctx.activation, needs_x
         )
         return by_x if needs_x else None, by_weight, by_bias if needs_bias else None, None
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """The rows of ``weight [words, width]`` that ``input [...]`` numbers: ``[..., width]``.
+
+    Calls with options, and indices other than int64, are left to torch.
+    """
+    plain = padding_idx is None and max_norm is None and not scale_grad_by_freq and not sparse
+    if not plain or input.dtype != torch.int64 or weight.dim() != 2 or not handles(weight):
+        return F.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    rows = for_members(_EmbeddingKernel.apply, weight, input.reshape(-1))
+    return rows.view(*input.shape, weight.shape[-1])
+
+
+class _EmbeddingKernel(torch.autograd.Function):
+    """``weight [members, words, width]``, ``index [members, rows]`` -> ``[members, rows, width]``."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, index: Tensor) -> Tensor:
+        index = dense(index)
+        ctx.save_for_backward(index)
+        ctx.words = weight.shape[1]
+        return kernels.embedding.call(weight.contiguous(), index)  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        return kernels.embedding_backward.call(gradient.contiguous(), index, ctx.words), None

@@ -1,4 +1,4 @@
-"""Cross-entropy of logits with class indices."""
+"""Batching rules of losses: cross-entropy of class indices, and the mean squared error."""
 
 from __future__ import annotations
 
@@ -24,13 +24,19 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Mean cross-entropy of ``input [rows, classes]`` with class indices ``target [rows]``."""
+    """Mean cross-entropy of logits ``input [rows, classes]`` and classes ``target [rows]``: a scalar in nats.
+
+    Rows with the target ``ignore_index`` do not count. Calls with weights, label smoothing or another
+    reduction, and targets that are not class indices, are left to torch.
+    """
     plain = weight is None and reduction == "mean" and label_smoothing == 0.0
     fitting = input.dim() == 2 and target.shape == input.shape[:1] and target.dtype == torch.int64
     if not plain or not fitting:
         return F.cross_entropy(
             input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing
         )
+    # Each row's part of the mean: 1 / (rows that count), or 0. The target of a row that does not count
+    # becomes 0, because as an index it may be out of range.
     counted = target != ignore_index
     share = counted.to(input.dtype) / counted.sum()
     function = _CrossEntropyKernel if handles(input) else _CrossEntropy
@@ -38,11 +44,15 @@ def cross_entropy(
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """``logits [members, rows, classes]``, ``target [members, rows]``, ``share``: its part of the loss."""
+    """``logits [members, rows, classes]``, ``target`` and ``share [members, rows]`` -> losses ``[members]``.
+
+    A row's share is its weight in the sum. Computed by torch operations.
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, share: Tensor) -> Tensor:
         index = target.unsqueeze(-1)
+        # Without the largest logit, which the loss does not depend on, no exponential overflows.
         shifted = logits - logits.amax(-1, keepdim=True)
         chosen = shifted.gather(-1, index)
         weights = shifted.exp_()
@@ -58,7 +68,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 class _CrossEntropyKernel(torch.autograd.Function):
-    """The same."""
+    """The same, by the kernel."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, share: Tensor) -> Tensor:
@@ -76,7 +86,11 @@ class _CrossEntropyKernel(torch.autograd.Function):
 
 
 def mse_loss(input: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """The mean of ``(input - target)`` squared. What has no kernel is left to torch."""
+    """The mean of ``(input - target)`` squared, of tensors of one shape: a scalar.
+
+    Other reductions, weights and tensors that no kernel takes are left to torch.
+    """
+    # Arguments left out arrive as None or not at all; any other may change what is computed.
     settings = {name: value for name, value in kwargs.items() if value is not None}
     plain = not args and settings in ({}, {"reduction": "mean"})
     if not plain or input.shape != target.shape or not input.dim() or not handles(input, target):
@@ -85,14 +99,13 @@ def mse_loss(input: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> Tensor
 
 
 class _SquaredErrorKernel(torch.autograd.Function):
-    """``x`` and ``target`` ``[members, numbers]``."""
+    """``x`` and ``target [members, numbers]`` -> losses ``[members]``, by the kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, target: Tensor) -> Tensor:
         x, target = dense(x), dense(target)
         ctx.save_for_backward(x, target)
-        losses: Tensor = kernels.mse_loss.call(x, target)
-        return losses
+        return kernels.mse_loss.call(x, target)  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable

@@ -1,4 +1,4 @@
-"""Which functions have a batching rule, and while which mode they use it."""
+"""The functions of torch that have a batching rule, and the mode under which they use it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.overrides import TorchFunctionMode
 
 from adamtune.engines.batching.activation import gelu, relu
 from adamtune.engines.batching.attention import attention, unbind
-from adamtune.engines.batching.embedding import embedding
 from adamtune.engines.batching.image import convolution, max_pool
-from adamtune.engines.batching.linear import linear
+from adamtune.engines.batching.linear import embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, mse_loss
 from adamtune.engines.batching.norm import layer_norm
 
+# Modules and functionals reach one operation by several names, and torch looks each of them up by itself.
 RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.linear: linear,
     F.scaled_dot_product_attention: attention,
@@ -35,6 +35,7 @@ RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.Tensor.relu: relu,
     F.gelu: gelu,
 }
+"""The batching rule of each function; a rule takes the arguments of the function that it replaces."""
 
 
 class BatchingRules(TorchFunctionMode):
@@ -43,4 +44,5 @@ class BatchingRules(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        # The rules call torch's functions themselves: within this method, torch has the mode switched off.
         return RULES.get(func, func)(*args, **(kwargs or {}))

@@ -1,4 +1,4 @@
-"""Layer normalisation (Ba et al., 2016) over the last dimension."""
+"""Batching rule of layer normalisation (Ba et al., 2016) over the last dimension."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from adamtune.engines.batching.members import bind, for_members
+from adamtune.engines.batching.members import for_members, with_settings
 from adamtune.engines.native import kernels
 from adamtune.engines.native.loader import handles
 
@@ -21,20 +21,23 @@ def layer_norm(
     eps: float = 1e-5,
     cudnn_enable: bool = True,
 ) -> Tensor:
-    """Layer normalisation over the last dimension, in passes that stay in cache."""
+    """``input [..., width]`` standardised over the width, times ``weight [width]``, plus ``bias [width]``.
+
+    Normalisation over several dimensions is left to torch.
+    """
     shape = tuple(normalized_shape)
     own = [each.shape for each in (weight, bias) if each is not None]
     if len(shape) != 1 or any(each != shape for each in (input.shape[-1:], *own)):
         return torch.layer_norm(input, normalized_shape, weight, bias, eps, cudnn_enable)
     if handles(input, weight, bias) and weight is not None and bias is not None:
-        return for_members(bind(_Kernel, eps), input, weight, bias)
-    normal = for_members(bind(_Normalise, eps), input)
+        return for_members(with_settings(_LayerNormKernel, eps), input, weight, bias)
+    normal = for_members(with_settings(_Standardisation, eps), input)
     scaled = normal if weight is None else normal * weight
     return scaled if bias is None else scaled + bias
 
 
-class _Normalise(torch.autograd.Function):
-    """``x [members, ..., width]`` to mean 0 and variance 1 over the width."""
+class _Standardisation(torch.autograd.Function):
+    """``x [members, ..., width]`` to mean 0 and variance 1 over the width, in torch operations."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
@@ -47,13 +50,14 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         normal, scale = ctx.saved_tensors
+        # Mean and variance of the result are fixed, so the gradient has no part along either.
         along = (gradient * normal).mean(-1, keepdim=True)
         centred = gradient - gradient.mean(-1, keepdim=True)
         return centred.addcmul_(normal, along, value=-1).mul_(scale), None
 
 
-class _Kernel(torch.autograd.Function):
-    """The same, then times ``weight [members, width]``, plus ``bias [members, width]``."""
+class _LayerNormKernel(torch.autograd.Function):
+    """The same, then times ``weight [members, width]``, plus ``bias [members, width]``, by the kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -61,8 +65,7 @@ class _Kernel(torch.autograd.Function):
         weight = weight.contiguous()
         y, means, scales = kernels.layer_norm.call(rows, weight, bias.contiguous(), eps)
         ctx.save_for_backward(rows, weight, means, scales)
-        found: Tensor = y.view(x.shape)
-        return found
+        return y.view(x.shape)  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable

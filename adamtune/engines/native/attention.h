@@ -1,10 +1,10 @@
-enum { ALL, LOWER_LEFT, UPPER_LEFT, LOWER_RESULT }; /* which part of a triangular product is needed */
+enum { ALL, LOWER_LEFT, UPPER_LEFT, LOWER_RESULT }; /* the part of a product that is computed */
 
 typedef real lanes __attribute__((vector_size(64), aligned(sizeof(real))));
 typedef real half_lanes __attribute__((vector_size(32), aligned(sizeof(real))));
 typedef real quarter_lanes __attribute__((vector_size(16), aligned(sizeof(real))));
 #define TILE 8
-/* As many columns of a product as there are whole vectors of a type. */
+/* The columns of c from j on, as long as a whole vector of the type `kind` fits. */
 #define COLUMNS(kind, tall)                                                                                 \
     for (const size step = sizeof(kind) / sizeof(real); j < wide && j + step <= n; j += step) {             \
         kind sum[TILE] = {{0}};                                                                             \
@@ -15,7 +15,8 @@ typedef real quarter_lanes __attribute__((vector_size(16), aligned(sizeof(real))
         UNROLLED for (size l = 0; l < tall; l++) *(kind *)(c + (i + l) * ci + j) = sum[l];                  \
     }
 
-/* c [m, n] = a * b for small matrices, a[i * ai + k * ak], b and c by rows; only the part that is needed:
+/* c [m, n] = a * b for small matrices, with a[i * ai + k * ak], b and c in row-major order. Of a causal product
+ * only a part is computed:
  * LOWER_LEFT: a[i, k] = 0 for k > i; UPPER_LEFT: for k < i; LOWER_RESULT: c[i, j] for j <= i alone. */
 static __attribute__((noinline)) void small_product(
     int part, size m, size n, size inner, const real *a, size ai, size ak, const real *b, size bk,
@@ -45,6 +46,7 @@ static __attribute__((noinline)) void small_product(
     }
 }
 
+/* to [columns, rows] = from [rows, columns], transposed. */
 static inline void transpose(size rows, size columns, const real *from, size stride, real *to)
 {
     for (size j = 0; j < columns; j++)
@@ -58,9 +60,10 @@ static inline void transpose(size rows, size columns, const real *from, size str
     for (size m = 0; m < members; m++)                                                                       \
         for (size b = 0; b < batch; b++)                                                                     \
             for (size h = 0; h < heads; h++)
-/* Of a strided tensor [members, batch, heads, length, width]; strides of all but the last dimension. */
+/* The current head of a tensor [members, batch, heads, length, width] with these strides; that of the last
+ * dimension is 1. */
 #define HEAD(tensor, strides) ((tensor) + m * (strides)[0] + b * (strides)[1] + h * (strides)[2])
-/* Of one [members, batch, length, heads, width]. */
+/* The current head of a contiguous tensor [members, batch, length, heads, width]. */
 #define OWN(tensor) ((tensor) + (((m * batch + b) * length) * heads + h) * width)
 #define PRODUCT(part, ...)                                                                                   \
     (causal ? small_product(part, __VA_ARGS__) : small_product(ALL, __VA_ARGS__))
@@ -96,8 +99,8 @@ int attention(ARGUMENTS)
     return 0;
 }
 
-/* gradient, query, key, value, all strided, weights -> by query, by key, by value, one `apart` from the
- * other, strided; scratch */
+/* gradient, query, key, value, all strided, weights -> the gradients by query, key and value in one tensor, with
+ * strides, n[26] numbers from one to the next; scratch */
 int attention_backward(ARGUMENTS)
 {
     HEADS

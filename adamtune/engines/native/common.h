@@ -1,4 +1,4 @@
-/* What several kernels use: precision, activations, exponentials, sums over rows. */
+/* Functions that several kernels share: activations, exponentials, maxima and sums, in either precision. */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,7 +19,7 @@ typedef float real;
 #endif
 typedef ptrdiff_t size;
 
-#define LANES ((int)(64 / sizeof(real))) /* numbers that a core may work on at once */
+#define LANES ((int)(64 / sizeof(real))) /* numbers of the widest vector */
 
 /* e^x for x <= 0: e^r * 2^n with |r| <= ln(2) / 2. Written without branches, so that loops over it become
  * vector code. */
@@ -74,11 +74,11 @@ static inline float exponential(float x)
 }
 #endif
 
-/* The part of a normal distribution below x. */
+/* The standard normal distribution function: the probability of a value below x. */
 #ifdef DOUBLE
 static inline double normal_cdf(double x) { return 0.5 * erfc(x * -0.7071067811865476); }
 #else
-/* The error function as a rational one, as in Eigen (generic_fast_erf_float). */
+/* By a rational approximation of the error function, that of Eigen (generic_fast_erf_float). */
 static inline float normal_cdf(float x)
 {
     float z = x * 0.70710678f;
@@ -102,7 +102,7 @@ static inline float normal_cdf(float x)
 
 static inline size least(size a, size b) { return a < b ? a : b; }
 
-enum { NONE, RELU, GELU }; /* activations */
+enum { NONE, RELU, GELU }; /* activations, numbered as in kernels.py */
 
 #define ARGUMENTS void *const *t, const size *n, const double *r __attribute__((unused))
 #define PRAGMA(text) _Pragma(#text)
@@ -110,7 +110,7 @@ enum { NONE, RELU, GELU }; /* activations */
 #define SIMD_MOST(variable) PRAGMA(omp simd reduction(max : variable))
 #define SIMD_SUM(...) PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 
-/* y + bias, or what an activation makes of it; what GELU was given is kept. */
+/* Adds the bias to y [rows, width] and applies the activation, in place; `kept` gets the arguments of GELU. */
 static inline void finish(int activation, size rows, size width, const real *bias, real *y, real *kept)
 {
     for (size i = 0; i < rows; i++, y += width) {
@@ -128,8 +128,8 @@ static inline void finish(int activation, size rows, size width, const real *bia
     }
 }
 
-/* The gradient of what the activation was given: `kept` is ReLU's result, or what GELU was given. The
- * gradient itself where there was no activation. */
+/* The gradient of an activation's arguments, from that of its results and from `kept`: ReLU's results, or GELU's
+ * arguments. It is written to `result`; without activation, it is `gradient` itself. */
 static inline const real *before_activation(int activation, size count, const real *gradient, const real *kept,
                                             real *result)
 {
@@ -145,13 +145,15 @@ static inline const real *before_activation(int activation, size count, const re
     return result;
 }
 
+/* sum [width] += the sum of the rows of x [rows, width]. */
 static inline void add_rows(size rows, size width, const real *x, real *sum)
 {
     for (size i = 0; i < rows; i++, x += width)
         SIMD for (size j = 0; j < width; j++) sum[j] += x[j];
 }
 
-/* Over rows of any length in whole vectors: left to itself, a compiler computes odd ends one by one. */
+/* The greatest of n numbers. Like the next function it works in whole vectors, whatever n is: a compiler would
+ * compute the numbers past the last whole vector one by one. */
 static inline real greatest(size n, const real *x)
 {
     real most_[LANES], found = x[0];

@@ -1,5 +1,5 @@
-/* Images [images, height, width, channels] with margins around them, and what each window of a
- * convolution sees of them: patches [images, rows, columns, window's rows, window's columns, channels]. */
+/* Images [images, height, width, channels] with margins around them, and patches [images, rows, columns, down,
+ * across, channels]: for each pixel of the convolution's output, the pixels that it is computed from. */
 struct windows {
     size height, width, channels, down, across, rows, columns, margin_down, margin_across;
 };
@@ -9,8 +9,8 @@ static inline size padded_size(const struct windows w)
     return (w.height + 2 * w.margin_down) * (w.width + 2 * w.margin_across) * w.channels;
 }
 
-static inline void look(const struct windows w, size images, const real *x, real *padded,
-                               real *patches)
+/* Copies the images, one after the other, into `padded`, and from there into patches. */
+static inline void cut_patches(const struct windows w, size images, const real *x, real *padded, real *patches)
 {
     const size line = (w.width + 2 * w.margin_across) * w.channels, inner = w.width * w.channels;
     const size side = w.margin_across * w.channels, run = w.across * w.channels;
@@ -29,9 +29,8 @@ static inline void look(const struct windows w, size images, const real *x, real
     }
 }
 
-/* The reverse: adds what each window says of its pixels. */
-static inline void gather(const struct windows w, size images, const real *patches,
-                                 real *padded, real *x)
+/* The gradient of `cut_patches`: each pixel of x is the sum of its copies in all patches. */
+static inline void add_patches(const struct windows w, size images, const real *patches, real *padded, real *x)
 {
     const size line = (w.width + 2 * w.margin_across) * w.channels, inner = w.width * w.channels;
     const size side = w.margin_across * w.channels, run = w.across * w.channels;
@@ -70,11 +69,12 @@ static inline void channels_first(size out, size channels, size area, const real
     const struct windows w = {n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12]};               \
     const size area = w.down * w.across, seen = area * w.channels, pixels = w.rows * w.columns;              \
     const size block = n[13];                                                                                \
+    /* Patches of images that all members share are cut once, for the inner loop over members. */                 \
     const size shared = stride == 0, outer = shared ? 1 : members, inner = shared ? members : 1;
 
 /* x [members or shared, images, height, width, channels], weight [members, out, channels, down, across],
  * bias [members, out] or none
- * -> y [members, images, rows, columns, out], and what GELU was given, like y; scratch */
+ * -> y [members, images, rows, columns, out], GELU's arguments, of y's shape; scratch */
 int convolution(ARGUMENTS)
 {
     WINDOWS
@@ -85,11 +85,10 @@ int convolution(ARGUMENTS)
     for (size m = 0; m < outer; m++, x += stride)
         for (size at = 0; at < images; at += block) {
             const size some = least(block, images - at);
-            look(w, some, x + at * w.height * w.width * w.channels, padded, patches);
+            cut_patches(w, some, x + at * w.height * w.width * w.channels, padded, patches);
             for (size k = m; k < m + inner; k++) {
                 real *to = y + (k * images + at) * pixels * out;
-                product(0, 1, some * pixels, out, seen, patches, seen, kernels + k * out * seen, seen,
-                               0, to, out);
+                product(0, 1, some * pixels, out, seen, patches, seen, kernels + k * out * seen, seen, 0, to, out);
                 finish((int)n[14], some * pixels, out, bias ? bias + k * out : bias, to,
                        n[14] == GELU ? kept + (k * images + at) * pixels * out : 0);
             }
@@ -97,8 +96,8 @@ int convolution(ARGUMENTS)
     return 0;
 }
 
-/* gradient [members, images, rows, columns, out], x, weight, what the activation kept
- * -> by x (if asked for), by weight, by bias; scratch */
+/* gradient [members, images, rows, columns, out], x, weight, what the activation's backward pass needs
+ * -> gradients by x (if n[15]), by weight, by bias; scratch */
 int convolution_backward(ARGUMENTS)
 {
     WINDOWS
@@ -113,7 +112,7 @@ int convolution_backward(ARGUMENTS)
     for (size m = 0; m < outer; m++, x += stride)
         for (size at = 0; at < images; at += block) {
             const size some = least(block, images - at);
-            look(w, some, x + at * image, padded, patches);
+            cut_patches(w, some, x + at * image, padded, patches);
             for (size k = m; k < m + inner; k++) {
                 const size place = (k * images + at) * pixels * out, own = k * out * seen;
                 const real *g = before_activation((int)n[14], some * pixels * out, gradient + place,
@@ -122,7 +121,7 @@ int convolution_backward(ARGUMENTS)
                 add_rows(some * pixels, out, g, by_bias + k * out);
                 if (needs_x) {
                     product(0, 0, some * pixels, seen, out, g, out, kernels + own, seen, 0, by_patches, seen);
-                    gather(w, some, by_patches, padded, by_x + (k * images + at) * image);
+                    add_patches(w, some, by_patches, padded, by_x + (k * images + at) * image);
                 }
             }
         }

@@ -1,5 +1,5 @@
-/* logits [members, rows, classes], target and share [members or shared, rows]
- * -> losses [members], probabilities like the logits; 1 if a target is no class */
+/* logits [members, rows, classes], target and share [members or shared, rows]; a row's share is its weight in the
+ * loss -> losses [members], probabilities of the logits' shape; returns 1 if a target is out of range */
 int cross_entropy(ARGUMENTS)
 {
     const real *x = t[0], *shares = t[2];
@@ -21,7 +21,7 @@ int cross_entropy(ARGUMENTS)
     return 0;
 }
 
-/* gradient [members], probabilities, target, share -> by logits */
+/* gradient [members], probabilities, target, share -> gradient by logits */
 int cross_entropy_backward(ARGUMENTS)
 {
     const real *gradient = t[0], *p = t[1], *shares = t[3];

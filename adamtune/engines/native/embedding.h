@@ -1,5 +1,5 @@
 /* weight [members, words, width], index [members or shared, rows] -> y [members, rows, width];
- * 1 if an index is of no word */
+ * returns 1 if an index is out of range */
 int embedding(ARGUMENTS)
 {
     const real *weight = t[0];
@@ -15,7 +15,7 @@ int embedding(ARGUMENTS)
     return 0;
 }
 
-/* gradient [members, rows, width], index -> by weight [members, words, width] */
+/* gradient [members, rows, width], index -> gradient by weight [members, words, width] */
 int embedding_backward(ARGUMENTS)
 {
     const real *gradient = t[0];

@@ -1,8 +1,9 @@
-/* Layers of neural networks for many members at once, in passes that stay in a core's cache.
+/* Kernels: layers of neural networks for all members at once, in blocks that fit in a core's cache.
  *
- * Tensors have members first and are contiguous, images with their channels last, unless strides are
- * given. Every kernel has one signature: the tensors' memory, then whole numbers, then real ones; it
- * returns 0 if all is well. Compiled once for each type: DOUBLE says which.
+ * Tensors are contiguous, with members first, unless strides are given; images have their channels last. Every
+ * kernel has one signature: t, the memory of the tensors, first the arguments, then the results; n, whole numbers;
+ * r, real numbers. It returns 0, or 1 if an index is out of range. The comment above each kernel lists arguments
+ * -> results. The file is compiled once for float and once for double (DOUBLE).
  */
 #include "common.h"
 #include "product.h"
@@ -18,7 +19,7 @@
 
 typedef int kernel(ARGUMENTS);
 
-/* Calls kernels one after the other; 0, or the number of the one that failed, from 1. */
+/* Calls kernels one after the other; returns 0, or the number of the first that failed, counted from 1. */
 int run(size count, kernel *const *kernels, void *const *const *t, const size *const *n, const double *const *r)
 {
     for (size i = 0; i < count; i++)

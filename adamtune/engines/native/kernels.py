@@ -1,6 +1,7 @@
-"""The kernels by name; ``_kernels.c`` says what each tensor holds.
+"""The kernels of the batching rules as operators: each one's arguments, its results' shapes and its sizes.
 
-A tensor that members share has a stride of 0 over them.
+The C header of a kernel's name says what each tensor holds. A kernel's first tensors are its arguments, the
+last ones its results. A tensor that all members share has a stride of 0 over members.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from torch import Tensor
 from adamtune.engines.native.operators import Kernel, Shape
 
 BLOCK = 1 << 15
-"""Numbers that are worked on at a time: with the results they fit in a core's cache."""
+"""Numbers of a block: its inputs and results fit in a core's cache together."""
 ROWS = 512
-"""Rows that are worked on at a time at least: a wide layer's weights are read for each block of rows."""
+"""The fewest rows of a block: each block reads all weights of the layer, which in a wide one are many."""
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}
-"""What may follow a layer in the same pass."""
+"""The activations that a layer's kernel can compute, by their numbers in ``common.h``."""
 
 
-def _and_kept(shape: Shape, activation: int) -> list[Shape]:
-    """The shapes of a layer's result, and of what GELU was given."""
+def _result_and_kept(shape: Shape, activation: int) -> list[Shape]:
+    """The shapes of a layer's result, and of GELU's arguments, which its backward pass needs."""
+    # A result that is not needed is a tensor without elements: a schema cannot leave results out.
     return [shape, shape if activation == ACTIVATIONS["gelu"] else (0,)]
 
 
 def _linear_sizes(x: Tensor, weight: Tensor) -> list[int]:
+    """Members, rows, widths of input and output, the stride over members, and the rows of a block."""
     (members, rows, inner), out = x.shape, weight.shape[1]
     return [members, rows, inner, out, x.stride(0), min(rows, max(ROWS, BLOCK // (inner + out)))]
 
@@ -34,9 +37,10 @@ linear = Kernel(
     "linear",
     "Tensor x, Tensor weight, Tensor? bias, int activation",
     ["y", "kept"],
-    lambda x, weight, bias, activation: _and_kept((*x.shape[:2], weight.shape[1]), activation),
+    lambda x, weight, bias, activation: _result_and_kept((*x.shape[:2], weight.shape[1]), activation),
     lambda x, weight, bias, activation: [*_linear_sizes(x, weight), activation],
 )
+# Scratch memory is a result, too, so that the memory plan of a capture gives it to later calls.
 linear_backward = Kernel(
     "linear_backward",
     "Tensor gradient, Tensor x, Tensor weight, Tensor? kept, int activation, bool needs_x",
@@ -50,6 +54,7 @@ linear_backward = Kernel(
     lambda gradient, x, weight, kept, activation, needs_x: [*_linear_sizes(x, weight), activation, needs_x],
 )
 
+# Each row's mean and 1 / deviation are results, because the backward pass needs them.
 layer_norm = Kernel(
     "layer_norm",
     "Tensor x, Tensor weight, Tensor bias, float eps",
@@ -65,6 +70,7 @@ layer_norm_backward = Kernel(
     lambda gradient, x, weight, means, scales: x.shape,
 )
 
+# Forwards it computes the probabilities on the way to the losses; backwards they are nearly the gradient.
 cross_entropy = Kernel(
     "cross_entropy",
     "Tensor logits, Tensor target, Tensor share",
@@ -108,6 +114,7 @@ embedding = Kernel(
     lambda weight, index: [*index.shape, *weight.shape[1:], index.stride(0)],
     "an index of embedding is out of range",
 )
+# Words that no row names have a gradient of zero, so the result is as large as the table.
 embedding_backward = Kernel(
     "embedding_backward",
     "Tensor gradient, Tensor index, int words",
@@ -118,7 +125,24 @@ embedding_backward = Kernel(
 
 
 class _Windows(NamedTuple):
-    """What a convolution goes over, in the C source's order; ``block`` images at a time."""
+    """The sizes of a convolution, in the order of ``WINDOWS`` in ``convolution.h``.
+
+    Attributes:
+        members: members.
+        images: images of each member.
+        out: channels of the output.
+        stride: elements from one member's images to the next one's, 0 where members share them.
+        height: the height of an image in pixels.
+        width: its width in pixels.
+        channels: its channels.
+        down: the height of the convolution's window.
+        across: its width.
+        rows: the height of the output.
+        columns: its width.
+        margin_down: zeros above and below an image.
+        margin_across: zeros left and right of it.
+        block: images of a block.
+    """
 
     members: int
     images: int
@@ -141,39 +165,27 @@ def _windows(x: Tensor, weight: Tensor, padding: Sequence[int]) -> _Windows:
     out, _, down, across = weight.shape[1:]
     margin_down, margin_across = padding
     rows, columns = height + 2 * margin_down - down + 1, width + 2 * margin_across - across + 1
-    return _Windows(
-        members=members,
-        images=images,
-        out=out,
-        stride=x.stride(0),
-        height=height,
-        width=width,
-        channels=channels,
-        down=down,
-        across=across,
-        rows=rows,
-        columns=columns,
-        margin_down=margin_down,
-        margin_across=margin_across,
-        block=max(1, min(images, BLOCK // (rows * columns * channels * down * across))),
-    )
+    block = max(1, min(images, BLOCK // (rows * columns * channels * down * across)))
+    image = height, width, channels, down, across, rows, columns, margin_down, margin_across
+    return _Windows(members, images, out, x.stride(0), *image, block)
 
 
-def _pixels(x: Tensor, weight: Tensor, padding: Sequence[int]) -> Shape:
+def _output_size(x: Tensor, weight: Tensor, padding: Sequence[int]) -> Shape:
+    """The height and width of a convolution's output."""
     windows = _windows(x, weight, padding)
     return windows.rows, windows.columns
 
 
 def _scratch(x: Tensor, weight: Tensor, padding: Sequence[int]) -> int:
-    """Room for an image with margins, a block's patches, and all kernels with their channels last."""
+    """Scratch numbers: an image with margins, a block's patches, and all kernels with their channels last."""
     w = _windows(x, weight, padding)
     margins = (w.height + 2 * w.margin_down) * (w.width + 2 * w.margin_across) * w.channels
     patches = w.block * w.rows * w.columns * w.down * w.across * w.channels
     return margins + patches + weight.numel()
 
 
-def _block(x: Tensor, weight: Tensor, padding: Sequence[int]) -> int:
-    """Room for a block of the output."""
+def _output_block(x: Tensor, weight: Tensor, padding: Sequence[int]) -> int:
+    """Scratch numbers for a block of the output."""
     w = _windows(x, weight, padding)
     return w.block * w.rows * w.columns * w.out
 
@@ -183,7 +195,7 @@ convolution = Kernel(
     "Tensor x, Tensor weight, Tensor? bias, int[] padding, int activation",
     ["y", "kept", "scratch"],
     lambda x, weight, bias, padding, activation: [
-        *_and_kept((*x.shape[:2], *_pixels(x, weight, padding), weight.shape[1]), activation),
+        *_result_and_kept((*x.shape[:2], *_output_size(x, weight, padding), weight.shape[1]), activation),
         (_scratch(x, weight, padding),),
     ],
     lambda x, weight, bias, padding, activation: [*_windows(x, weight, padding), activation],
@@ -196,7 +208,7 @@ convolution_backward = Kernel(
         x.shape if needs_x else (0,),
         weight.shape,
         weight.shape[:2],
-        (2 * _scratch(x, weight, padding) + _block(x, weight, padding),),
+        (2 * _scratch(x, weight, padding) + _output_block(x, weight, padding),),
     ],
     lambda gradient, x, weight, kept, padding, activation, needs_x: [
         *_windows(x, weight, padding),
@@ -205,6 +217,7 @@ convolution_backward = Kernel(
     ],
 )
 
+# The backward pass finds each window's largest pixel again, by comparing x with y.
 max_pool = Kernel(
     "max_pool",
     "Tensor x, int[] window",
@@ -221,13 +234,16 @@ max_pool_backward = Kernel(
 )
 
 
-def _heads(y: Tensor, causal: bool, *strided: Tensor) -> list[int]:
-    sizes = [*y.shape, int(causal)]
+def _attention_sizes(query: Tensor, causal: bool, *strided: Tensor) -> list[int]:
+    """The query's shape, whether attention is causal, and the strides of all but the last dimension."""
+    sizes = [*query.shape, int(causal)]
     for tensor in strided:
         sizes += tensor.stride()[:-1]
     return sizes
 
 
+# Queries, keys and values may be slices of one tensor, so they come with strides. The result is laid out by
+# position and head, as the linear layer after it reads it.
 attention = Kernel(
     "attention",
     "Tensor query, Tensor key, Tensor value, float scale, bool causal",
@@ -237,18 +253,22 @@ attention = Kernel(
         (*query.shape[:4], query.shape[3]),
         query.shape[3:],
     ],
-    lambda query, key, value, scale, causal: _heads(query, causal, query, key, value),
+    lambda query, key, value, scale, causal: _attention_sizes(query, causal, query, key, value),
 )
 
 
-def _gradients(query: Tensor, packed: bool) -> Shape:
-    """Of query, key and value: ``[members, batch, length, 3, heads, width]`` or one after the other."""
+def _gradients_shape(query: Tensor, packed: bool) -> Shape:
+    """The shape of the gradients of query, key and value in one tensor.
+
+    Packed, they are ``[members, batch, length, 3, heads, width]``, as slices of the gradient of a linear
+    layer that computes all three; else they are three tensors ``[members, batch, length, heads, width]``.
+    """
     members, batch, heads, length, width = query.shape
     return (members, batch, length, 3, heads, width) if packed else (3, members, batch, length, heads, width)
 
 
 def _gradient_strides(query: Tensor, packed: bool) -> list[int]:
-    """Over members, batch, heads and length, and from one gradient to the next."""
+    """The strides over members, batch, heads and length, and from one gradient to the next."""
     _, batch, heads, length, width = query.shape
     row = heads * width
     along = 3 * row if packed else row
@@ -261,11 +281,11 @@ attention_backward = Kernel(
     "bool packed",
     ["gradients", "scratch"],
     lambda gradient, query, key, value, weights, scale, causal, packed: [
-        _gradients(query, packed),
+        _gradients_shape(query, packed),
         (query.shape[3], query.shape[3] + query.shape[4]),
     ],
     lambda gradient, query, key, value, weights, scale, causal, packed: [
-        *_heads(query, causal, gradient, query, key, value),
+        *_attention_sizes(query, causal, gradient, query, key, value),
         *_gradient_strides(query, packed),
     ],
 )

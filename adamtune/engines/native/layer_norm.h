@@ -17,7 +17,7 @@ int layer_norm(ARGUMENTS)
     return 0;
 }
 
-/* gradient, x, weight, means, scales -> by x, by weight, by bias */
+/* gradient, x, weight, means, scales -> gradients by x, by weight, by bias */
 int layer_norm_backward(ARGUMENTS)
 {
     const real *gradient = t[0], *x = t[1], *weight = t[2], *means = t[3], *scales = t[4];

@@ -1,5 +1,5 @@
 /* x [members or shared, rows, in], weight [members, out, in], bias [members, out] or none
- * -> y [members, rows, out], and what GELU was given, like y */
+ * -> y [members, rows, out], GELU's arguments, of y's shape */
 int linear(ARGUMENTS)
 {
     const real *x = t[0], *weight = t[1], *bias = t[2];
@@ -16,8 +16,8 @@ int linear(ARGUMENTS)
     return 0;
 }
 
-/* gradient [members, rows, out], x, weight, what the activation kept
- * -> by x (if asked for), by weight, by bias; scratch */
+/* gradient [members, rows, out], x, weight, what the activation's backward pass needs
+ * -> gradients by x (if n[7]), by weight, by bias; scratch */
 int linear_backward(ARGUMENTS)
 {
     const real *gradient = t[0], *x = t[1], *weight = t[2], *kept = t[3];

@@ -19,7 +19,8 @@ int max_pool(ARGUMENTS)
     return 0;
 }
 
-/* gradient, x, y -> by x: the gradient of a window goes to the first of its greatest pixels */
+/* gradient, x, y -> gradient by x: that of a window goes to the first of its greatest pixels; `left` is the
+ * gradient that no pixel of the window has yet */
 int max_pool_backward(ARGUMENTS)
 {
     const real *gradient = t[0], *x = t[1], *y = t[2];

@@ -12,7 +12,7 @@ int mse_loss(ARGUMENTS)
     return 0;
 }
 
-/* gradient [members], x, target -> by x [members, numbers] */
+/* gradient [members], x, target -> gradient by x [members, numbers] */
 int mse_loss_backward(ARGUMENTS)
 {
     const real *gradient = t[0], *x = t[1], *target = t[2];

@@ -1,4 +1,7 @@
-"""The C functions as operators ``adamtune::...``, each with a variant that writes into given tensors."""
+"""Makes operators ``torch.ops.adamtune.*`` of C functions, so that a capture records them like torch's own.
+
+Each operator has a variant ``out`` that writes into given tensors, as replays need.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 
 from adamtune.engines.native.loader import kernel_function
+from adamtune.engines.torch_private import OpOverload, operator_name, overload_name
 
 Shape = Sequence[int]
 _LIBRARY = torch.library.Library("adamtune", "DEF")
@@ -21,12 +24,12 @@ class Kernel:
     """An operator that a C function computes.
 
     Args:
-        name: the C function's.
-        arguments: in the language of torch's schemas; tensors first.
-        results: their names.
-        shapes: takes the arguments and returns the results' shapes.
-        sizes: takes the arguments and returns the whole numbers that the C function wants.
-        wrong: what is wrong if the C function does not return 0.
+        name: the name of the C function, and of the operator.
+        arguments: the operator's arguments in torch's schema language; tensors first.
+        results: the names of the tensors that it returns.
+        shapes: takes the arguments and returns each result's shape.
+        sizes: takes the arguments and returns the C function's whole numbers ``n``.
+        error: the message of the IndexError if the C function returns 1.
     """
 
     def __init__(
@@ -36,79 +39,99 @@ class Kernel:
         results: Sequence[str],
         shapes: Callable[..., Sequence[Shape]],
         sizes: Callable[..., Sequence[int]],
-        wrong: str = "",
+        error: str = "",
     ) -> None:
-        self.name, self._shapes, self._sizes, self._wrong = name, shapes, sizes, wrong
+        self.name, self._shapes, self._sizes, self._error = name, shapes, sizes, error
+        # The letters tell torch that each returned tensor is the argument with the same letter.
         aliases = [f"Tensor({chr(ord('a') + place)}!)" for place in range(len(results))]
         outs = ", ".join(f"{alias} {result}" for alias, result in zip(aliases, results, strict=True))
         _LIBRARY.define(f"{name}({arguments}) -> ({', '.join(['Tensor'] * len(results))})")
         _LIBRARY.define(f"{name}.out({arguments}, *, {outs}) -> ({', '.join(aliases)})")
         _LIBRARY.impl(name, self._compute, "CPU")
         _KERNELS[name] = self
-        packet = getattr(torch.ops.adamtune, name)
-        self.call: Callable[..., Any] = packet.default
+        self.call: Callable[..., Any] = getattr(torch.ops.adamtune, name).default
 
     def _compute(self, *args: Any) -> Any:
-        first = args[0]
-        results = [first.new_empty(shape) for shape in self._shapes(*args)]
-        chain([self.bind(args, results)])()
+        """What torch calls while a capture is recorded: one tensor, or a tuple of them."""
+        results = [args[0].new_empty(shape) for shape in self._shapes(*args)]
+        call_in_turn([self.c_call(args, results)])()
         return results[0] if len(results) == 1 else tuple(results)
 
-    def bind(self, args: Sequence[Any], results: Sequence[Tensor]) -> Prepared:
-        """The call on these tensors, which must stay where they are."""
-        given = [each for each in args if each is None or isinstance(each, Tensor)]
-        tensors = [*given, *results]
+    def c_call(self, args: Sequence[Any], results: Sequence[Tensor]) -> CCall:
+        """The call of the C function with these arguments, writing into ``results``.
+
+        The call holds the tensors' addresses, so their memory may not be replaced.
+        """
+        tensors = [*(each for each in args if each is None or isinstance(each, Tensor)), *results]
+        addresses = [None if each is None else each.data_ptr() for each in tensors]
         reals = [each for each in args if isinstance(each, float)]
         sizes = self._sizes(*args)
-        return Prepared(
+        return CCall(
             ctypes.cast(kernel_function(results[0].dtype, self.name), ctypes.c_void_p),
             tensors,
-            (ctypes.c_void_p * len(tensors))(
-                *(None if each is None else each.data_ptr() for each in tensors)
-            ),
+            (ctypes.c_void_p * len(addresses))(*addresses),
             (ctypes.c_ssize_t * len(sizes))(*sizes),
             (ctypes.c_double * len(reals))(*reals),
-            self._wrong,
+            self._error,
         )
 
 
-class Prepared(NamedTuple):
-    """A call of a C function: what it is given, and what is wrong if it does not return 0."""
+class CCall(NamedTuple):
+    """A call of a C function: the function, its arguments, and the message if it returns 1.
+
+    Attributes:
+        function: the address of the function.
+        tensors: the tensors that ``pointers`` point to; they live as long as the call.
+        pointers: the argument ``t``, the memory of each tensor.
+        sizes: the argument ``n``, whole numbers.
+        reals: the argument ``r``, real numbers.
+        error: the message.
+    """
 
     function: ctypes.c_void_p
     tensors: list[Tensor | None]
     pointers: ctypes.Array[ctypes.c_void_p]
     sizes: ctypes.Array[ctypes.c_ssize_t]
     reals: ctypes.Array[ctypes.c_double]
-    wrong: str
+    error: str
 
 
-def chain(calls: Sequence[Prepared]) -> Callable[[], None]:
-    """One call of C for all of them, in turn: threads wait for the interpreter once, not for each.
+def call_in_turn(calls: Sequence[CCall]) -> Callable[[], None]:
+    """A function that makes all the calls as a single call of C.
 
-    It raises IndexError if told to.
+    ctypes gives up Python's lock during each call of C, and a thread may wait to get it back: here it does so
+    once, not for each kernel.
+
+    Returns:
+        The function. It raises IndexError if a C function finds an index out of range; the calls after it are
+        not made then.
     """
     run = kernel_function(torch.float32, "run")
     run.argtypes = [ctypes.c_ssize_t] + [ctypes.c_void_p] * 4
     run.restype = ctypes.c_int
-    columns = zip(*(each[:1] + each[2:5] for each in calls), strict=True)
-    functions, *given = (list(column) for column in columns)
-    addresses = [[each.value for each in functions]]
-    addresses += [[ctypes.addressof(each) for each in column] for column in given]
+    addresses: list[list[int | None]] = [
+        [each.function.value for each in calls],
+        [ctypes.addressof(each.pointers) for each in calls],
+        [ctypes.addressof(each.sizes) for each in calls],
+        [ctypes.addressof(each.reals) for each in calls],
+    ]
     arrays = [(ctypes.c_void_p * len(calls))(*column) for column in addresses]
 
-    def call(kept: object = calls) -> None:  # the memory lives as long as the function
+    # The default keeps the calls alive, and with them the memory that the arrays point to.
+    def call(kept: object = calls) -> None:
         if failed := run(len(calls), *arrays):
-            raise IndexError(calls[failed - 1].wrong)
+            raise IndexError(calls[failed - 1].error)
 
     return call
 
 
-def is_kernel(kernel: Any) -> bool:
-    """Whether a recorded kernel is one of these, writing into given tensors."""
-    return isinstance(kernel, OpOverload) and kernel.namespace == "adamtune" and kernel._overloadname == "out"
+def is_own_kernel(kernel: Any) -> bool:
+    """Whether a recorded kernel is one of this package's, in the variant that writes into given tensors."""
+    return (
+        isinstance(kernel, OpOverload) and kernel.namespace == "adamtune" and overload_name(kernel) == "out"
+    )
 
 
-def bind(kernel: OpOverload, args: Sequence[Any], results: Sequence[Tensor]) -> Prepared:
-    """A recorded call of such a kernel, without torch in between."""
-    return _KERNELS[kernel.overloadpacket.__name__].bind(args, results)
+def c_call(kernel: OpOverload, args: Sequence[Any], results: Sequence[Tensor]) -> CCall:
+    """The call of the C function behind a recorded call of such a kernel, without torch in between."""
+    return _KERNELS[operator_name(kernel)].c_call(args, results)

@@ -1,10 +1,10 @@
-/* Matrix products of the sizes that small models have: a product with 32 to 128 columns runs at a core's full
- * speed, which BLAS, made for large ones, does not reach. The scheme is that of Goto and van de Geijn (2008):
+/* Matrix products of the sizes of small models. With 32 to 128 columns they run at a core's full speed, which a BLAS,
+ * made for large products, does not reach. The scheme is that of Goto and van de Geijn (2008):
  * a tile of the result stays in registers while the inner dimension runs. */
 
 #if defined(__AVX512F__)
 #define VECTOR 64 /* bytes */
-#define TALL 12   /* rows of a tile: with two vectors across, they and what they are made of fill the registers */
+#define TALL 12   /* rows of a tile: its sums, two vectors a row, and their factors fill the registers */
 #elif defined(__AVX__)
 #define VECTOR 32
 #define TALL 6
@@ -14,6 +14,7 @@
 #endif
 typedef real vector __attribute__((vector_size(VECTOR), aligned(sizeof(real))));
 typedef real octet __attribute__((vector_size(8 * sizeof(real)), aligned(sizeof(real))));
+/* Numbers of a vector; columns that are packed together; the inner dimension that is summed at a time. */
 enum { SPAN = VECTOR / sizeof(real), PANEL = 2 * SPAN, DEEP = 128 };
 #define UNROLLED _Pragma("GCC unroll 16")
 
@@ -27,7 +28,7 @@ typedef int32_t places __attribute__((vector_size(32)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
 #endif
 
-/* Eight rows of eight. */
+/* Transposes 8 by 8 numbers. */
 static inline void transpose_octets(const real *from, size stride, real *to, size to_stride)
 {
     octet r[8], s[8];
@@ -47,7 +48,7 @@ static inline void transpose_octets(const real *from, size stride, real *to, siz
     }
 }
 
-/* Fewer numbers than a vector has, in whole powers of two. */
+/* Copies `count` numbers, fewer than two vectors, in parts whose sizes are powers of two. */
 static inline void copy_some(size count, const real *from, real *to)
 {
     UNROLLED for (size part = SPAN; part; part /= 2)
@@ -57,7 +58,7 @@ static inline void copy_some(size count, const real *from, real *to)
         }
 }
 
-/* `wide` columns of b [deep, wide], or of its transpose [wide, deep], as [deep, PANEL]; zeros fill it up. */
+/* Copies b [deep, wide], or its transpose [wide, deep], to [deep, PANEL]; the remaining columns are zeros. */
 static inline void pack(int transposed, size deep, size wide, const real *b, size stride, real *to)
 {
     if (wide < PANEL)
@@ -77,7 +78,7 @@ static inline void pack(int transposed, size deep, size wide, const real *b, siz
         for (size k = 0; k < deep; k++) to[k * PANEL + j] = b[j * stride + k];
 }
 
-/* `tall` rows and `across` vectors of c = a * b, or of c + a * b; of the last vector `last` numbers. */
+/* A tile of c = a * b, or of c + a * b if `keep`: `tall` rows of `across` vectors, the last one of `last` numbers. */
 static inline __attribute__((always_inline)) void tile(
     const int tall, const int across, size deep, const real *a, size ai, size ak, const real *b, size bk,
     int keep, real *c, size ci, size last)
@@ -105,6 +106,7 @@ static inline __attribute__((always_inline)) void tile(
     }
 }
 
+/* All rows of a panel of c, in tiles as tall as possible. */
 static inline __attribute__((always_inline)) void tiles(
     const int across, size m, size deep, const real *a, size ai, size ak, const real *b, size bk, int keep, real *c,
     size ci, size last)
@@ -121,13 +123,14 @@ static inline __attribute__((always_inline)) void tiles(
 #undef ROWS
 }
 
-/* c [m, n] = a [m, k] * b [k, n], or c + a * b if `keep`, all by rows; `ta` and `tb` say that a or b lies
- * transposed. */
-static __attribute__((noinline)) void product(int ta, int tb, size m, size n, size k, const real *a, size lda, const real *b, size ldb,
-                    int keep, real *c, size ldc)
+/* c [m, n] = a [m, k] * b [k, n], or c + a * b if `keep`, in row-major order; with `ta` or `tb`, the memory holds
+ * the transpose of a or b. */
+static __attribute__((noinline)) void product(
+    int ta, int tb, size m, size n, size k, const real *a, size lda, const real *b, size ldb, int keep, real *c,
+    size ldc)
 {
     const size ai = ta ? 1 : lda, ak = ta ? lda : 1;
-    if (n == 1 && !ta && (tb || ldb == 1)) { /* a vector would be nearly empty */
+    if (n == 1 && !ta && (tb || ldb == 1)) { /* a tile would be nearly empty */
         for (size i = 0; i < m; i++, a += lda, c += ldc) {
             real sum = keep ? *c : 0;
             SIMD_SUM(sum) for (size p = 0; p < k; p++) sum += a[p] * b[p];
@@ -138,11 +141,11 @@ static __attribute__((noinline)) void product(int ta, int tb, size m, size n, si
     real packed[DEEP * PANEL] __attribute__((aligned(64)));
     for (size j = 0; j < n; j += PANEL) {
         size from = 0;
-        do { /* once, too, if there is nothing to sum */
+        do { /* at least once, so that c is written even if k is 0 */
             const size wide = least(PANEL, n - j), deep = least(DEEP, k - from);
             const real *panel = b + (tb ? j * ldb + from : from * ldb + j);
             size stride = ldb;
-            /* Whole vectors may reach into the next row, but not past the last one. */
+            /* A vector may read numbers of the next row, which are not used, but not past the end of b. */
             if (tb || (k - from - deep) * ldb + n - j < (wide > SPAN ? PANEL : SPAN)) {
                 pack(tb, deep, wide, panel, ldb, packed);
                 panel = packed, stride = PANEL;

@@ -1,5 +1,5 @@
-/* source [all, ...] of any type, whose rows may overlap, index [rows] -> its rows [rows, ...];
- * 1 if an index is of no row */
+/* source [all, ...] of any type, whose rows may overlap, index [rows] -> rows [rows, ...] = source[index];
+ * returns 1 if an index is out of range */
 int take(ARGUMENTS)
 {
     const char *source = t[0];
@@ -14,7 +14,8 @@ int take(ARGUMENTS)
     return 0;
 }
 
-/* rows [rows, ...] of any type, index [rows] -> target [all, ...] at these; 1 if an index is of no row */
+/* rows [rows, ...] of any type, index [rows] -> target [all, ...], where target[index] = rows; returns 1 if an index
+ * is out of range */
 int put(ARGUMENTS)
 {
     const char *rows = t[0];
@@ -29,7 +30,7 @@ int put(ARGUMENTS)
     return 0;
 }
 
-/* index -> the next one */
+/* index [n] -> index + 1 */
 int next(ARGUMENTS)
 {
     const int64_t *index = t[0];

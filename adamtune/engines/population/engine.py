@@ -1,4 +1,4 @@
-"""Trains many members in lockstep: README.md explains slots, groups and cohorts."""
+"""The engine that trains many members in lockstep; README.md explains slots, groups and cohorts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from adamtune.engines.population.group import Group
 from adamtune.tasks.base import Task
 
 KEPT = 4
-"""Cohorts that are kept though they have no members: recording a computation anew takes a while."""
+"""Cohorts without members that are kept: capturing their steps again would take time."""
 
 
 class Population:
-    """The Engine of batched computations.
+    """An ``Engine`` whose members train in lockstep, as batched computations.
 
-    The slots are divided among ``threads`` threads, each with a group of its own for every task: on a
-    CPU, threads over groups keep the cores busier than threads inside small operations.
+    Each thread has a group for every task, with an equal part of the slots: on a CPU, threads over groups
+    keep the cores busier than threads inside small operations.
 
     Args:
         slots: members in training at once.
-        threads: groups that train at the same time; 1 on a GPU.
+        threads: groups of a task that train at the same time; 1 on a GPU.
+        device: where the members are trained.
+        dtype: the precision of parameters and data.
     """
 
     def __init__(
@@ -37,43 +39,46 @@ class Population:
     ) -> None:
         self.slots, self._threads = slots, min(threads, slots)
         self._device, self._dtype = torch.device(device), dtype
-        self._cohorts: dict[Task, list[Group]] = {}
-        self._homes: dict[Member, Group] = {}
+        self._cohorts: dict[Task, list[Group]] = {}  # a group for each thread
+        self._groups: dict[Member, Group] = {}  # in order of admission
         self._pool = ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
 
     def admit(self, members: Sequence[Member]) -> None:
-        """Puts members into free slots, at step 0. Raises ValueError if there are too few."""
-        if len(self._homes) + len(members) > self.slots:
-            raise ValueError(f"{len(members)} members for {self.slots - len(self._homes)} free slots")
+        """Puts members into free slots, at step 0. Raises ValueError if there are too few free slots."""
+        if len(self._groups) + len(members) > self.slots:
+            raise ValueError(f"{len(members)} members for {self.slots - len(self._groups)} free slots")
         for member in members:
+            # The smallest group, so that all threads have equally many members.
             group = min(self._cohort(member.task), key=lambda each: len(each.active))
             group.admit(member)
-            self._homes[member] = group
+            self._groups[member] = group
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
-        """Trains every member to its next evaluation; one Evaluation each, in order of admission."""
+        """Trains every member to its next evaluation; see ``Engine.advance``."""
         busy = [group for cohort in self._cohorts.values() for group in cohort if group.active]
+        # On a GPU the groups take turns in this thread: the device is busy with each of them anyway.
         apply = self._pool.map if self._device.type == "cpu" else map
-        # All groups train before one is scored: after a pause, none may be a stretch ahead.
-        there = list(apply(lambda group: group.train(pause), busy))
-        if not all(there):
+        # No group is scored before all have trained: after a pause, none may be past its evaluation.
+        complete = list(apply(lambda group: group.train(pause), busy))
+        if not all(complete):
             return []
-        stretches = list(apply(Group.evaluate, busy))
-        order = {member: place for place, member in enumerate(self._homes)}
-        evaluations = sorted(chain.from_iterable(stretches), key=lambda each: order[each.member])
+        by_group = list(apply(Group.evaluate, busy))
+        # The groups' rows are in another order, because members that leave give their rows to others.
+        order = {member: place for place, member in enumerate(self._groups)}
+        evaluations = sorted(chain.from_iterable(by_group), key=lambda each: order[each.member])
         for each in evaluations:
             if each.finished or each.diverged_at is not None:
-                del self._homes[each.member]
+                del self._groups[each.member]
         return evaluations
 
     def release(self, members: Sequence[Member]) -> None:
-        """Frees the slots of members that are not to be trained further."""
+        """Frees the slots of members whose training ends here."""
         for member in members:
-            self._homes.pop(member).release(member)
+            self._groups.pop(member).release(member)
 
     def state(self) -> dict[str, Any]:
         """Each group's state, its thread, and its members' places in the order of admission."""
-        order = {member: place for place, member in enumerate(self._homes)}
+        order = {member: place for place, member in enumerate(self._groups)}
         return {
             "groups": [
                 {"thread": thread, "members": [order[each.member] for each in group.active], **group.state()}
@@ -84,26 +89,28 @@ class Population:
         }
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
-        """Takes up training where ``state`` was taken; ``members`` in order of admission."""
+        """Replaces all members by those of a state; see ``Engine.restore``."""
         self._cohorts.clear()
-        homes: dict[Member, Group] = {}
+        groups: dict[Member, Group] = {}
         for saved in state["groups"]:
-            seated = [members[place] for place in saved["members"]]
-            group = self._cohort(seated[0].task)[saved["thread"]]
-            group.restore(seated, saved)
-            homes |= dict.fromkeys(seated, group)
-        self._homes = {member: homes[member] for member in members}
+            # In the same group and order, because the rows computed together decide the kernels' rounding.
+            own = [members[place] for place in saved["members"]]
+            group = self._cohort(own[0].task)[saved["thread"]]
+            group.restore(own, saved)
+            groups |= dict.fromkeys(own, group)
+        self._groups = {member: groups[member] for member in members}
 
     def _cohort(self, task: Task) -> list[Group]:
+        """The groups of a task, one for each thread."""
         if task not in self._cohorts:
-            self._forget_idle()
+            self._drop_idle_cohorts()
             source = Source(task, self._device, self._dtype)
-            capacity = -(-self.slots // self._threads)
+            capacity = -(-self.slots // self._threads)  # rounded up
             self._cohorts[task] = [Group(source, capacity) for _ in range(self._threads)]
         return self._cohorts[task]
 
-    def _forget_idle(self) -> None:
-        """Lets go of cohorts without members, but for the latest few, which may be wanted again."""
+    def _drop_idle_cohorts(self) -> None:
+        """Frees the memory of cohorts without members, but for the latest ``KEPT``."""
         idle = [task for task, groups in self._cohorts.items() if not any(group.active for group in groups)]
         for task in idle[:-KEPT]:
             del self._cohorts[task]

@@ -1,4 +1,4 @@
-"""Members of one task that are trained as one batched computation."""
+"""Members of one task whose steps are computed together by one thread."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from adamtune.engines.base import Evaluation, Member, Source, evaluation
-from adamtune.engines.population.capture import Capture
 from adamtune.engines.population.coefficients import Terms
-from adamtune.engines.population.gradients import capture_scores
 from adamtune.engines.population.lookahead import ActiveMember, Lookahead, make_lookahead
+from adamtune.engines.population.scores import Scorer
 from adamtune.engines.population.step import STRETCH, Step
 from adamtune.engines.population.update import NO_STATE, State, grow_state
 from adamtune.tasks.randomness import batch_indices
@@ -25,15 +24,21 @@ NAMES_0_1_0 = {
     "peak": "max_exp_avg_sq",
 }
 """The names of the optimizer state in checkpoints of adamtune 0.1.0."""
-EVALUATED = 4
-"""Members are evaluated together as long as their rows are at most this many batches a member."""
 
 
 class Group:
-    """Up to ``capacity`` members, in the first rows of tensors ``[capacity, ...]``.
+    """Up to ``capacity`` members in the first rows of tensors ``[capacity, ...]``.
 
-    When a member leaves, the last one takes its row. So the rows in use stay together, and the
-    computation is only as wide as it has to be.
+    When a member leaves, the last one takes its row. So the rows in use stay together, and a step computes no
+    more rows than it needs: all of them, or the half, a quarter and so on that has all members.
+
+    Args:
+        source: the task that all members train, and its data.
+        capacity: the most members at once.
+
+    Attributes:
+        active: the members in training, in the order of their rows.
+        seconds: wall time since the last evaluation.
     """
 
     def __init__(self, source: Source, capacity: int) -> None:
@@ -44,12 +49,13 @@ class Group:
         self._states: dict[str, State] = {}
         self._lookahead: Lookahead | None = None
         self._steps: dict[tuple[int, bool, Terms], Step] = {}
-        self._scorers: dict[int, tuple[dict[str, Tensor], Capture]] = {}
+        self._scorer = Scorer(source)
 
     def admit(self, member: Member) -> None:
-        """Gives a member the next row, its starting weights and an empty optimizer state.
+        """Gives a member the next row, its starting weights and a state of zeros.
 
-        Raises ValueError if the others are on their way to an evaluation.
+        Raises:
+            ValueError: the other members are between two evaluations.
         """
         if any(each.losses for each in self.active):
             raise ValueError(f"trial {member.trial} is admitted before the others' evaluation")
@@ -60,6 +66,7 @@ class Group:
                 name: value.new_zeros(self.capacity, *value.shape) for name, value in initial.items()
             }
             self._states = dict.fromkeys(initial, NO_STATE)
+        # The row may hold the NaN of a member that diverged in it, in the state, too.
         for name, value in initial.items():
             self._parameters[name][row] = value
             for buffer in self._states[name]:
@@ -68,7 +75,7 @@ class Group:
         self.active.append(ActiveMember(member))
 
     def release(self, member: Member) -> None:
-        """Frees a member's row, for the last one to move there."""
+        """Frees a member's row and moves the last member there."""
         row = next(row for row, each in enumerate(self.active) if each.member is member)
         last = len(self.active) - 1
         if row < last:
@@ -78,23 +85,33 @@ class Group:
         self.active.pop()
 
     def train(self, pause: Callable[[], bool]) -> bool:
-        """Trains towards every member's next evaluation; whether all are there."""
+        """Trains every member to its next evaluation.
+
+        Args:
+            pause: asked before each step; when it returns True, training stops there.
+
+        Returns:
+            Whether all members have reached their evaluations.
+        """
         began = perf_counter()
         with torch.no_grad():
             while (left := max(self._stop(each) - each.step for each in self.active)) and not pause():
-                self._take(min(left, STRETCH), pause)
+                self._take_steps(min(left, STRETCH), pause)
         self.seconds += perf_counter() - began
         return not left
 
     def _stop(self, each: ActiveMember) -> int:
-        """The step of the evaluation that a member is on its way to."""
+        """The step of a member's next evaluation."""
+        # From the step of its last one, because a member that has just reached the next waits there.
         return self.source.next_evaluation(each.step - len(each.losses))
 
-    def _take(self, steps: int, pause: Callable[[], bool]) -> None:
-        """Takes ``steps`` steps, fewer if ``pause`` says so; none for members that are at their stop."""
+    def _take_steps(self, steps: int, pause: Callable[[], bool]) -> None:
+        """Takes up to ``steps`` steps; a member that has reached its evaluation does not count them."""
         starts, stops = [each.step for each in self.active], [self._stop(each) for each in self.active]
         lookahead = self._lookahead_for(steps)
         offset = starts[0] - lookahead.starts[0]
+        # Members at one step of one replicate have one batch: it is gathered once, without a dimension of
+        # members.
         shared = len({(each.member.seed, each.member.replicate, each.step) for each in self.active}) == 1
         width = self._width()
         step = self._step(width, shared, lookahead.needed)
@@ -106,15 +123,20 @@ class Group:
         while taken < steps and not pause():
             step.run()
             taken += 1
+        # The losses have the step's width, which may be more rows than there are members.
         for each, stop, losses in zip(self.active, stops, step.losses(taken), strict=False):
             each.losses += losses[: stop - each.step]
             each.step = min(stop, each.step + taken)
 
     def evaluate(self) -> list[Evaluation]:
-        """Scores every member; those that have finished or diverged leave."""
+        """Scores every member. Members that have finished or diverged leave.
+
+        Returns:
+            One evaluation a member, in the order of their rows; each has an equal part of the seconds.
+        """
         began = perf_counter()
         with torch.no_grad():
-            scores = self._score()
+            scores = self._scorer.score(self._parameters, len(self.active), self._width())
         self.seconds += perf_counter() - began
         share, self.seconds = self.seconds / len(self.active), 0.0
         evaluations = [
@@ -127,7 +149,7 @@ class Group:
             )
             for row, each in enumerate(self.active)
         ]
-        # The last leaves first: a row that leaves from the end needs no other moved into its place.
+        # The last one leaves first: the last row is free without moving another member.
         for each, made in reversed(list(zip(self.active, evaluations, strict=True))):
             each.losses = []
             if made.finished or made.diverged_at is not None:
@@ -135,16 +157,19 @@ class Group:
         return evaluations
 
     def _lookahead_for(self, steps: int) -> Lookahead:
-        """What the next ``steps`` steps do; planned anew when members came or went, or it is used up."""
+        """A lookahead that covers the next steps: the present one, or a new one."""
         lookahead = self._lookahead
         if lookahead is None or not lookahead.covers(self.active, steps):
-            lookahead = self._lookahead = make_lookahead(
-                self.active, self.source.task.steps, self._dtype, self._device
-            )
+            source = self.source
+            lookahead = make_lookahead(self.active, source.task.steps, source.dtype, source.device)
+            self._lookahead = lookahead
         return lookahead
 
     def _indices(self, starts: Sequence[int], stops: Sequence[int], steps: int, width: int) -> Tensor:
-        """Each row's batches ``[steps, width, batch]``; any batch where there is nothing to train."""
+        """The training rows of each row's batches, int64 ``[steps, width, batch]``.
+
+        Past a member's evaluation, and in rows without a member, it is the first training row over and over.
+        """
         task = self.source.task
         result = torch.zeros(steps, width, task.batch_size, dtype=torch.int64)
         for row, (each, start, stop) in enumerate(zip(self.active[:width], starts, stops, strict=False)):
@@ -152,40 +177,15 @@ class Group:
             result[: end - start, row] = batch_indices(
                 task, each.member.seed, each.member.replicate, start, end
             )
-        return result.to(self._device)
-
-    def _score(self) -> dict[str, list[float]]:
-        """Each member's scores, some members at a time."""
-        width = self._scored_at_once()
-        own, capture = self._scorer(width)
-        found: dict[str, list[float]] = {}
-        for first in range(0, len(self.active), width):
-            count = min(width, len(self.active) - first)
-            for name, value in own.items():
-                value[:count] = self._parameters[name][first : first + count]
-            capture.replay()
-            for name, scores in capture.outputs.items():
-                found.setdefault(name, []).extend(scores[:count].tolist())
-        return found
-
-    def _scored_at_once(self) -> int:
-        rows = len(self.source.validation[0])
-        fitting = EVALUATED * self._width() * self.source.task.batch_size // rows
-        return max(1, min(fitting, self._width()))
-
-    def _scorer(self, width: int) -> tuple[dict[str, Tensor], Capture]:
-        if width not in self._scorers:
-            own = {name: value[:width].clone() for name, value in self._parameters.items()}
-            self._scorers[width] = own, capture_scores(self.source.task, own, self.source.validation)
-        return self._scorers[width]
+        return result.to(self.source.device)
 
     def _step(self, width: int, shared: bool, needed: Terms) -> Step:
-        """The recorded step of that width; states that are needed for the first time begin at zero."""
+        """The captured step of ``width`` rows. State that is needed for the first time begins at zero."""
         for name, state in self._states.items():
             grown = grow_state(state, self._parameters[name], needed)
             if any(new is not old for new, old in zip(grown, state, strict=True)):
                 self._states[name] = grown
-                self._steps.clear()
+                self._steps.clear()  # they were captured without the new buffers
         key = width, shared, needed
         if key not in self._steps:
             parameters = {name: value[:width] for name, value in self._parameters.items()}
@@ -197,22 +197,17 @@ class Group:
         return self._steps[key]
 
     def _width(self) -> int:
-        """The rows to compute: all, or the half, quarter, ... that still covers the members."""
+        """The rows to compute: the capacity halved as often as it still covers the members.
+
+        Few widths, because each is captured on its own.
+        """
         width = self.capacity
         while (width + 1) // 2 >= len(self.active) and width > 1:
             width = (width + 1) // 2
         return width
 
-    @property
-    def _device(self) -> torch.device:
-        return next(iter(self._parameters.values())).device
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(iter(self._parameters.values())).dtype
-
     def _tensors(self) -> dict[str, Tensor]:
-        """Everything that has a row for each member, by name."""
+        """The tensors with a row for each member, by name: "parameter.NAME", "exp_avg.NAME" and so on."""
         found = {f"parameter.{name}": value for name, value in self._parameters.items()}
         for name, state in self._states.items():
             for key, buffer in zip(State._fields, state, strict=True):
@@ -221,7 +216,7 @@ class Group:
         return found
 
     def state(self) -> dict[str, Any]:
-        """Each member's step and copies of its rows of every tensor, on the CPU."""
+        """Each member's step and losses, and copies of its rows of every tensor on the CPU."""
         count = len(self.active)
         return {
             "steps": [each.step for each in self.active],
@@ -233,7 +228,13 @@ class Group:
         }
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
-        """The reverse of ``state``, for a group without members."""
+        """Puts the members of a state into a group without members.
+
+        Args:
+            members: the members, in the order of their rows.
+            state: what ``state`` returned.
+        """
+        # Admission makes the tensors; what it puts into them is overwritten below.
         for member in members:
             self.admit(member)
         self.active = [

@@ -1,4 +1,4 @@
-"""What the coming steps of a group do: every member's coefficients, computed ahead."""
+"""Computes every member's coefficients for the next steps of a group, ahead of the steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from adamtune.engines.population.coefficients import (
 )
 
 AHEAD = 512
-"""Steps that are planned at once: their cost is mostly that of starting many small operations."""
+"""Steps of one lookahead. Its cost is mostly that of calling many small operations, whatever their length."""
 
 
 @dataclass
@@ -28,6 +28,7 @@ class ActiveMember:
     """A member in training.
 
     Attributes:
+        member: the member.
         step: optimizer steps taken.
         losses: the loss before each update since the last evaluation.
     """
@@ -39,13 +40,13 @@ class ActiveMember:
 
 @dataclass(frozen=True)
 class Lookahead:
-    """Some steps of some members.
+    """The coefficients of some members at their next steps.
 
     Attributes:
-        members: whom it was made for, in order.
-        starts: the steps that they had taken then.
+        members: the members, in the order of their rows.
+        starts: the steps that each had taken when the lookahead was made.
         packed: coefficients ``[steps, members, fields]``; neutral past a member's last step.
-        needed: the parts of the elementwise pass that some step of some member needs.
+        needed: the parts of the elementwise pass that some member needs at some step.
     """
 
     members: Sequence[Member]
@@ -54,7 +55,16 @@ class Lookahead:
     needed: Terms
 
     def covers(self, active: Sequence[ActiveMember], steps: int) -> bool:
-        """Whether these are its members, at one and the same of its steps, with ``steps`` more to go."""
+        """Whether the lookahead holds the next steps of a group.
+
+        Args:
+            active: the group's members.
+            steps: how many steps they are about to take.
+
+        Returns:
+            Whether they are the lookahead's members in its order, all equally many steps past its start, and
+            its steps suffice.
+        """
         if len(active) != len(self.members):
             return False
         offset = active[0].step - self.starts[0]
@@ -68,21 +78,32 @@ class Lookahead:
 def make_lookahead(
     active: Sequence[ActiveMember], total: int, dtype: torch.dtype, device: torch.device
 ) -> Lookahead:
-    """The next ``AHEAD`` steps, or those that are left, of trainings of ``total`` steps."""
+    """The lookahead of the next ``AHEAD`` steps, fewer if all members finish before.
+
+    Args:
+        active: the members of a group, in the order of their rows.
+        total: steps of a whole training.
+        dtype: of the packed coefficients; they are computed in float64.
+        device: where the packed coefficients go.
+    """
     members, starts = [each.member for each in active], [each.step for each in active]
     steps = min(AHEAD, total - min(starts))
     step = torch.tensor(starts) + torch.arange(steps).unsqueeze(-1)
+    # Rules and schedules are defined within a training alone: past its end, its last step's coefficients
+    # are computed, and replaced below.
     coefficients = _coefficients(members, step.clamp(max=total - 1), total)
+    # A member that finishes before the others waits for them: neutral coefficients leave its weights
+    # unchanged.
     neutral = coefficients_like(step)
-    left = step < total
+    unfinished = step < total
     kept = Coefficients(
-        *(torch.where(left, own, other) for own, other in zip(coefficients, neutral, strict=True))
+        *(torch.where(unfinished, own, other) for own, other in zip(coefficients, neutral, strict=True))
     )
     return Lookahead(members, starts, pack(kept, dtype, device), terms(kept))
 
 
 def _coefficients(members: Sequence[Member], step: Tensor, total: int) -> Coefficients:
-    """Each member's coefficients for the updates from ``step [steps, members]``."""
+    """Each member's coefficients for the updates after ``step`` steps, int64 ``[steps, members]``."""
     lr = torch.tensor([member.hyperparameters["lr"] for member in members], dtype=torch.float64)
     factors = schedule_factors(
         [member.schedule for member in members],
@@ -90,6 +111,7 @@ def _coefficients(members: Sequence[Member], step: Tensor, total: int) -> Coeffi
         step,
         torch.full((len(members),), total),
     )
+    # Rules count updates from 1, as torch.optim does.
     return optimizer_coefficients(
         [member.optimizer for member in members],
         [member.hyperparameters for member in members],

@@ -1,8 +1,8 @@
-"""Runs a list of kernel calls with next to nothing of Python in between.
+"""Compiles a list of kernel calls into a function that makes them with hardly any Python in between.
 
-Calls of torch's kernels that follow each other become one TorchScript function. Its interpreter spends
-about a microsecond on a call instead of four, and threads that each run one do not wait for each other.
-Kernels of our own that follow each other become one call of C.
+Consecutive calls of torch's kernels become one TorchScript function: its interpreter spends about a
+microsecond on a call where Python spends four, and it does not hold Python's lock, so that threads with a
+replay each do not wait for each other. Consecutive calls of this package's kernels become one call of C.
 """
 
 from __future__ import annotations
@@ -11,107 +11,115 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, cast
 
-import torch
 from torch import Tensor
-from torch._ops import OpOverload
 
-from adamtune.engines.native.operators import bind, chain, is_kernel
+from adamtune.engines.native.operators import c_call, call_in_turn, is_own_kernel
+from adamtune.engines.torch_private import Graph, OpOverload, arguments, writes_to_list
 
 
-class Bound(NamedTuple):
-    """A kernel call on tensors that stay where they are."""
+class KernelCall(NamedTuple):
+    """A call of a kernel with its arguments; each call reads and writes the same tensors."""
 
     kernel: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
 
-class Untranslatable(Exception):
-    """A call that TorchScript does not have."""
+class TranslationError(Exception):
+    """TorchScript cannot make the call."""
 
 
-def compiled(program: Sequence[Bound]) -> Callable[[], None]:
-    """A function that makes all calls in turn; by Python where they cannot be translated."""
+def compile_calls(calls: Sequence[KernelCall]) -> Callable[[], None]:
+    """A function that makes all the calls in turn.
+
+    Args:
+        calls: this package's kernels only in the variant that writes into given tensors.
+
+    Returns:
+        The function. Where TorchScript cannot make one of consecutive calls, Python makes them.
+    """
     parts: list[Callable[[], None]] = []
-    for own, calls in groupby(program, key=lambda call: is_kernel(call.kernel)):
-        if own:
-            kernels = [
-                bind(cast(OpOverload, call.kernel), call.args, list(call.kwargs.values())) for call in calls
-            ]
-            parts.append(chain(kernels))
+    for is_own, consecutive in groupby(calls, key=lambda call: is_own_kernel(call.kernel)):
+        if is_own:
+            # Keyword arguments are the tensors that the kernel writes into.
+            parts.append(
+                call_in_turn(
+                    [
+                        c_call(cast(OpOverload, kernel), args, list(kwargs.values()))
+                        for kernel, args, kwargs in consecutive
+                    ]
+                )
+            )
         else:
-            parts.append(_translated(list(calls)))
+            parts.append(_compile_torch_calls(list(consecutive)))
     if len(parts) == 1:
         return parts[0]
 
-    def run() -> None:
+    def replay() -> None:
         for part in parts:
             part()
 
-    return run
+    return replay
 
 
-def _translated(program: Sequence[Bound]) -> Callable[[], None]:
+def _compile_torch_calls(calls: Sequence[KernelCall]) -> Callable[[], None]:
     try:
-        return _Script(program).function()
-    except Untranslatable:
-        return lambda: _interpret(program)
+        return _Translation(calls).function()
+    except TranslationError:
+        return lambda: _call_from_python(calls)
 
 
-def _interpret(program: Sequence[Bound]) -> None:
-    for kernel, args, kwargs in program:
+def _call_from_python(calls: Sequence[KernelCall]) -> None:
+    for kernel, args, kwargs in calls:
         kernel(*args, **kwargs)
 
 
-class _Script:
-    """The graph of a function whose inputs are the program's tensors."""
+class _Translation:
+    """Calls as a TorchScript function whose inputs are the tensors that they read or write.
 
-    def __init__(self, program: Sequence[Bound]) -> None:
-        self._graph = cast(Any, torch._C.Graph())  # torch's stubs know little of it
-        self._inputs: dict[int, Any] = {}
+    Raises:
+        TranslationError: TorchScript cannot make one of them.
+    """
+
+    def __init__(self, calls: Sequence[KernelCall]) -> None:
+        self._graph = Graph()
+        self._inputs: dict[int, Any] = {}  # by the id of the tensor, which _tensors keeps alive
         self._tensors: list[Tensor] = []
-        for call in program:
+        for call in calls:
             self._add(call)
-        self._graph.registerOutput(self._graph.insertConstant(None))
 
     def function(self) -> Callable[[], None]:
-        run, tensors = torch._C._create_function_from_graph("replay", self._graph), self._tensors
+        """The calls as a function without arguments."""
+        run, tensors = self._graph.function(), self._tensors
         return lambda: run(*tensors)
 
-    def _add(self, call: Bound) -> None:
-        if not isinstance(call.kernel, OpOverload):
-            raise Untranslatable(call.kernel)
-        schema = call.kernel._schema
-        if any(each.is_write and isinstance(each.type, torch._C.ListType) for each in schema.arguments):
-            raise Untranslatable(schema)  # its optimizer does not see that such a call does anything
-        given = dict(zip((each.name for each in schema.arguments), call.args, strict=False)) | call.kwargs
+    def _add(self, call: KernelCall) -> None:
+        kernel = call.kernel
+        # TorchScript would delete calls that write to a list of tensors: it takes them to have no effect.
+        if not isinstance(kernel, OpOverload) or writes_to_list(kernel):
+            raise TranslationError(kernel)
+        formal = arguments(kernel)
+        given = dict(zip((each.name for each in formal), call.args, strict=False)) | call.kwargs
         values = [
             self._value(given.get(each.name, each.default_value if each.has_default_value() else None))
-            for each in schema.arguments
+            for each in formal
         ]
-        node = self._graph.create(schema.name, values, len(schema.returns))
-        self._graph.insertNode(node)
-        # TorchScript picks the overload by its arguments: make sure that it is the recorded one.
-        if node.schema() != str(schema):
-            raise Untranslatable(schema)
+        if not self._graph.add_call(kernel, values):
+            raise TranslationError(kernel)
 
     def _value(self, value: Any) -> Any:
+        """An argument's value in the graph."""
         if isinstance(value, Tensor):
             return self._input(value)
         if isinstance(value, list | tuple) and any(isinstance(each, Tensor) for each in value):
-            node = self._graph.create("prim::ListConstruct", [self._value(each) for each in value], 1)
-            self._graph.insertNode(node)
-            node.output().setType(torch._C.ListType.ofTensors())
-            return node.output()
+            return self._graph.add_list([self._value(each) for each in value])
         try:
-            return self._graph.insertConstant(list(value) if isinstance(value, tuple) else value)
+            return self._graph.add_constant(list(value) if isinstance(value, tuple) else value)
         except (TypeError, RuntimeError) as error:
-            raise Untranslatable(value) from error
+            raise TranslationError(value) from error
 
     def _input(self, tensor: Tensor) -> Any:
         if id(tensor) not in self._inputs:
-            node = self._graph.addInput()
-            node.setType(torch._C.TensorType.get())
-            self._inputs[id(tensor)] = node
+            self._inputs[id(tensor)] = self._graph.add_input()
             self._tensors.append(tensor)
         return self._inputs[id(tensor)]

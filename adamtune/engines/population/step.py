@@ -1,4 +1,4 @@
-"""One optimizer step of a group of members, on memory that stays where it is."""
+"""One optimizer step of a group of members, as a replay."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from adamtune.engines.native.loader import kernel_library
 from adamtune.engines.native.operators import Kernel
 from adamtune.engines.population.coefficients import Terms
 from adamtune.engines.population.gradients import capture_gradients
-from adamtune.engines.population.replay import Bound, compiled
+from adamtune.engines.population.replay import KernelCall, compile_calls
 from adamtune.engines.population.update import FIELDS, Part, State, bind_update
 from adamtune.tasks.base import Rows, Task
 
 STRETCH = 128
-"""Steps that are laid out at a time: their batches and coefficients lie ready on the device."""
+"""The most steps whose batches and coefficients are placed on the device at a time."""
 
 
 class Step:
     """Gathers the batch, computes every member's gradient and updates its parameters.
 
+    Batches and coefficients of the next steps lie on the device in one tensor each, and a counter there says
+    which step is next. So a step needs nothing from Python, and on a GPU all its kernels are one CUDA graph.
+
     Args:
-        task: what is trained.
+        task: the task that all members train.
         rows: the training rows.
-        parameters: by name, ``[members, *shape]``; changed by each run, as are the states.
-        states: by name, like the parameters.
+        parameters: by name, ``[members, *shape]``; each step changes them and the states in place.
+        states: the optimizer states by parameter name, each tensor of the parameter's shape.
         shared: whether all members train on the same batch.
         needed: the parts of the elementwise pass that some member needs.
     """
@@ -43,25 +46,27 @@ class Step:
         first = next(iter(parameters.values()))
         members, length = len(first), min(STRETCH, task.evaluate_every)
         lead = (task.batch_size,) if shared else (members, task.batch_size)
-        self._now = torch.zeros(1, dtype=torch.int64, device=first.device)
-        self._indices = self._now.new_zeros(length, *lead)
+        self._next = torch.zeros(1, dtype=torch.int64, device=first.device)
+        self._indices = self._next.new_zeros(length, *lead)
         self._coefficients = first.new_zeros(length, members, FIELDS)
         self._losses = first.new_zeros(length, members)
+        # The current step's slices are copied out, because a replay reads the same memory each time.
         index, packed = self._indices[:1].clone(), self._coefficients[:1].clone()
         gathered = [each[index.flatten()] for each in rows]
         batch = tuple(each.view(*lead, *each.shape[1:]) for each in gathered)
         capture = capture_gradients(task, parameters, batch, shared)
         losses, gradients = capture.outputs
-        self._compute = compiled(
+        self._compute = compile_calls(
             [
-                take(self._indices, self._now, index),
-                take(self._coefficients, self._now, packed),
+                take(self._indices, self._next, index),
+                take(self._coefficients, self._next, packed),
                 *(take(each, index.flatten(), out) for each, out in zip(rows, gathered, strict=True)),
                 *capture.program,
-                put(losses.unsqueeze(0), self._now, self._losses),
-                advance(self._now),
+                put(losses.unsqueeze(0), self._next, self._losses),
+                increment(self._next),
             ]
         )
+        # The elementwise pass treats a tensor's elements alike: its shape past the members does not matter.
         parts = [
             Part(_flat(parameters[name]), _flat(gradients[name]), State(*map(_flat_or_none, states[name])))
             for name in parameters
@@ -70,30 +75,32 @@ class Step:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def begin(self, indices: Tensor, coefficients: Tensor) -> None:
-        """Lays out the next steps, ``STRETCH`` at most.
+        """Places the batches and coefficients of the next steps on the device, ``STRETCH`` steps at most.
 
         Args:
-            indices: which rows are the batches, int64 ``[steps, batch]`` or ``[steps, members, batch]``.
-            coefficients: ``[steps, members, fields]``; rows that are left over do as they like.
+            indices: training rows of each batch, int64 ``[steps, batch]`` or ``[steps, members, batch]``.
+            coefficients: ``[steps, members, fields]``. Members may be fewer than the step's rows: the rows
+                past them have no member, and it does not matter what is computed in them.
         """
         self._indices[: len(indices)] = indices.view(len(indices), *self._indices.shape[1:])
         steps, members, _ = coefficients.shape
         self._coefficients[:steps, :members] = coefficients
-        self._now.zero_()
+        self._next.zero_()
 
     def run(self) -> None:
         """Takes the next step. On a GPU all its kernels are launched at once."""
-        if self._now.device.type != "cuda":
+        if self._next.device.type != "cuda":
             self._run()
             return
         if self._graph is None:
+            # Capturing a CUDA graph does not run its kernels; the replay below does.
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
                 self._run()
         self._graph.replay()
 
     def losses(self, taken: int) -> list[list[float]]:
-        """Each member's losses before the ``taken`` updates since ``begin``."""
+        """Each member's losses before each of the ``taken`` updates since ``begin``. Waits for the device."""
         return self._losses[:taken].t().tolist()
 
     def _run(self) -> None:
@@ -116,6 +123,8 @@ def _row_bytes(tensor: Tensor) -> int:
     return tensor[0].numel() * tensor.element_size()
 
 
+# Copies of rows of any type, as kernels: between the other kernels of a step, calls of torch would end the
+# one call of C that all of them are.
 _take = Kernel(
     "take",
     "Tensor source, Tensor index",
@@ -146,26 +155,38 @@ _next = Kernel(
 )
 
 
-def _kernels(tensor: Tensor) -> bool:
+def _has_kernels(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and kernel_library(torch.float32) is not None
 
 
-def take(source: Tensor, index: Tensor, rows: Tensor) -> Bound:
-    """``rows [n, ...] = source[index]``, for ``index [n]``."""
-    if _kernels(source) and source[0].is_contiguous() and rows.is_contiguous():
-        return Bound(ours.take.out, (source, index), {"rows": rows})
-    return Bound(aten.index_select.out, (source, 0, index), {"out": rows})
+def take(source: Tensor, index: Tensor, rows: Tensor) -> KernelCall:
+    """The call ``rows = source[index]``.
+
+    Args:
+        source: ``[all, ...]``.
+        index: int64 ``[n]``.
+        rows: ``[n, ...]``, which the call writes to.
+    """
+    if _has_kernels(source) and source[0].is_contiguous() and rows.is_contiguous():
+        return KernelCall(ours.take.out, (source, index), {"rows": rows})
+    return KernelCall(aten.index_select.out, (source, 0, index), {"out": rows})
 
 
-def put(rows: Tensor, index: Tensor, target: Tensor) -> Bound:
-    """``target[index] = rows``."""
-    if _kernels(target) and target.is_contiguous() and rows.is_contiguous():
-        return Bound(ours.put.out, (rows, index, len(target)), {"target": target})
-    return Bound(aten.index_copy_.default, (target, 0, index, rows), {})
+def put(rows: Tensor, index: Tensor, target: Tensor) -> KernelCall:
+    """The call ``target[index] = rows``.
+
+    Args:
+        rows: ``[n, ...]``.
+        index: int64 ``[n]``.
+        target: ``[all, ...]``, which the call writes to.
+    """
+    if _has_kernels(target) and target.is_contiguous() and rows.is_contiguous():
+        return KernelCall(ours.put.out, (rows, index, len(target)), {"target": target})
+    return KernelCall(aten.index_copy_.default, (target, 0, index, rows), {})
 
 
-def advance(index: Tensor) -> Bound:
-    """``index += 1``."""
-    if _kernels(index):
-        return Bound(ours.next.out, (index,), {"following": index})
-    return Bound(aten.add_.Scalar, (index, 1), {})
+def increment(index: Tensor) -> KernelCall:
+    """The call ``index += 1``, for ``index`` int64 ``[n]``."""
+    if _has_kernels(index):
+        return KernelCall(ours.next.out, (index,), {"following": index})
+    return KernelCall(aten.add_.Scalar, (index, 1), {})

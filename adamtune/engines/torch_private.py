@@ -1,0 +1,167 @@
+"""The names of torch that are not part of its public interface, each under a public name of ours.
+
+Only this file may use torch's private names. Each entry says what it is for and what fails without it;
+``tests/engines/test_torch_private.py`` tests each of them, so that a new version of torch that lacks one or
+gives it another meaning fails there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+__all__ = [
+    "DispatchMode",
+    "Graph",
+    "OpOverload",
+    "arguments",
+    "change_counts",
+    "is_mutable",
+    "operator_name",
+    "overload_name",
+    "overloads",
+    "storage_id",
+    "tree_leaves",
+    "tree_map_only",
+    "writes_to_list",
+]
+
+# OpOverload: the type of one overload of an operator, such as ``torch.ops.aten.add.Tensor``. A capture is a
+# list of calls of such overloads; without the type, no call can be read.
+
+# tree_leaves, tree_map_only: visit the tensors in nested tuples, lists and dicts, which is how models and
+# kernels pass them. Without them, arguments and results of captures and optimizer states cannot be walked.
+
+
+class DispatchMode(TorchDispatchMode):
+    """A mode whose ``__torch_dispatch__`` receives every kernel call below autograd and ``vmap``.
+
+    Captures are recorded with it; without it there is no list of the kernels that a step calls.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # True would have torch wrap ``__torch_dispatch__`` with ``torch._dynamo``, which it imports for that:
+        # a second, for something that is not used.
+        return False
+
+
+def arguments(kernel: OpOverload) -> Sequence[Any]:
+    """The formal arguments of an overload, in order.
+
+    Each has ``name``, ``type``, ``is_write``, ``is_out``, ``has_default_value()`` and ``default_value``.
+    Without them, the values of a recorded call cannot be matched with the names of its arguments, and the
+    overload that writes into given tensors cannot be found.
+    """
+    return cast(Sequence[Any], kernel._schema.arguments)
+
+
+def is_mutable(kernel: OpOverload) -> bool:
+    """Whether an overload writes to one of its arguments.
+
+    Without it, a capture would drop or reorder calls that change tensors in place.
+    """
+    return bool(kernel._schema.is_mutable)
+
+
+def writes_to_list(kernel: OpOverload) -> bool:
+    """Whether an overload writes to the tensors of a list argument.
+
+    TorchScript deletes such calls as having no effect; without this check, a replay would lack them.
+    """
+    return any(each.is_write and isinstance(each.type, torch._C.ListType) for each in arguments(kernel))
+
+
+def operator_name(kernel: OpOverload) -> str:
+    """An operator's name without namespace and overload: "add" for ``torch.ops.aten.add.Tensor``."""
+    return str(kernel.overloadpacket.__name__)
+
+
+def overload_name(kernel: OpOverload) -> str:
+    """An overload's own name: "Tensor" for ``torch.ops.aten.add.Tensor``, "out" for the one that writes.
+
+    Without it, calls of this package's kernels cannot be told from calls of torch's.
+    """
+    return str(kernel._overloadname)
+
+
+def overloads(kernel: OpOverload) -> list[OpOverload]:
+    """All overloads of an overload's operator.
+
+    The one that writes into given tensors is among them; without it, each replay would allocate its results.
+    """
+    packet = kernel.overloadpacket
+    return [getattr(packet, name) for name in packet.overloads()]
+
+
+def storage_id(tensor: Tensor) -> int:
+    """A number that tensors have in common if, and only if, they are views of one storage.
+
+    Without it, a capture cannot tell which calls read what another call wrote. The address of the memory does
+    not do: storages without elements share it.
+    """
+    return int(tensor.untyped_storage()._cdata)
+
+
+def change_counts(*tensors: Tensor) -> tuple[int, ...]:
+    """How often each tensor was changed in place so far.
+
+    Without it, a layer could not tell whether its inputs are still those that its result was computed from.
+    """
+    return tuple(_unwrapped(each)._version for each in tensors)
+
+
+def _unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor of all members behind the one that ``vmap`` hands to a function, which counts no changes."""
+    while is_functorch_wrapped_tensor(tensor):
+        tensor = get_unwrapped(tensor)
+    return tensor
+
+
+class Graph:
+    """A TorchScript function under construction. Its inputs are tensors; it returns nothing.
+
+    A replay is such a function: its interpreter calls a kernel in a microsecond, Python in four, and it does
+    not hold Python's lock. Without it, replays would call each kernel from Python.
+    """
+
+    def __init__(self) -> None:
+        self._graph = cast(Any, torch._C.Graph())  # torch's stubs leave most of its methods out
+
+    def add_input(self) -> Any:
+        """A new argument of the function, a tensor."""
+        return self._graph.addInput()
+
+    def add_constant(self, value: object) -> Any:
+        """A constant. Raises TypeError or RuntimeError if TorchScript has no such constants."""
+        return self._graph.insertConstant(value)
+
+    def add_list(self, values: Sequence[Any]) -> Any:
+        """A list of tensors, made of their values in this graph."""
+        node = self._graph.create("prim::ListConstruct", list(values), 1)
+        self._graph.insertNode(node)
+        node.output().setType(torch._C.ListType.ofTensors())
+        return node.output()
+
+    def add_call(self, kernel: OpOverload, values: Sequence[Any]) -> bool:
+        """Calls an operator with a value for each of its arguments.
+
+        Returns:
+            Whether TorchScript, which picks the overload by the values' types, picked ``kernel``.
+        """
+        schema = kernel._schema
+        node = self._graph.create(schema.name, list(values), len(schema.returns))
+        self._graph.insertNode(node)
+        return bool(node.schema() == str(schema))
+
+    def function(self) -> Callable[..., None]:
+        """The finished function of the inputs, in the order of ``add_input``."""
+        self._graph.registerOutput(self._graph.insertConstant(None))
+        return cast("Callable[..., None]", torch._C._create_function_from_graph("replay", self._graph))

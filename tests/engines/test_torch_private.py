@@ -1,0 +1,311 @@
+"""Each of torch's private names does what the engines take it to do, and no other file uses any."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+import adamtune
+from adamtune.engines import torch_private
+from adamtune.engines.torch_private import (
+    DispatchMode,
+    Graph,
+    OpOverload,
+    arguments,
+    change_counts,
+    is_mutable,
+    operator_name,
+    overload_name,
+    overloads,
+    storage_id,
+    tree_leaves,
+    tree_map_only,
+    writes_to_list,
+)
+
+aten = torch.ops.aten
+
+
+class Recorder(DispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls.append((func, args))
+        return func(*args, **(kwargs or {}))
+
+
+def test_dispatch_mode_receives_kernel_calls_below_vmap_and_autograd() -> None:
+    x = torch.ones(3, 2, requires_grad=True)
+    with Recorder() as recorder:
+        (gradient,) = torch.autograd.grad(vmap(lambda row: row.exp().sum())(x).sum(), x)
+    kernels = [kernel for kernel, _ in recorder.calls]
+    assert kernels[0] == aten.exp.default
+    assert kernels.count(aten.mul.Tensor) == 1, "of the backward pass"
+    # All members in one call, as plain tensors: neither those of vmap nor those with a graph.
+    (exp_argument,) = recorder.calls[0][1]
+    assert exp_argument.shape == (3, 2)
+    torch.testing.assert_close(gradient, x.detach().exp())
+
+
+def test_dispatch_mode_stops_where_it_ends() -> None:
+    with Recorder() as recorder:
+        torch.ones(2).exp()
+    count = len(recorder.calls)
+    torch.ones(2).exp()
+    assert len(recorder.calls) == count == 2
+
+
+def test_dispatch_mode_does_not_import_dynamo() -> None:
+    code = """
+import sys, torch
+from adamtune.engines.torch_private import DispatchMode
+class Mode(DispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+with Mode():
+    torch.ones(2).exp()
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_op_overload_is_the_type_of_an_operators_overload() -> None:
+    assert isinstance(aten.add.Tensor, OpOverload)
+    assert not isinstance(aten.add, OpOverload)
+    assert not isinstance(torch.add, OpOverload)
+    assert (aten.add.Tensor.namespace, aten.add.Tensor.overloadpacket) == ("aten", aten.add)
+    assert torch.Tag.pointwise in aten.add.Tensor.tags
+    assert torch.Tag.nondeterministic_seeded in aten.bernoulli.default.tags
+    assert torch.Tag.dynamic_output_shape in aten.nonzero.default.tags
+    assert torch.Tag.data_dependent_output in aten._local_scalar_dense.default.tags
+
+
+def test_arguments_have_names_types_and_defaults() -> None:
+    found = arguments(aten.add.Tensor)
+    assert [(each.name, str(each.type)) for each in found] == [
+        ("self", "Tensor"),
+        ("other", "Tensor"),
+        ("alpha", "number"),
+    ]
+    assert [each.has_default_value() for each in found] == [False, False, True]
+    assert found[2].default_value == 1
+
+
+def test_arguments_say_what_a_call_writes_to() -> None:
+    written = {each.name: (each.is_write, each.is_out) for each in arguments(aten.sort.values)}
+    assert [name for name, marks in written.items() if marks == (True, True)] == ["values", "indices"]
+    assert [each.is_write for each in arguments(aten.add_.Tensor)] == [True, False, False]
+    assert not any(each.is_out for each in arguments(aten.add_.Tensor))
+
+
+def test_is_mutable() -> None:
+    assert is_mutable(aten.add_.Tensor)
+    assert is_mutable(aten.add.out)
+    assert not is_mutable(aten.add.Tensor)
+    assert not is_mutable(aten.view.default)
+
+
+def test_writes_to_list() -> None:
+    assert writes_to_list(aten._foreach_add_.List)
+    assert not writes_to_list(aten.add_.Tensor)
+    assert not writes_to_list(aten.stack.out), "reads a list, writes a tensor"
+
+
+def test_names_of_operators_and_overloads() -> None:
+    assert [operator_name(each) for each in (aten.add.Tensor, aten.add_.Tensor, aten.clone.default)] == [
+        "add",
+        "add_",
+        "clone",
+    ]
+    assert [overload_name(each) for each in (aten.add.Tensor, aten.add.out)] == ["Tensor", "out"]
+
+
+def test_overloads_are_those_of_the_operator() -> None:
+    found = overloads(aten.add.Tensor)
+    assert {aten.add.Tensor, aten.add.out, aten.add.Scalar} <= set(found)
+    assert {operator_name(each) for each in found} == {"add"}
+
+
+def test_tree_functions_visit_tuples_lists_and_dicts() -> None:
+    tree = {"a": (1, [torch.tensor(2.0)]), "b": None}
+    assert [each for each in tree_leaves(tree) if isinstance(each, Tensor)] == [torch.tensor(2.0)]
+    doubled = tree_map_only(Tensor, lambda each: 2 * each, tree)
+    assert doubled == {"a": (1, [torch.tensor(4.0)]), "b": None}
+
+
+def test_storage_id_is_that_of_a_storages_views() -> None:
+    x = torch.zeros(4, 3)
+    assert storage_id(x) == storage_id(x[2:].t()) == storage_id(x.detach().view(-1))
+    assert storage_id(x) != storage_id(x.clone())
+    empty = torch.zeros(0), torch.zeros(0)
+    assert storage_id(empty[0]) != storage_id(empty[1]), "though both have the address 0"
+
+
+def test_change_counts_count_changes_in_place() -> None:
+    x, y = torch.zeros(3), torch.zeros(3)
+    before = change_counts(x, y)
+    x.add_(1)
+    x[1:].mul_(2)
+    assert change_counts(x, y) == (before[0] + 2, before[1])
+    assert change_counts(x.exp(), y) == (0, before[1])
+
+
+def test_change_counts_are_those_of_all_members_under_vmap() -> None:
+    found: list[int] = []
+
+    def body(own: Tensor) -> Tensor:
+        own = own * 2
+        for _ in range(2):
+            found.extend(change_counts(own))
+            own.add_(1)
+        return own
+
+    vmap(body)(torch.zeros(3, 2))
+    vmap(vmap(body))(torch.zeros(3, 2, 2))
+    assert found == [0, 1, 0, 1]
+
+
+def test_a_graph_is_a_function_that_calls_the_operators() -> None:
+    x, y, out = torch.arange(3.0), torch.ones(3), torch.zeros(2, 3)
+    graph = Graph()
+    a, b, target = (graph.add_input() for _ in range(3))
+    assert graph.add_call(aten.add_.Tensor, [a, b, graph.add_constant(2)])
+    assert graph.add_call(aten.stack.out, [graph.add_list([a, b]), graph.add_constant(0), target])
+    assert not out.any(), "nothing runs before the function is called"
+    run = graph.function()
+    for added in (2.0, 4.0):
+        assert run(x, y, out) is None
+        expected = torch.arange(3.0) + added
+        assert torch.equal(x, expected)
+        assert torch.equal(out, torch.stack([expected, y]))
+
+
+def test_a_graph_has_constants_of_every_kind_that_kernels_take() -> None:
+    graph = Graph()
+    for value in (None, True, 3, 0.5, [1, 2], [0.5], "mean", torch.float32, torch.device("cpu")):
+        graph.add_constant(value)
+    with pytest.raises((TypeError, RuntimeError)):
+        graph.add_constant(object())
+
+
+def test_a_graph_says_when_torchscript_picks_another_overload() -> None:
+    graph = Graph()
+    x = graph.add_input()
+    one = graph.add_constant(1)
+    assert graph.add_call(aten.add.Scalar, [x, one, one])
+    assert not graph.add_call(aten.add.Tensor, [x, one, one])
+
+
+def test_every_name_is_tested_here() -> None:
+    source = Path(__file__).read_text()
+    tests = source[source.index("class Recorder") :]
+    assert all(name in tests for name in torch_private.__all__)
+
+
+# What follows reads the sources.
+
+PACKAGE = Path(adamtune.__file__).parent
+ADAPTER = PACKAGE / "engines" / "torch_private.py"
+OF_NAMED_TUPLES = {"_fields", "_replace", "_asdict", "_make"}
+OF_TORCH_ALONE = ("engines", "optimizers", "schedules", "tasks")
+"""Packages that use no other library's private names: all that they do not define themselves are torch's."""
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def defined(tree: ast.AST) -> set[str]:
+    """The names of the functions, classes, attributes and fields that a file defines."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and root(node) == "self":
+            names.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def private_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """The private names that a file uses and of what: an imported module's, or an attribute of something."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((part, each.name) for each in node.names for part in each.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            module = str(node.module)
+            parts = [*module.split("."), *(each.name for each in node.names)]
+            yield from ((part, module) for part in parts)
+        elif isinstance(node, ast.Attribute):
+            yield node.attr, root(node)
+        elif isinstance(node, ast.Call) and root(node.func) in {"getattr", "setattr", "hasattr"}:
+            yield from ((str(each.value), "getattr") for each in node.args if isinstance(each, ast.Constant))
+
+
+def uses_of_torch(path: Path, source: str) -> list[str]:
+    """The private names of torch that a file uses."""
+    tree = ast.parse(source)
+    adapted = {name for name, _ in private_names(ast.parse(ADAPTER.read_text())) if is_private(name)}
+    overridden = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    own = defined(tree) | OF_NAMED_TUPLES
+    alone = path.relative_to(PACKAGE).parts[0] in OF_TORCH_ALONE
+    found = {
+        name
+        for name, of in private_names(tree)
+        if is_private(name)
+        and (
+            of.split(".")[0] == "torch" or ((name in adapted or alone) and name not in own and of != "ctypes")
+        )
+    }
+    return sorted(found | ({"_should_skip_dynamo"} & overridden))
+
+
+def test_one_file_uses_torchs_private_names() -> None:
+    users = {path for path in PACKAGE.rglob("*.py") if uses_of_torch(path, path.read_text())}
+    assert users == {ADAPTER}, {str(each): uses_of_torch(each, each.read_text()) for each in users}
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import torch._dynamo", "_dynamo"),
+        ("from torch import _C", "_C"),
+        ("from torch._ops import OpOverload", "_ops"),
+        ("from torch.utils import _pytree", "_pytree"),
+        ("import torch\nx = torch.nn.modules._functions.X", "_functions"),
+        ("def f(kernel): return kernel._schema.arguments", "_schema"),
+        ("def f(x): return x.untyped_storage()._cdata", "_cdata"),
+        ("def f(x): return getattr(x, '_version')", "_version"),
+        ("def f(optimizer): return optimizer._step_count", "_step_count"),
+        ("class M:\n    def _should_skip_dynamo(self): return False", "_should_skip_dynamo"),
+    ],
+)
+def test_the_reader_finds_private_names(source: str, name: str) -> None:
+    assert name in uses_of_torch(PACKAGE / "engines" / "x.py", source)
+
+
+def test_the_reader_leaves_own_private_names_alone() -> None:
+    source = (
+        "class A:\n    def __init__(self): self._x = 1\n    def f(self, other): return other._x + self._g()\n"
+    )
+    source += "    def _g(self): return 0\n"
+    assert not uses_of_torch(PACKAGE / "engines" / "x.py", source)
