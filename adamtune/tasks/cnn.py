@@ -44,7 +44,7 @@ class CnnSettings(Settings):
         return batch_size
 
     def step_bytes(self) -> int:
-        """Nearly three times each convolution's result, kernels and their gradients, and room for patches."""
+        """Nearly three times each convolution's result, kernels and their gradients, and patches."""
         numbers, inner, size = 2**15, 1, 8
         for channels in self.channels:
             numbers += 11 * self.batch_size * size**2 * channels // 4 + 27 * inner * channels
@@ -57,7 +57,7 @@ CLASSES = 10
 
 @dataclass(frozen=True, eq=False)
 class Cnn(ReferenceTask):
-    """Rows are ``(images [batch, 1, height, width], labels [batch])``; the loss is the cross-entropy."""
+    """Classification of rows ``(images [batch, 1, height, width], labels [batch])`` by convolutions."""
 
     channels: tuple[int, ...]
     hidden: int
@@ -89,7 +89,7 @@ class Cnn(ReferenceTask):
         return cross_entropy(model(images), labels)
 
     def scores(self, model: Model, rows: Rows) -> dict[str, Tensor]:
-        """The loss, and the part of the rows whose class is predicted."""
+        """The loss, and the accuracy: the part of the rows whose class the model predicts."""
         from torch.nn.functional import cross_entropy
 
         images, labels = rows
