@@ -1,4 +1,4 @@
-"""What a task is, its settings, and what the reference tasks share. Torch-free to import."""
+"""The interface of tasks, and what the reference tasks have in common. Torch-free to import."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from adamtune.tasks.datasets import Split
 
 Rows = tuple["Tensor", ...]
-"""Tensors that share their first dimension: one row an example."""
+"""Tensors ``[rows, ...]`` with equally many rows: row i of each belongs to example i."""
 
 Model = Callable[..., "Tensor"]
-"""A model as a function of its input: an ``nn.Module``, or one with its parameters put in."""
+"""A model as a function of its input: an ``nn.Module``, or one that is called with other parameters."""
 
 Direction = Literal["minimize", "maximize"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -46,28 +46,28 @@ class Task(Protocol):
 
     @property
     def train(self) -> Rows:
-        """The rows to train on; they may be an overlapping view, so gather from them, never write."""
+        """The training rows. They may be a view in which rows overlap: do not write to them."""
 
     @property
     def validation(self) -> Rows:
-        """The rows to judge by."""
+        """The validation rows."""
 
     @property
     def data_hash(self) -> str:
-        """SHA-256 (hex) of the data as it is trained on, splits included."""
+        """SHA-256 (hex) of the training and validation rows."""
 
     def build(self) -> nn.Module:
-        """A new model, its weights drawn from torch's global generator."""
+        """A new model, whose weights are drawn from torch's global generator."""
 
     def loss(self, model: Model, batch: Rows) -> Tensor:
         """The training loss of a batch ``[batch, ...]``: a scalar, to be minimised."""
 
     def scores(self, model: Model, rows: Rows) -> Mapping[str, Tensor]:
-        """The task's metrics over ``rows`` (all but ``train_loss``), each a scalar."""
+        """The task's metrics over ``rows``, except ``train_loss``: each a scalar."""
 
 
 class Settings(BaseModel):
-    """What every task's settings share: they are frozen, and an unknown one is an error."""
+    """The base of every task's settings: they cannot be changed, and an unknown one is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -80,9 +80,9 @@ class Settings(BaseModel):
         raise NotImplementedError
 
     def step_bytes(self) -> int:
-        """About how many bytes one training's step works in, in float32: results and gradients.
+        """The approximate working set in bytes of one training's step: results and gradients, in float32.
 
-        Known without torch, and within a quarter of what the population engine lays out.
+        It is known without torch, and within a quarter of the one that the population engine measures.
         """
         raise NotImplementedError
 
@@ -93,8 +93,11 @@ class TaskEntry:
 
     Attributes:
         settings: the class of its settings.
-        metrics: each metric's name and its good direction; the first is the default objective.
-        make: loads the data and makes the task of some settings (imports torch).
+        name: the task's name in a study file.
+        summary: one line for people.
+        metrics: each metric's name and whether less or more of it is better; the first is the default
+            objective.
+        make: takes settings, loads the data and returns the task (imports torch).
     """
 
     name: str
@@ -118,18 +121,18 @@ EVALUATIONS = 10
 
 
 def training_rows(rows: int) -> int:
-    """How many of ``rows`` are trained on: four fifths, the rest being for validation."""
+    """The number of training rows among ``rows``: four fifths; the others are for validation."""
     return rows * 4 // 5
 
 
 def batches_per_epoch(rows: int, batch_size: int) -> int:
-    """The full batches in one pass over ``rows``.
+    """The number of full batches in one pass over ``rows``.
 
-    The rows left over are not trained on in that pass (the next one is shuffled anew): every batch of
-    every member then has the same shape, which is what lets members be trained together.
+    Rows that do not fill a batch are left out of that pass; each pass has another order. So every batch has
+    the same shape, without which members could not be trained in lockstep.
 
     Raises:
-        ValueError: not even one batch can be filled.
+        ValueError: there are fewer rows than a batch has.
     """
     if batch_size > rows:
         raise ValueError(f"batch_size {batch_size} is more than the {rows} training rows: use at most {rows}")
@@ -137,13 +140,13 @@ def batches_per_epoch(rows: int, batch_size: int) -> int:
 
 
 def evaluation_interval(steps: int) -> int:
-    """Steps between two evaluations, so that a training has at most ``EVALUATIONS`` of them."""
+    """Steps between two evaluations of a training of ``steps`` steps: at most ``EVALUATIONS`` evaluations."""
     return ceil(steps / EVALUATIONS)
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceTask:
-    """A data set with a budget; a task adds the model, the loss and the scores to it."""
+    """The base of the reference tasks: data, batch size and steps. Each adds its model, loss and scores."""
 
     data: Split
     batch_size: int
@@ -151,17 +154,17 @@ class ReferenceTask:
 
     @property
     def train(self) -> Rows:
-        """The rows to train on."""
+        """The training rows."""
         return self.data.train
 
     @property
     def validation(self) -> Rows:
-        """The rows to judge by."""
+        """The validation rows."""
         return self.data.validation
 
     @property
     def data_hash(self) -> str:
-        """SHA-256 (hex) of both."""
+        """SHA-256 (hex) of the training and validation rows."""
         return self.data.hash
 
     @property

@@ -49,7 +49,7 @@ class CnnSettings(Settings):
         return self.epochs * batches_per_epoch(training_rows(DIGITS_ROWS), self.batch_size)
 
     def step_bytes(self) -> int:
-        """Nearly three times each convolution's result, kernels and their gradients, and room for patches."""
+        """Nearly three times each convolution's result, kernels and their gradients, and patches."""
         numbers, inner, size = 2**15, 1, 8
         for channels in self.channels:
             numbers += 11 * self.batch_size * size**2 * channels // 4 + 27 * inner * channels
@@ -62,7 +62,7 @@ CLASSES = 10
 
 @dataclass(frozen=True, eq=False)
 class Cnn(ReferenceTask):
-    """Rows are ``(images [batch, 1, height, width], labels [batch])``; the loss is the cross-entropy."""
+    """Classification of rows ``(images [batch, 1, height, width], labels [batch])`` by convolutions."""
 
     channels: tuple[int, ...]
     hidden: int
@@ -94,7 +94,7 @@ class Cnn(ReferenceTask):
         return cross_entropy(model(images), labels)
 
     def scores(self, model: Model, rows: Rows) -> dict[str, Tensor]:
-        """The loss, and the part of the rows whose class is predicted."""
+        """The loss, and the accuracy: the part of the rows whose class the model predicts."""
         from torch.nn.functional import cross_entropy
 
         images, labels = rows

@@ -1,4 +1,4 @@
-"""Training and validation rows, and the hash that tells one data set from another."""
+"""The data sets of the reference tasks: training and validation rows, and a hash of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from adamtune.errors import AdamtuneError
 from adamtune.tasks.base import Rows, training_rows
 
 SPLIT_SEED = 0
-"""All studies share one split, whatever their seed: their values can be compared."""
+"""All studies have one split, whatever their seed, so that their values can be compared."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A data set, ready to train on. Loaders share one Split among callers: do not write to it."""
+    """A data set. Callers of a loader share its result: do not write to it."""
 
     train: Rows
     validation: Rows
@@ -32,9 +32,14 @@ class Split:
 
 
 def shuffle_split(*arrays: NDArray[Any], stratify: NDArray[Any] | None = None) -> list[NDArray[Any]]:
-    """Four fifths for training, one for validation: train and validation of each array in turn.
+    """Splits arrays of equally many rows at random: four fifths for training, one for validation.
 
-    ``stratify`` holds labels whose shares are to be the same in both parts.
+    Args:
+        arrays: ``[rows, ...]`` each.
+        stratify: labels ``[rows]`` that shall be equally frequent in both parts.
+
+    Returns:
+        The training and validation rows of each array in turn.
     """
     order = np.random.RandomState(SPLIT_SEED).permutation(len(arrays[0]))
     by_label = np.arange(len(order)) if stratify is None else np.argsort(stratify[order], kind="stable")
@@ -49,8 +54,8 @@ def standardise(
 ) -> tuple[Tensor, Tensor]:
     """Both parts as float32, scaled so that ``train`` has mean 0 and standard deviation 1 along ``axis``.
 
-    Statistics come from ``train`` alone. They are taken in float64 and rounded once, so that the data
-    (and their hash) do not depend on the order in which a machine adds up.
+    The statistics are those of ``train``. They are computed in float64 and the result is rounded once, so
+    that the data and their hash do not depend on a machine's order of summation.
     """
     mean, deviation = train.mean(axis), train.std(axis)
     scaled = ((part - mean) / deviation for part in (train, validation))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Block(nn.Module):
-    """Pre-norm causal self-attention and a feed-forward network four times as wide, each added on."""
+    """Causal self-attention and a feed-forward network, each after a norm and with a residual connection."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -19,14 +19,14 @@ class Block(nn.Module):
         self.feedforward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def attend(self, x: Tensor) -> Tensor:
-        """Causal multi-head attention, ``[batch, length, width]`` to the same."""
+        """Causal multi-head attention: ``[batch, length, width]`` -> ``[batch, length, width]``."""
         split = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # [batch, length, 3, heads, width / heads]
         query, key, value = split.movedim(1, 3).unbind(1)  # [batch, heads, length, width / heads] each
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self.projection(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[batch, length, width]`` to the same."""
+        """``[batch, length, width]`` -> ``[batch, length, width]``."""
         x = x + self.attend(self.attention_norm(x))
         return x + self.feedforward(self.feedforward_norm(x))  # type: ignore[no-any-return]
 
@@ -43,6 +43,6 @@ class Decoder(nn.Module):
         self.head = nn.Linear(width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Characters ``[batch, length]`` to the logits of the next ones ``[batch, length, vocabulary]``."""
+        """Characters ``[batch, length]`` to logits of each next character ``[batch, length, vocabulary]``."""
         x = self.tokens(tokens) + self.positions.weight[: tokens.shape[-1]]
         return self.head(self.norm(self.blocks(x)))  # type: ignore[no-any-return]

@@ -73,7 +73,7 @@ class MlpSettings(Settings):
         return self.epochs * batches_per_epoch(training_rows(self.rows), self.batch_size)
 
     def step_bytes(self) -> int:
-        """Each layer's result, the gradients of these, and the parameters' gradients."""
+        """The results of all layers and their gradients, and the parameters' gradients."""
         widths = (10, *self.hidden, 1)
         parameters = sum(low * high + high for low, high in pairwise(widths))
         return 4 * (parameters + 2 * self.batch_size * sum(self.hidden))
@@ -81,7 +81,7 @@ class MlpSettings(Settings):
 
 @dataclass(frozen=True, eq=False)
 class Mlp(ReferenceTask):
-    """Rows are ``(features [batch, features], target [batch])``; the loss is the mean squared error."""
+    """Regression of rows ``(features [batch, features], target [batch])`` by a multilayer perceptron."""
 
     hidden: tuple[int, ...]
 
@@ -94,14 +94,14 @@ class Mlp(ReferenceTask):
         return nn.Sequential(*layers, nn.Linear(widths[-1], 1))
 
     def loss(self, model: Model, batch: Rows) -> Tensor:
-        """Mean squared error of the standardised target."""
+        """The mean squared error of the standardised target."""
         from torch.nn.functional import mse_loss
 
         features, target = batch
         return mse_loss(model(features).squeeze(-1), target)
 
     def scores(self, model: Model, rows: Rows) -> dict[str, Tensor]:
-        """The loss, and R2: the part of the target's variance over ``rows`` that is explained."""
+        """The loss, and R2: the part of the target's variance over ``rows`` that the model explains."""
         error = self.loss(model, rows)
         return {"val_loss": error, "val_r2": 1 - error / rows[1].var(correction=0)}
 

@@ -1,4 +1,4 @@
-"""Seeds that depend on what is drawn, never on how many draws came before."""
+"""Starting weights and the order of batches, each from a seed of its own, whatever was drawn before."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def derive(*parts: int | str) -> int:
 
 
 def initial_parameters(task: Task, seed: int, replicate: int) -> dict[str, Tensor]:
-    """The weights that a replicate starts from, by name; the global generator is left as it was."""
+    """The starting weights of a replicate, by name. The state of torch's global generator does not change."""
     with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would reseed the accelerators too, which fork_rng does not put back here.
+        # torch.manual_seed would also seed the accelerators, whose state fork_rng does not restore here.
         torch.default_generator.manual_seed(derive(seed, "weights", replicate))
         module = task.build()
     return {name: parameter.detach() for name, parameter in module.named_parameters()}
 
 
 def batch_indices(task: Task, seed: int, replicate: int, start: int, stop: int) -> Tensor:
-    """The training rows of the updates that lead from step ``start`` to step ``stop``.
+    """The training rows of each batch from step ``start`` to step ``stop``.
 
     Each epoch is a new permutation of the training rows, cut into full batches.
 
@@ -57,8 +57,8 @@ def batch_indices(task: Task, seed: int, replicate: int, start: int, stop: int) 
     return torch.cat(pieces).view(-1, task.batch_size)
 
 
-# A stretch of steps mostly stays within one epoch, and the transformer's 418,000 windows take
-# milliseconds to permute: each replicate in training keeps its current epoch.
+# Most calls ask for steps of one epoch, and a permutation of the transformer's 418,000 windows takes
+# milliseconds: the current epoch of each replicate in training is kept.
 @lru_cache(maxsize=8)
 def _permutation(rows: int, seed: int) -> Tensor:
     return torch.randperm(rows, generator=torch.Generator().manual_seed(seed))

@@ -1,6 +1,6 @@
-"""The Python language reference as characters, cut into windows of ``context + 1``.
+"""The Python language reference as characters, in windows of ``context + 1``.
 
-The text comes with every CPython and differs by its version; the hash tells.
+Every CPython has the text. It depends on the version of Python, and so does the hash of the data.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor
 from adamtune.tasks.datasets import Split, fingerprint
 
 UNKNOWN = 0
-"""The id of every character that the training part does not have."""
+"""The id of all characters that do not occur in the training part."""
 
 VALIDATION_WINDOWS = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Text(Split):
-    """Windows of a text: one int64 tensor ``[windows, context + 1]`` on each side."""
+    """Windows of a text: training and validation rows are an int64 tensor ``[windows, context + 1]`` each."""
 
     vocabulary: int
     """Distinct ids, ``UNKNOWN`` included."""
@@ -29,10 +29,10 @@ class Text(Split):
 
 @lru_cache(maxsize=8)
 def python_reference(context: int) -> Text:
-    """The first nine tenths for training, the last tenth for validation, ``context`` characters between.
+    """The first nine tenths of the text for training, the last tenth for validation.
 
-    Training rows are all windows, as a view of the text; validation rows are at most
-    ``VALIDATION_WINDOWS`` windows, evenly spaced, that do not overlap.
+    ``context`` characters between the two are left out. Training rows are all windows, as a view of the text.
+    Validation rows are at most ``VALIDATION_WINDOWS`` windows, evenly spaced, that do not overlap.
     """
     text = read()
     cut = len(text) * 9 // 10
@@ -50,7 +50,7 @@ def python_reference(context: int) -> Text:
 
 
 def read() -> str:
-    """The reference's topics, in the order of their names."""
+    """The text of all topics of the reference, in the order of their names."""
     from pydoc_data.topics import topics
 
     return "\n".join(topics[name] for name in sorted(topics))

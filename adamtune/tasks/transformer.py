@@ -56,7 +56,7 @@ class TransformerSettings(Settings):
         return self.steps
 
     def step_bytes(self) -> int:
-        """Seventeen results of a block's width, three of attention's, three of the logits', and gradients."""
+        """In each block 17 results and 3 of attention; the logits; and the parameters' gradients."""
         characters, tokens = 104, self.batch_size * self.context
         block = 17 * tokens * self.d_model + 3 * tokens * self.heads * self.context + 12 * self.d_model**2
         return 4 * (self.layers * block + 2 * characters * (tokens + self.d_model))
@@ -64,7 +64,7 @@ class TransformerSettings(Settings):
 
 @dataclass(frozen=True, eq=False)
 class Transformer(ReferenceTask):
-    """A row is a window of ``context + 1`` characters; the loss is the cross-entropy of each next one."""
+    """Prediction of each next character in windows ``[batch, context + 1]`` by a decoder."""
 
     data: Text
     d_model: int
@@ -87,7 +87,7 @@ class Transformer(ReferenceTask):
         return cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
 
     def scores(self, model: Model, rows: Rows) -> dict[str, Tensor]:
-        """The loss, and the same in bits per character."""
+        """The loss in nats, and in bits per character."""
         loss = self.loss(model, rows)
         return {"val_loss": loss, "val_bpc": loss / log(2)}
 
