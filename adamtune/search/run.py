@@ -26,7 +26,7 @@ from adamtune.storage.local.lock import study_lock
 from adamtune.storage.location import local_path
 from adamtune.storage.open_session import open_session
 from adamtune.storage.reading import read_study
-from adamtune.storage.server.connection import server_faults
+from adamtune.storage.server.connection import server_errors
 from adamtune.storage.session import Session
 
 
@@ -46,7 +46,7 @@ def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcom
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check_packages(config.search.sampler)
     shared = local_path(config.storage) is None
-    guard = server_faults(config.storage) if shared else study_lock(config.storage, config.name)
+    guard = server_errors(config.storage) if shared else study_lock(config.storage, config.name)
     with guard, closing(open_session(config)) as session:
         if abandon:
             session.discard_running()

@@ -16,6 +16,7 @@ from adamtune.errors import Refused
 from adamtune.storage.local.session import LocalSession
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.location import local_path, without_password
+from adamtune.storage.optuna_private import study_id as id_of_study
 from adamtune.storage.records import StudyAttrs, write_study
 from adamtune.storage.session import Session
 
@@ -32,7 +33,7 @@ def open_session(config: StudyConfig) -> Session:
     """
     storage = open_storage(config.storage)
     try:
-        names = {each.study_name: each._study_id for each in storage.get_all_studies()}
+        names = {each.study_name: id_of_study(each) for each in storage.get_all_studies()}
         study_id = names.get(config.name)
         if study_id is not None and isinstance(storage, LocalStorage) and _is_blank(storage, study_id):
             # A process that was killed at once left it; its direction may be another.
@@ -57,7 +58,7 @@ def open_storage(location: str) -> LocalStorage | ServerStorage:
 
     Args:
         location: a path or ``sqlite:///`` URL of a file, or the URL of a database server. Use the storage of
-            a server within :func:`~adamtune.storage.server.connection.server_faults`.
+            a server within :func:`~adamtune.storage.server.connection.server_errors`.
 
     Raises:
         AdamtuneError: it cannot be opened, or the database's driver is not installed.

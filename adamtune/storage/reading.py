@@ -1,43 +1,33 @@
-"""Reading studies for reports, and deleting them. Local files are read without torch and Optuna."""
+"""Reads studies for reports, and deletes them. Local files are read without torch and Optuna."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from adamtune.errors import UsageError
+from adamtune.storage.local import schema
 from adamtune.storage.local.checkpoints import Checkpoints
-from adamtune.storage.local.database import connect, faults, reading, transaction
-from adamtune.storage.local.lock import study_lock
-from adamtune.storage.local.schema import (
-    STUDY_USER,
-    StoredTrial,
-    find_study,
-    read_attrs,
-    read_directions,
-    read_studies,
-    read_trials,
-    remove_study,
-    to_local,
-)
+from adamtune.storage.local.database import connect, database_errors, read_only, transaction
+from adamtune.storage.local.lock import is_in_use, study_lock
 from adamtune.storage.location import local_path, without_password
 from adamtune.storage.records import (
-    STATES,
+    StoredStudy,
+    StoredTrial,
     StudyRecord,
     StudySummary,
-    TrialRecord,
     counted,
     no_study,
-    one_direction,
     state_of,
     study_record,
-    trial_record,
 )
-from adamtune.storage.server import connection as server
+from adamtune.storage.server.connection import ServerReader, read_server
 
 
 def read_study(location: str, name: str) -> StudyRecord:
@@ -47,17 +37,9 @@ def read_study(location: str, name: str) -> StudyRecord:
         UsageError: there is no such file, no such study, or it has several objectives.
         AdamtuneError, Refused: the storage cannot be read.
     """
-    path = local_path(location)
-    if path is None:
-        return server.read_study(location, name)
-    with reading(path) as connection:
-        study_id = find_study(connection, name)
-        if study_id is None:
-            raise no_study(location, name, (each for _, each in read_studies(connection)))
-        directions = read_directions(connection, study_id)
-        trials = [_record(each) for each in read_trials(connection, study_id) if each.state in STATES]
-        attrs = read_attrs(connection, STUDY_USER, study_id)
-    return study_record(name, one_direction(directions, name), attrs, trials)
+    with _open(location) as reader:
+        study = _find(reader, location, name)
+        return study_record(study, reader.trials(study.study_id))
 
 
 def list_studies(location: str) -> list[StudySummary]:
@@ -67,15 +49,16 @@ def list_studies(location: str) -> list[StudySummary]:
         UsageError: there is no such file.
         AdamtuneError, Refused: the storage cannot be read.
     """
-    path = local_path(location)
-    if path is None:
-        return server.list_studies(location)
-    with reading(path) as connection:
-        return [_summary(connection, study_id, name) for study_id, name in read_studies(connection)]
+    with _open(location) as reader:
+        groups = reader.rows(GROUPS)
+        return [
+            _summary(study, [row[1:] for row in groups if row[0] == study.study_id])
+            for study in reader.studies()
+        ]
 
 
 def latest_study(location: str) -> str:
-    """The name of the study that was worked on last.
+    """The name of the study in which a trial last began or ended.
 
     Raises:
         UsageError: there is no such file, or no study in it.
@@ -97,76 +80,97 @@ def delete_study(location: str, name: str) -> None:
         AdamtuneError: the storage cannot be written.
     """
     path = local_path(location)
-    if path is None:
-        server.delete_study(location, name)
-        return
-    with reading(path) as connection:
-        if find_study(connection, name) is None:
-            raise no_study(location, name, (each for _, each in read_studies(connection)))
-    with study_lock(location, name):
-        _delete_from_file(path, name)
+    with _open(location) as reader:
+        study = _find(reader, location, name)
+        if isinstance(reader, ServerReader):
+            reader.delete(study.study_id)
+    if path is not None:
+        with study_lock(location, name):
+            _delete_from_file(path, name)
 
 
 def _delete_from_file(path: Path, name: str) -> None:
-    connection = connect(path)
-    try:
-        with faults(path), transaction(connection):
-            study_id = find_study(connection, name)
-            if study_id is not None:
-                remove_study(connection, study_id)
-    finally:
-        connection.close()
+    with closing(connect(path)) as connection, database_errors(path), transaction(connection):
+        study = schema.find_study(connection, name)
+        if study is not None:
+            schema.remove_study(connection, study.study_id)
     Checkpoints(path, name).remove()
 
 
-def _record(trial: StoredTrial) -> TrialRecord:
-    return trial_record(
-        number=trial.number,
-        state=trial.state,
-        value=trial.values[0] if trial.values else None,
-        params={name: _external(value, text) for name, (value, text) in trial.params.items()},
-        intermediate=trial.intermediate,
-        attrs=trial.user_attrs,
-        start=trial.start,
-        complete=trial.complete,
-    )
+class FileReader:
+    """Reads the studies of a local file.
+
+    Args:
+        connection: an open one, in a transaction.
+        path: the file.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection, self._path = connection, path
+
+    def studies(self) -> list[StoredStudy]:
+        """Every study, oldest first."""
+        found = schema.read_studies(self._connection)
+        return [replace(each, in_use=is_in_use(self._path, each.name)) for each in found]
+
+    def trials(self, study_id: int) -> list[StoredTrial]:
+        """Every trial of a study, by number."""
+        return schema.read_trials(self._connection, study_id)
+
+    def rows(self, query: str) -> Sequence[Sequence[Any]]:
+        """The rows of a query."""
+        return self._connection.execute(query).fetchall()
 
 
-def _external(value: float, distribution: str) -> Any:
-    """A parameter as people write it, from Optuna's internal value."""
-    kind, choices = _distribution(distribution)
-    if choices is not None:
-        return choices[int(value)]
-    return int(value) if kind.startswith("Int") else value
+@contextmanager
+def _open(location: str) -> Iterator[FileReader | ServerReader]:
+    path = local_path(location)
+    if path is None:
+        with read_server(location) as reader:
+            yield reader
+    else:
+        with read_only(path) as connection:
+            yield FileReader(connection, path)
 
 
-@lru_cache(maxsize=4096)
-def _distribution(text: str) -> tuple[str, list[Any] | None]:
-    parsed = json.loads(text)
-    return parsed["name"], parsed["attributes"].get("choices")
+def _find(reader: FileReader | ServerReader, location: str, name: str) -> StoredStudy:
+    studies = {each.name: each for each in reader.studies()}
+    if name not in studies:
+        raise no_study(location, name, studies)
+    return studies[name]
 
 
-def _summary(connection: sqlite3.Connection, study_id: int, name: str) -> StudySummary:
-    directions = read_directions(connection, study_id)
-    groups = connection.execute(
-        """
-        SELECT t.state, d.key IS NOT NULL, count(*), min(v.value), max(v.value),
-               max(coalesce(t.datetime_complete, t.datetime_start))
-        FROM trials t
-        LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0
-        LEFT JOIN trial_user_attributes d ON d.trial_id = t.trial_id AND d.key = 'diverged_at'
-        WHERE t.study_id = ? AND t.state <> 'WAITING'
-        GROUP BY 1, 2
-        """,
-        (study_id,),
-    ).fetchall()
-    times = [row[5] for row in groups if row[5] is not None]
-    best = {"MINIMIZE": 3, "MAXIMIZE": 4}.get(directions[0]) if len(directions) == 1 else None
+GROUPS = """
+SELECT t.study_id, t.state, d.key IS NOT NULL, count(*), min(v.value), max(v.value),
+       max(coalesce(t.datetime_complete, t.datetime_start))
+FROM trials t
+LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0
+LEFT JOIN trial_user_attributes d ON d.trial_id = t.trial_id AND d.key = 'diverged_at'
+WHERE t.state <> 'WAITING'
+GROUP BY 1, 2, 3
+"""
+"""Study, state, whether diverged: how many trials, lowest and highest finite value, latest time (UTC)."""
+
+
+def _summary(study: StoredStudy, groups: Sequence[Sequence[Any]]) -> StudySummary:
+    """A study in a list, from its rows of ``GROUPS``."""
+    counts: Counter[Any] = Counter()
+    for state, diverged, trials, *_ in groups:
+        counts[state_of(state, bool(diverged))] += trials
+    times = [_time(row[5]) for row in groups if row[5] is not None]
+    best = {"MINIMIZE": 3, "MAXIMIZE": 4}.get("".join(study.directions))  # none of several objectives
+    values = [row[best] for row in groups if best is not None and row[0] == "COMPLETE"]
     return StudySummary(
-        name=name,
-        metric=read_attrs(connection, STUDY_USER, study_id).get("metric", "value"),
-        direction=", ".join(directions).lower(),
-        counts=counted({state_of(state, bool(diverged)): n for state, diverged, n, *_ in groups}),
-        best=None if best is None else next((row[best] for row in groups if row[0] == "COMPLETE"), None),
-        last_activity=to_local(datetime.fromisoformat(max(times))) if times else None,
+        name=study.name,
+        metric=study.user_attrs.get("metric", "value"),
+        direction=", ".join(study.directions).lower(),
+        in_use=study.in_use,
+        counts=counted(counts),
+        best=next((each for each in values if each is not None), None),
+        last_activity=schema.to_local(max(times, default=None)),
     )
+
+
+def _time(stored: str | datetime) -> datetime:
+    """A time as the database's driver returns it: SQLite has no type for it."""
+    return datetime.fromisoformat(stored) if isinstance(stored, str) else stored

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from adamtune.errors import UsageError
@@ -13,7 +15,7 @@ from adamtune.storage.location import without_password
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
 
 State = Literal["complete", "pruned", "diverged", "failed", "running"]
 
@@ -27,7 +29,7 @@ STATES: Mapping[str, State] = {
 
 
 class StudyAttrs(TypedDict, total=False):
-    """User attributes of a study. ``plan`` is how it is trained (``engines.choose.Plan``)."""
+    """User attributes of a study. ``plan`` is how it is trained (``engines.plan.Plan``)."""
 
     study_file: str
     study: dict[str, Any]
@@ -59,6 +61,69 @@ def write_trial(storage: BaseStorage, trial_id: int, attrs: TrialAttrs) -> None:
     """Keeps ``attrs`` with the trial, which must not be finished yet."""
     for key, value in attrs.items():
         storage.set_trial_user_attr(trial_id, key, value)
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study as a storage has it.
+
+    Attributes:
+        directions: ``MINIMIZE``, ``MAXIMIZE`` or ``NOT_SET`` for each objective.
+        in_use: as in ``StudyRecord``.
+    """
+
+    study_id: int
+    name: str
+    directions: Sequence[str]
+    user_attrs: dict[str, Any]
+    system_attrs: dict[str, Any]
+    in_use: bool = True
+
+
+@dataclass
+class StoredTrial:
+    """A trial's rows in a local file; what has a name of Optuna's ``FrozenTrial`` is the same.
+
+    Attributes:
+        state: Optuna's name of it.
+        start, complete: naive UTC.
+        internal_params: each name's value as Optuna stores it, and the JSON of its distribution.
+    """
+
+    trial_id: int
+    number: int
+    state: str
+    start: datetime | None
+    complete: datetime | None
+    internal_params: dict[str, tuple[float, str]] = field(default_factory=dict)
+    values: list[float] = field(default_factory=list)
+    intermediate_values: dict[int, float] = field(default_factory=dict)
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The searched parameters as people write them."""
+        return {name: _external(value, text) for name, (value, text) in self.internal_params.items()}
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The time from the beginning to the end; None for a trial that is not finished."""
+        return self.complete - self.start if self.start and self.complete else None
+
+
+def _external(value: float, distribution: str) -> Any:
+    """A parameter as people write it, from Optuna's internal value."""
+    kind, choices = _distribution(distribution)
+    if choices is not None:
+        return choices[int(value)]
+    return int(value) if kind.startswith("Int") else value
+
+
+@lru_cache(maxsize=4096)
+def _distribution(text: str) -> tuple[str, list[Any] | None]:
+    parsed = json.loads(text)
+    return parsed["name"], parsed["attributes"].get("choices")
 
 
 @dataclass(frozen=True)
@@ -101,11 +166,16 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study and its trials by number. What a study that adamtune did not make lacks is None."""
+    """A study and its trials by number. What a study that adamtune did not make lacks is None.
+
+    Attributes:
+        in_use: whether a process trains it; True on a server, which cannot tell.
+    """
 
     name: str
     metric: str
     direction: str
+    in_use: bool
     study_file: str | None
     study: Mapping[str, Any] | None
     study_hash: str | None
@@ -116,78 +186,71 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A study in a list. ``counts`` has every state; ``best`` is the best finite value of a complete one."""
+    """A study in a list.
+
+    Attributes:
+        in_use: as in ``StudyRecord``.
+        counts: the number of trials in each state.
+        best: the best finite value of a complete trial.
+        last_activity: when a trial last began or ended, naive local time.
+    """
 
     name: str
     metric: str
     direction: str
+    in_use: bool
     counts: Mapping[State, int]
     best: float | None
     last_activity: datetime | None
 
 
-def study_record(
-    name: str, direction: str, attrs: Mapping[str, Any], trials: Sequence[TrialRecord]
-) -> StudyRecord:
-    """A study's record, from its user attributes."""
+def study_record(study: StoredStudy, trials: Iterable[StoredTrial | FrozenTrial]) -> StudyRecord:
+    """A study's record, with those of ``trials`` that were begun.
+
+    Raises:
+        UsageError: the study has several objectives.
+    """
+    if len(study.directions) != 1:
+        raise UsageError(
+            f"study {study.name} has {len(study.directions)} objectives; adamtune reports studies with one."
+            " The Optuna dashboard shows it."
+        )
+    attrs = study.user_attrs
     return StudyRecord(
-        name=name,
+        name=study.name,
         metric=attrs.get("metric", "value"),
-        direction=direction,
+        direction=study.directions[0].lower(),
+        in_use=study.in_use,
         study_file=attrs.get("study_file"),
         study=attrs.get("study"),
         study_hash=attrs.get("study_hash"),
         data_hash=attrs.get("data_hash"),
         versions=attrs.get("versions", {}),
-        trials=trials,
+        trials=[record_of(each) for each in trials if _name(each.state) in STATES],
     )
 
 
-def trial_record(
-    number: int,
-    state: str,
-    value: float | None,
-    params: Mapping[str, Any],
-    intermediate: Mapping[int, float],
-    attrs: Mapping[str, Any],
-    start: datetime | None,
-    complete: datetime | None,
-) -> TrialRecord:
-    """A trial's record. A trial that adamtune did not make has what Optuna keeps of any trial.
-
-    Args:
-        state: Optuna's name of it.
-        intermediate: the objective by optimizer step.
-        attrs: the trial's user attributes.
-        start, complete: of one time zone.
-    """
+def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
+    """A trial's record. A trial that adamtune did not make has what Optuna keeps of any trial."""
+    attrs, intermediate = trial.user_attrs, trial.intermediate_values
+    value = trial.values[0] if trial.values else None
     return TrialRecord(
-        number=number,
-        state=state_of(state, "diverged_at" in attrs),
+        number=trial.number,
+        state=state_of(_name(trial.state), "diverged_at" in attrs),
         value=value,
         seeds=attrs.get("seeds", [] if value is None else [value]),
-        settings=attrs.get("settings", params),
+        settings=attrs.get("settings", trial.params),
         metrics=attrs.get("metrics", {}),
         intermediate=dict(sorted(intermediate.items())),  # on a server, a row that changed comes last
         steps=attrs.get("steps", max(intermediate, default=0)),
-        seconds=attrs.get("seconds", (complete - start).total_seconds() if start and complete else 0.0),
+        seconds=attrs.get("seconds", trial.duration.total_seconds() if trial.duration else 0.0),
         diverged_at=attrs.get("diverged_at"),
-        params=params,
-    )
-
-
-def record_of(trial: FrozenTrial) -> TrialRecord:
-    """The record of a trial as Optuna has it."""
-    return trial_record(
-        number=trial.number,
-        state=trial.state.name,
-        value=trial.values[0] if trial.values else None,
         params=trial.params,
-        intermediate=trial.intermediate_values,
-        attrs=trial.user_attrs,
-        start=trial.datetime_start,
-        complete=trial.datetime_complete,
     )
+
+
+def _name(state: str | TrialState) -> str:
+    return state if isinstance(state, str) else state.name
 
 
 def state_of(state: str, diverged: bool) -> State:
@@ -201,14 +264,9 @@ def counted(states: Mapping[State, int]) -> dict[State, int]:
     return {name: states.get(name, 0) for name in names}
 
 
-def one_direction(directions: Sequence[str], name: str) -> str:
-    """``minimize`` or ``maximize``. Raises UsageError for a study with several objectives."""
-    if len(directions) != 1:
-        raise UsageError(
-            f"study {name} has {len(directions)} objectives; adamtune reports studies with one."
-            " The Optuna dashboard shows it."
-        )
-    return directions[0].lower()
+def shown_state(state: State, in_use: bool) -> str:
+    """A state as people read it: where no process trains the study, no trial is running."""
+    return "unfinished" if state == "running" and not in_use else state
 
 
 def no_study(location: str, name: str, names: Iterable[str]) -> UsageError:

@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from adamtune.config import StudyConfig
+from adamtune.storage.optuna_private import storage_of, study_id
 
 
 class Session:
@@ -29,7 +30,7 @@ class Session:
     def __init__(self, config: StudyConfig, storage: BaseStorage) -> None:
         self.config = config
         self.study = Study(config.name, storage)
-        self.storage, self._id = self.study._storage, self.study._study_id
+        self.storage, self._id = storage_of(self.study), study_id(self.study)
 
     def attribute(self, key: str) -> Any:
         """A user attribute of the study; None if it is not set."""

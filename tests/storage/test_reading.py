@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,12 +15,12 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from adamtune.errors import Refused, UsageError
+from adamtune.storage import reading
 from adamtune.storage.local.checkpoints import Checkpoints
 from adamtune.storage.local.lock import study_lock
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.reading import delete_study, latest_study, list_studies, read_study
 from adamtune.storage.records import StudyAttrs, TrialAttrs, write_study, write_trial
-from adamtune.storage.server import connection
 
 from .conftest import commit
 
@@ -89,22 +90,47 @@ def test_a_study_is_read_as_it_was_kept(study: LocalStorage) -> None:
     assert math.isnan(first.intermediate[20])
 
 
-def test_a_file_and_a_server_are_read_alike(study: LocalStorage) -> None:
+def test_a_file_and_a_server_are_read_alike(study: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server is read through Optuna; here Optuna reads the same file."""
     add(study, study.create_new_study([StudyDirection.MAXIMIZE], "max"), TrialState.COMPLETE, -1.0)
     study.create_new_study([StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE], "two")
     study.commit()
     location, url = str(study.path), f"sqlite:///{study.path}"
-    for name in ("s", "max"):
-        assert repr(connection.read_study(url, name)) == repr(read_study(location, name))
-    assert connection.list_studies(url) == list_studies(location)
-    for read in (connection.read_study, read_study):
-        with pytest.raises(UsageError, match="study two has 2 objectives"):
-            read(url, "two")
-        with pytest.raises(UsageError, match=r"no study maxx\. Did you mean max\? .*: s, max, two"):
-            read(url, "maxx")
-    connection.delete_study(url, "max")
-    assert [each.name for each in list_studies(location)] == ["s", "two"]
+    read_file = [read_study(location, name) for name in ("s", "max")]
+    listed = list_studies(location)
+    monkeypatch.setattr(reading, "local_path", lambda location: None)
+    for record in read_file:
+        assert repr(read_study(url, record.name)) == repr(replace(record, in_use=True))
+    assert list_studies(url) == [replace(each, in_use=True) for each in listed]
+    delete_study(url, "max")
+    assert [each.name for each in list_studies(url)] == ["s", "two"]
+
+
+@pytest.mark.parametrize("server", [False, True])
+def test_a_study_that_cannot_be_reported(
+    study: LocalStorage, monkeypatch: pytest.MonkeyPatch, server: bool
+) -> None:
+    study.create_new_study([StudyDirection.MAXIMIZE], "max")
+    study.create_new_study([StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE], "two")
+    url = f"sqlite:///{study.path}"
+    if server:
+        monkeypatch.setattr(reading, "local_path", lambda location: None)
+    with pytest.raises(UsageError, match="study two has 2 objectives"):
+        read_study(url, "two")
+    with pytest.raises(UsageError, match=r"no study maxx\. Did you mean max\? .*: s, max, two"):
+        read_study(url, "maxx")
+
+
+def test_no_trial_runs_where_no_process_holds_the_study(study: LocalStorage) -> None:
+    location = str(study.path)
+    assert not read_study(location, "s").in_use
+    assert not list_studies(location)[0].in_use
+    with study_lock(location, "s"):
+        assert read_study(location, "s").in_use
+        assert list_studies(location)[0].in_use
+        with study_lock(location, "other"):
+            pass
+    assert not read_study(location, "s").in_use
 
 
 def test_studies_are_listed_with_counts_and_the_best(study: LocalStorage) -> None:

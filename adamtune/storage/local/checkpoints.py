@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from adamtune.errors import AdamtuneError, memory_error
 from adamtune.files import sync
-from adamtune.storage.local.database import faults
+from adamtune.storage.local.database import database_errors
 from adamtune.storage.location import companion
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
     _check_plain(state, "state")
     draft = path.with_name(path.name + ".tmp")
-    with faults(path):
+    with database_errors(path):
         try:
             with draft.open("wb") as file:
                 torch.save(state, file)
@@ -172,7 +172,7 @@ class Checkpoints:
 
     def remove(self, keep: int | None = None) -> None:
         """Deletes the study's checkpoints, all but number ``keep``."""
-        with faults(self.database):
+        with database_errors(self.database):
             for path in self.database.parent.iterdir():
                 match = self._pattern.fullmatch(path.name)
                 if match and not (match["end"] == "" and int(match["number"]) == keep):

@@ -19,7 +19,7 @@ BUSY_SECONDS = 10.0
 """How long a connection waits for a lock that another program holds."""
 
 _KEPT = "Nothing that was committed is lost."
-_FAULTS: dict[str, tuple[type[AdamtuneError], str]] = {
+_MEANINGS: dict[str, tuple[type[AdamtuneError], str]] = {
     "SQLITE_FULL": (
         AdamtuneError,
         f"the disk is full. {_KEPT} Free some space, then run the same command again.",
@@ -54,17 +54,8 @@ _FAULTS: dict[str, tuple[type[AdamtuneError], str]] = {
 }
 
 
-def explain(path: Path, error: sqlite3.Error) -> AdamtuneError | None:
-    """What ``error`` means to a user; None if it is a defect of the program."""
-    name = getattr(error, "sqlite_errorname", "")
-    for prefix, (kind, text) in _FAULTS.items():
-        if name.startswith(prefix):
-            return kind(f"{path}: {text}\n({error}, {name})")
-    return None
-
-
 @contextmanager
-def faults(path: Path) -> Iterator[None]:
+def database_errors(path: Path) -> Iterator[None]:
     """Turns failures of SQLite on ``path`` into messages, also where Optuna wraps them.
 
     Raises:
@@ -84,10 +75,11 @@ def faults(path: Path) -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, sqlite3.Error):
             cause = cause.__cause__
-        meaning = explain(path, cause) if cause is not None else None
-        if meaning is None:
-            raise
-        raise meaning from error
+        name = getattr(cause, "sqlite_errorname", "")
+        for prefix, (kind, text) in _MEANINGS.items():
+            if name.startswith(prefix):
+                raise kind(f"{path}: {text}\n({cause}, {name})") from error
+        raise  # a defect of the program
 
 
 def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
@@ -101,7 +93,7 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connectio
     """
     connection = _open(f"{path.absolute().as_uri()}?mode=rw", path, busy_seconds)
     try:
-        with faults(path):
+        with database_errors(path):
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
@@ -112,7 +104,7 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connectio
 
 
 @contextmanager
-def reading(path: Path, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
+def read_only(path: Path, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
     """A read-only connection that sees one state of the database throughout; never creates a file.
 
     Raises:
@@ -134,7 +126,7 @@ def reading(path: Path, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.
             raise
         connection = _open(f"{uri}&immutable=1", path, busy_seconds)
     try:
-        with faults(path), transaction(connection, "DEFERRED"):
+        with database_errors(path), transaction(connection, "DEFERRED"):
             yield connection
     finally:
         connection.close()
@@ -154,7 +146,7 @@ def transaction(connection: sqlite3.Connection, mode: str = "IMMEDIATE") -> Iter
 
 
 def _open(uri: str, path: Path, busy_seconds: float) -> sqlite3.Connection:
-    with faults(path):
+    with database_errors(path):
         connection = sqlite3.connect(
             uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
         )
@@ -199,7 +191,7 @@ def create(path: Path) -> None:
     Raises:
         AdamtuneError: it cannot be written.
     """
-    with faults(path):
+    with database_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if _has_content(path):
             return

@@ -10,8 +10,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from adamtune.errors import Refused
-from adamtune.storage.local.database import faults
+from adamtune.storage.local.database import database_errors
 from adamtune.storage.location import companion, local_path
+
+PROBE_SECONDS = 0.1
+"""``is_in_use`` holds a lock for a moment, which is waited out."""
 
 
 @contextmanager
@@ -30,17 +33,17 @@ def study_lock(location: str, study_name: str) -> Iterator[None]:
         return
     path = companion(database, study_name, ".lock")
     lock = FileLock(path)
-    with faults(path):
+    with database_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=PROBE_SECONDS, poll_interval=PROBE_SECONDS / 10)
         except Timeout as error:
             raise Refused(
                 f"study {study_name} in {database} is in use by {_holder(path)}."
                 " Wait until it ends, or run another study with --name."
             ) from error
     try:
-        with faults(path):
+        with database_errors(path):
             path.write_text(f"{os.getpid()}\n")
         yield
     finally:
@@ -58,6 +61,18 @@ def check_free(location: str, study_name: str) -> None:
     if database is not None and companion(database, study_name, ".lock").exists():
         with study_lock(location, study_name):
             pass
+
+
+def is_in_use(database: Path, study_name: str) -> bool:
+    """Whether a process holds the study; True where this user may not know. Creates no file."""
+    path = companion(database, study_name, ".lock")
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
 
 
 def _holder(path: Path) -> str:

@@ -1,49 +1,44 @@
-"""Stored rows as Optuna's objects."""
+"""Optuna's objects as rows of the database, and back."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages._in_memory import _StudyInfo
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.errors import AdamtuneError
 from adamtune.storage.local.schema import (
-    STUDY_SYSTEM,
-    STUDY_USER,
-    StoredTrial,
-    read_attrs,
-    read_directions,
+    INTERMEDIATE,
+    OF_A_STUDY,
+    OF_A_TRIAL,
+    PARAMS,
+    TRIAL_SYSTEM,
+    TRIAL_USER,
+    TRIALS,
+    VALUES,
+    Table,
+    from_datetime,
+    from_float,
     read_trials,
     to_local,
 )
+from adamtune.storage.optuna_private import FrozenStudy, new_frozen_study, trial_id
+from adamtune.storage.records import StoredStudy, StoredTrial
 
 _distribution = lru_cache(maxsize=4096)(json_to_distribution)
 
 
-def load_study(connection: sqlite3.Connection, study_id: int, name: str) -> _StudyInfo:
-    """A study without its trials, as Optuna's in-memory storage holds it."""
-    info = _StudyInfo(name, [StudyDirection[each] for each in read_directions(connection, study_id)])
-    info.user_attrs = read_attrs(connection, STUDY_USER, study_id)
-    info.system_attrs = read_attrs(connection, STUDY_SYSTEM, study_id)
-    return info
-
-
-def frozen_study(study_id: int, info: _StudyInfo) -> FrozenStudy:
-    """A study as Optuna lists it."""
-    return FrozenStudy(
-        study_name=info.name,
-        direction=None,
-        directions=info.directions,
-        user_attrs=info.user_attrs,
-        system_attrs=info.system_attrs,
-        study_id=study_id,
-    )
+def frozen_study(stored: StoredStudy) -> FrozenStudy:
+    """A stored study as Optuna lists it."""
+    directions = [StudyDirection[each] for each in stored.directions]
+    return new_frozen_study(stored.study_id, stored.name, directions, stored.user_attrs, stored.system_attrs)
 
 
 def load_trials(connection: sqlite3.Connection, study_id: int, path: Path) -> list[FrozenTrial]:
@@ -53,8 +48,7 @@ def load_trials(connection: sqlite3.Connection, study_id: int, path: Path) -> li
         AdamtuneError: the trials are not numbered 0, 1, 2, ...
     """
     trials = [frozen_trial(stored) for stored in read_trials(connection, study_id)]
-    numbers = [trial.number for trial in trials]
-    if numbers != list(range(len(trials))):
+    if [trial.number for trial in trials] != list(range(len(trials))):
         raise AdamtuneError(
             f"{path}: the {len(trials)} trials of study {study_id} are not numbered 0, 1, 2, ..., so another"
             " program has changed it while it ran. `adamtune report` still reads it; go on with --name."
@@ -65,7 +59,7 @@ def load_trials(connection: sqlite3.Connection, study_id: int, path: Path) -> li
 def frozen_trial(stored: StoredTrial) -> FrozenTrial:
     """A stored trial as Optuna's, equal to what its own storage reads."""
     distributions: dict[str, BaseDistribution] = {
-        name: _distribution(text) for name, (_, text) in stored.params.items()
+        name: _distribution(text) for name, (_, text) in stored.internal_params.items()
     }
     return FrozenTrial(
         number=stored.number,
@@ -75,11 +69,81 @@ def frozen_trial(stored: StoredTrial) -> FrozenTrial:
         datetime_start=to_local(stored.start),
         datetime_complete=to_local(stored.complete),
         params={
-            name: distributions[name].to_external_repr(value) for name, (value, _) in stored.params.items()
+            name: distributions[name].to_external_repr(value)
+            for name, (value, _) in stored.internal_params.items()
         },
         distributions=distributions,
         user_attrs=stored.user_attrs,
         system_attrs=stored.system_attrs,
-        intermediate_values=stored.intermediate,
+        intermediate_values=stored.intermediate_values,
         trial_id=stored.trial_id,
     )
+
+
+class Changes:
+    """The rows that changed since the last commit, exactly as Optuna's own storage would write them.
+
+    Of several changes of one row, the last is kept.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[Table, dict[tuple[Any, ...], tuple[Any, ...]]] = {
+            table: {} for table in (*OF_A_STUDY, *OF_A_TRIAL)
+        }
+
+    def __bool__(self) -> bool:
+        return any(self._rows.values())
+
+    def add_trial(self, study_id: int, trial: FrozenTrial) -> None:
+        """Adds every row of a new trial."""
+        number = trial_id(trial)
+        self.set_state(study_id, trial)
+        for name, value in trial.params.items():
+            distribution = trial.distributions[name]
+            self.set_param(number, name, distribution.to_internal_repr(value), distribution)
+        for step, value in trial.intermediate_values.items():
+            self.set_intermediate(number, step, value)
+        for table, attrs in ((TRIAL_USER, trial.user_attrs), (TRIAL_SYSTEM, trial.system_attrs)):
+            for key, value in attrs.items():
+                self.set_attr(table, number, key, json.dumps(value))
+
+    def set_state(self, study_id: int, trial: FrozenTrial) -> None:
+        """Sets a trial's own row and its values."""
+        self._rows[TRIALS][(trial_id(trial),)] = (
+            trial.number,
+            study_id,
+            trial.state.name,
+            from_datetime(trial.datetime_start),
+            from_datetime(trial.datetime_complete),
+        )
+        for objective, value in enumerate(trial.values or ()):
+            self._rows[VALUES][trial_id(trial), objective] = from_float(value)
+
+    def set_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
+        """Sets a parameter; ``value`` is Optuna's internal representation."""
+        self._rows[PARAMS][trial_id, name] = float(value), distribution_to_json(distribution)
+
+    def set_intermediate(self, trial_id: int, step: int, value: float) -> None:
+        """Sets an intermediate value."""
+        self._rows[INTERMEDIATE][trial_id, int(step)] = from_float(value)
+
+    def set_attr(self, table: Table, owner: int, key: str, text: str) -> None:
+        """Sets an attribute, as JSON, of the study or trial ``owner``."""
+        self._rows[table][owner, key] = (text,)
+
+    def drop_study(self, study_id: int, trial_ids: Collection[int]) -> None:
+        """Drops the rows of a deleted study."""
+        for tables, owners in ((OF_A_STUDY, {study_id}), (OF_A_TRIAL, set(trial_ids))):
+            for table in tables:
+                rows = self._rows[table]
+                self._rows[table] = {key: row for key, row in rows.items() if key[0] not in owners}
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Writes every row, in the caller's transaction; the rows are kept until ``clear``."""
+        for table, rows in self._rows.items():
+            connection.executemany(table.upsert, [(*key, *values) for key, values in rows.items()])
+
+    def clear(self) -> None:
+        """Drops every row, after it was written."""
+        for rows in self._rows.values():
+            rows.clear()

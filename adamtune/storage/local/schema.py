@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from adamtune.storage.records import StoredStudy, StoredTrial
 
 REVISION = "v3.2.0.a"
 
@@ -86,27 +88,6 @@ def from_datetime(time: datetime | None) -> str | None:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
-@dataclass
-class StoredTrial:
-    """A trial's rows.
-
-    Attributes:
-        start, complete: naive UTC.
-        params: each name's value as Optuna stores it, and the JSON of its distribution.
-    """
-
-    trial_id: int
-    number: int
-    state: str
-    start: datetime | None
-    complete: datetime | None
-    params: dict[str, tuple[float, str]] = field(default_factory=dict)
-    values: list[float] = field(default_factory=list)
-    intermediate: dict[int, float] = field(default_factory=dict)
-    user_attrs: dict[str, Any] = field(default_factory=dict)
-    system_attrs: dict[str, Any] = field(default_factory=dict)
-
-
 def read_trials(connection: sqlite3.Connection, study_id: int) -> list[StoredTrial]:
     """Every trial of a study, by number, in six queries whatever their count. Wants a read transaction."""
     query = (
@@ -119,11 +100,11 @@ def read_trials(connection: sqlite3.Connection, study_id: int) -> list[StoredTri
     ]
     by_id = {trial.trial_id: trial for trial in trials}
     for trial_id, name, value, distribution in _rows(connection, PARAMS, "param_id", study_id):
-        by_id[trial_id].params[name] = value, distribution
+        by_id[trial_id].internal_params[name] = value, distribution
     for trial_id, _, value, kind in _rows(connection, VALUES, "objective", study_id):
         by_id[trial_id].values.append(to_float(value, kind))
     for trial_id, step, value, kind in _rows(connection, INTERMEDIATE, "step", study_id):
-        by_id[trial_id].intermediate[step] = to_float(value, kind)
+        by_id[trial_id].intermediate_values[step] = to_float(value, kind)
     for trial_id, text in _attrs(connection, TRIAL_USER, study_id):
         by_id[trial_id].user_attrs = json.loads(text)
     for trial_id, text in _attrs(connection, TRIAL_SYSTEM, study_id):
@@ -153,27 +134,30 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def read_attrs(connection: sqlite3.Connection, table: Table, study_id: int) -> dict[str, Any]:
-    """The user or system attributes of a study."""
+def read_studies(connection: sqlite3.Connection) -> list[StoredStudy]:
+    """Every study, oldest first."""
+    rows = connection.execute("SELECT study_id, study_name FROM studies ORDER BY study_id").fetchall()
+    return [_study(connection, study_id, name) for study_id, name in rows]
+
+
+def find_study(connection: sqlite3.Connection, key: int | str) -> StoredStudy | None:
+    """The study of this id or name, or None."""
+    column = "study_id" if isinstance(key, int) else "study_name"
+    query = f"SELECT study_id, study_name FROM studies WHERE {column} = ?"
+    row = connection.execute(query, (key,)).fetchone()
+    return None if row is None else _study(connection, *row)
+
+
+def _study(connection: sqlite3.Connection, study_id: int, name: str) -> StoredStudy:
+    query = "SELECT direction FROM study_directions WHERE study_id = ? ORDER BY objective"
+    directions = [direction for (direction,) in connection.execute(query, (study_id,))]
+    user, system = (_study_attrs(connection, table, study_id) for table in OF_A_STUDY)
+    return StoredStudy(study_id, name, directions, user, system)
+
+
+def _study_attrs(connection: sqlite3.Connection, table: Table, study_id: int) -> dict[str, Any]:
     query = f"SELECT key, value_json FROM {table.name} WHERE study_id = ? ORDER BY rowid"
     return {key: json.loads(text) for key, text in connection.execute(query, (study_id,))}
-
-
-def read_directions(connection: sqlite3.Connection, study_id: int) -> list[str]:
-    """``MINIMIZE``, ``MAXIMIZE`` or ``NOT_SET`` for each objective of a study."""
-    query = "SELECT direction FROM study_directions WHERE study_id = ? ORDER BY objective"
-    return [direction for (direction,) in connection.execute(query, (study_id,))]
-
-
-def read_studies(connection: sqlite3.Connection) -> Iterator[tuple[int, str]]:
-    """Id and name of every study, oldest first."""
-    yield from connection.execute("SELECT study_id, study_name FROM studies ORDER BY study_id")
-
-
-def find_study(connection: sqlite3.Connection, name: str) -> int | None:
-    """The id of the study of this name, or None."""
-    row = connection.execute("SELECT study_id FROM studies WHERE study_name = ?", (name,)).fetchone()
-    return None if row is None else row[0]
 
 
 def insert_study(connection: sqlite3.Connection, name: str, directions: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ from typing_extensions import override
 from adamtune.config import StudyConfig
 from adamtune.storage.local.checkpoints import Checkpoints
 from adamtune.storage.local.storage import LocalStorage
+from adamtune.storage.optuna_private import trial_id
 from adamtune.storage.session import Session
 
 
@@ -48,7 +49,7 @@ class LocalSession(Session):
     @override
     def discard_running(self) -> None:
         for trial in self._own_running():
-            self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            self.storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
         self.begin_commit(None)
         self.finish_commit()
 

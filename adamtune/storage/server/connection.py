@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adamtune.errors import AdamtuneError, Refused, UsageError
 from adamtune.storage.location import without_password
-from adamtune.storage.records import (
-    STATES,
-    StudyRecord,
-    StudySummary,
-    counted,
-    no_study,
-    one_direction,
-    record_of,
-    study_record,
-)
+from adamtune.storage.records import StoredStudy
 
 if TYPE_CHECKING:
-    from optuna.study._frozen import FrozenStudy
     from optuna.trial import FrozenTrial
 
     from adamtune.storage.server.storage import ServerStorage
@@ -36,7 +24,7 @@ _PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "'psycopg[binary]'", "MyS
 
 
 @contextmanager
-def server_faults(location: str) -> Iterator[None]:
+def server_errors(location: str) -> Iterator[None]:
     """Turns failures of a database server into messages; for opening it, and for using it.
 
     Raises:
@@ -76,7 +64,7 @@ def open_server(location: str, create: bool = True) -> ServerStorage:
     import sqlalchemy
 
     url = with_driver(location)
-    with server_faults(location):
+    with server_errors(location):
         try:
             sqlalchemy.make_url(url)
         except ValueError as error:  # of a port that is no number
@@ -116,17 +104,18 @@ def _opened(template: str, create: bool) -> ServerStorage:
 
 
 @contextmanager
-def _reading(location: str) -> Iterator[ServerStorage]:
-    """Optuna's storage for a server, to be read: nothing is created.
+def read_server(location: str) -> Iterator[ServerReader]:
+    """A reader of a server's studies; creates nothing there.
 
     Raises:
         UsageError: there are no studies, or the URL is wrong.
-        AdamtuneError, Refused: as :func:`open_storage`.
+        AdamtuneError: the server cannot be reached or failed, or its driver is not installed.
+        Refused: the schema is of another Optuna.
     """
     storage = open_server(location, create=False)
     try:
-        with server_faults(location):
-            yield storage
+        with server_errors(location):
+            yield ServerReader(storage)
     finally:
         storage.close()
 
@@ -140,54 +129,42 @@ def with_driver(location: str) -> str:
     return f"postgresql+{(drivers or ['psycopg2'])[0]}{separator}{rest}"
 
 
-def read_study(location: str, name: str) -> StudyRecord:
-    """The study of this name with all its trials."""
-    with _reading(location) as storage:
-        studies = {study.study_name: study for study in storage.get_all_studies()}
-        if name not in studies:
-            raise no_study(location, name, studies)
-        study = studies[name]
-        trials = storage.get_all_trials(study._study_id, deepcopy=False)
-    direction = one_direction([each.name for each in study.directions], name)
-    return study_record(
-        name, direction, study.user_attrs, [record_of(each) for each in trials if each.state.name in STATES]
-    )
+class ServerReader:
+    """Reads the studies of a server.
 
+    Args:
+        storage: Optuna's storage for it.
+    """
 
-def list_studies(location: str) -> list[StudySummary]:
-    """Every study, oldest first."""
-    with _reading(location) as storage:
+    def __init__(self, storage: ServerStorage) -> None:
+        self._storage = storage
+
+    def studies(self) -> list[StoredStudy]:
+        """Every study, oldest first."""
+        from adamtune.storage.optuna_private import study_id
+
         return [
-            _summary(study, storage.get_all_trials(study._study_id, deepcopy=False))
-            for study in storage.get_all_studies()
+            StoredStudy(
+                study_id(each),
+                each.study_name,
+                [direction.name for direction in each.directions],
+                each.user_attrs,
+                each.system_attrs,
+            )
+            for each in self._storage.get_all_studies()
         ]
 
+    def trials(self, study_id: int) -> list[FrozenTrial]:
+        """Every trial of a study, by number."""
+        return self._storage.get_all_trials(study_id, deepcopy=False)
 
-def _summary(study: FrozenStudy, trials: Sequence[FrozenTrial]) -> StudySummary:
-    begun = [trial for trial in trials if trial.state.name in STATES]
-    records = [record_of(trial) for trial in begun]
-    directions = [each.name.lower() for each in study.directions]
-    pick = {"minimize": min, "maximize": max}.get(directions[0]) if len(directions) == 1 else None
-    values = [
-        record.value
-        for record in records
-        if record.state == "complete" and record.value is not None and math.isfinite(record.value)
-    ]
-    times = [time for trial in begun if (time := trial.datetime_complete or trial.datetime_start) is not None]
-    return StudySummary(
-        name=study.study_name,
-        metric=study.user_attrs.get("metric", "value"),
-        direction=", ".join(directions),
-        counts=counted(Counter(record.state for record in records)),
-        best=pick(values) if pick and values else None,
-        last_activity=max(times, default=None),
-    )
+    def rows(self, query: str) -> Sequence[Sequence[Any]]:
+        """The rows of a query."""
+        import sqlalchemy
 
+        with self._storage.engine.connect() as connection:
+            return connection.execute(sqlalchemy.text(query)).all()
 
-def delete_study(location: str, name: str) -> None:
-    """Deletes a study with its trials."""
-    with _reading(location) as storage:
-        studies = {study.study_name: study for study in storage.get_all_studies()}
-        if name not in studies:
-            raise no_study(location, name, studies)
-        storage.delete_study(studies[name]._study_id)
+    def delete(self, study_id: int) -> None:
+        """Deletes a study with its trials."""
+        self._storage.delete_study(study_id)

@@ -10,23 +10,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import (
-    TrialHeartbeatModel,
-    TrialIntermediateValueModel,
-    TrialModel,
-    TrialSystemAttributeModel,
-)
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, delete, event, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from typing_extensions import override
 
+from adamtune.storage.optuna_private import NewTrialHooks, server_tables
+from adamtune.storage.optuna_private import trial_id as id_of_trial
+
 GRACE_SECONDS = 60.0
 """A running trial without a heartbeat for so long belongs to a dead process."""
 
-HAD = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
-"""States of trials that are not to be done again."""
+COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+"""States of the trials that count towards a study's total; a failed one is replaced by another."""
 
 UTC = {
     "postgresql": "SET TIME ZONE 'UTC'",
@@ -40,17 +37,14 @@ OWNER = "adamtune:owner"
 
 LONG_AGO = datetime(2000, 1, 1)
 
-_HEARTBEATS = TrialHeartbeatModel.__table__
-_TRIALS = TrialModel.__table__
-_REPORTED = TrialIntermediateValueModel.__table__
-_ATTRS = TrialSystemAttributeModel.__table__
+_TRIALS, _HEARTBEATS, _INTERMEDIATE, _ATTRS = server_tables()
 
 
 class NoTrialRemains(Exception):
-    """The study has as many trials as it is to have."""
+    """The study has its total of trials."""
 
 
-class ServerStorage(RDBStorage):
+class ServerStorage(NewTrialHooks, RDBStorage):
     """RDBStorage with heartbeats for ``ask`` and ``tell`` (Optuna's own are for ``optimize`` alone).
 
     Every new trial has a heartbeat; its process calls :meth:`beat` from then on, several times in
@@ -74,27 +68,22 @@ class ServerStorage(RDBStorage):
         connection.commit()
 
     def limit(self, study_id: int, trials: int) -> None:
-        """From now on NoTrialRemains is raised for a new trial of a study with so many that did not fail."""
+        """Sets a study's total: with so many trials that did not fail, a new one raises NoTrialRemains."""
         self._limits[study_id] = trials
 
     @override
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: Session
-    ) -> TrialModel:
-        # Optuna has locked the study: of processes that ask for the last trial at once, one gets it.
+    def before_new_trial(self, study_id: int, session: Session) -> None:
+        # The study is locked: of processes that ask for the last trial at once, one gets it.
         if study_id in self._limits:
-            had = _TRIALS.c.study_id == study_id, _TRIALS.c.state.in_(HAD)
-            count = session.execute(select(func.count()).select_from(_TRIALS).where(*had)).scalar_one()
+            counted = _TRIALS.c.study_id == study_id, _TRIALS.c.state.in_(COUNTED)
+            count = session.execute(select(func.count()).select_from(_TRIALS).where(*counted)).scalar_one()
             if count >= self._limits[study_id]:
                 raise NoTrialRemains
-        return super()._get_prepared_new_trial(study_id, template_trial, session)
 
     @override
-    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
-        trial = super()._create_new_trial(study_id, template_trial)
+    def after_new_trial(self, trial: FrozenTrial) -> None:
         if trial.state == TrialState.RUNNING:
-            self.record_heartbeat(trial._trial_id)
-        return trial
+            self.record_heartbeat(id_of_trial(trial))
 
     @override
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
@@ -109,14 +98,14 @@ class ServerStorage(RDBStorage):
         self.engine.dispose()
 
     def beat(self, trial_ids: Collection[int], since: datetime | None = None) -> set[int]:
-        """Tells the other processes that this one trains these trials, and is told which it has lost to them.
+        """Writes the heartbeats of trials of this process, by which other processes know that it lives.
 
         Args:
             trial_ids: trials that this process created or took over.
-            since: when it did so last; now if None.
+            since: the time of the heartbeat, UTC; now if None.
 
         Returns:
-            Those that others have taken over: they are not to be touched.
+            The trials that other processes have taken over; this one may not change them any more.
         """
         of_others = _ATTRS.c.key == OWNER, _ATTRS.c.value_json != self._me
         with self.engine.begin() as connection:
@@ -127,7 +116,7 @@ class ServerStorage(RDBStorage):
         return lost
 
     def leave(self, trial_ids: Collection[int]) -> None:
-        """Leaves these trials to whoever wants them, at once."""
+        """Lets any process take over these trials at once."""
         self.beat(trial_ids, LONG_AGO)
 
     def take_over(self, study_id: int, own: Collection[int], most: int) -> list[int]:
@@ -176,7 +165,7 @@ class ServerStorage(RDBStorage):
 
     def _begin_anew(self, connection: Connection, trial_id: int) -> None:
         """Makes the trial one that has just begun, here."""
-        connection.execute(delete(_REPORTED).where(_REPORTED.c.trial_id == trial_id))
+        connection.execute(delete(_INTERMEDIATE).where(_INTERMEDIATE.c.trial_id == trial_id))
         judged = _ATTRS.c.key.startswith("completed_rung_", autoescape=True)
         stale = _ATTRS.c.trial_id == trial_id, judged | (_ATTRS.c.key == OWNER)
         connection.execute(delete(_ATTRS).where(*stale))

@@ -1,0 +1,170 @@
+"""The one module that uses names of Optuna that it does not document and may change in any release.
+
+Each has a public name here, a line that says what breaks without it, and a test of its own in
+``tests/storage/test_optuna_private.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
+from optuna.storages._in_memory import _StudyInfo
+from optuna.study import Study, StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, Trial, TrialState
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+    from sqlalchemy.orm import Session
+
+__all__ = ["DEFAULT_STUDY_NAME_PREFIX", "FrozenStudy"]
+# Without the prefix, a study without a name is not named as Optuna's own storages name it.
+
+
+def study_id(study: Study | FrozenStudy) -> int:
+    """The id of a study in its storage. Without it, no storage could be called about a study."""
+    return study._study_id
+
+
+def trial_id(trial: Trial | FrozenTrial) -> int:
+    """The id of a trial in its storage. Without it, no result could be recorded."""
+    return trial._trial_id
+
+
+def storage_of(study: Study) -> BaseStorage:
+    """The storage as the study calls it. Without it, a study on a server would be read without its cache."""
+    return study._storage
+
+
+def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+    """Asks the sampler for a parameter. Without it, each kind of distribution needs a call of its own."""
+    return trial._suggest(name, distribution)
+
+
+def new_frozen_study(
+    study_id: int,
+    name: str,
+    directions: Sequence[StudyDirection],
+    user_attrs: dict[str, Any],
+    system_attrs: dict[str, Any],
+) -> FrozenStudy:
+    """A study as storages list it. Without it, ``get_all_studies`` has nothing to return."""
+    return FrozenStudy(name, None, user_attrs, system_attrs, study_id, directions=directions)
+
+
+class TrialsView(Study):
+    """A study whose samplers see ``view`` of its trials. Without it, they would see the trials themselves."""
+
+    def view(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """The trials as samplers see them."""
+        return trials
+
+    @override
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        trials = self.view(super()._get_trials(deepcopy, None, use_cache))
+        return [each for each in trials if states is None or each.state in states]
+
+
+class MemoryStorage(InMemoryStorage):
+    """Optuna's storage in memory, to which a subclass adds a study when it is first asked for.
+
+    Without the private attributes, the whole of Optuna's storage in memory would have to be written anew.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = self._lock  # every method of the base class holds it
+
+    def load_study(self, study_id: int) -> None:
+        """Adds a study that is not in memory; does nothing if there is none."""
+
+    def load_study_of(self, trial_id: int) -> None:
+        """Adds the study of a trial that is not in memory; does nothing if there is none."""
+
+    def add_study(self, study: FrozenStudy, trials: list[FrozenTrial]) -> None:
+        """Adds a study with its trials, which have the numbers 0, 1, 2, ..."""
+        number, name = study_id(study), study.study_name
+        info = _StudyInfo(name, study.directions)
+        info.user_attrs, info.system_attrs, info.trials = study.user_attrs, study.system_attrs, trials
+        self._studies[number] = info
+        self._study_name_to_id[name] = number
+        self._prev_waiting_trial_number[number] = 0
+        for trial in trials:
+            info.param_distribution.update(trial.distributions)
+            self._trial_id_to_study_id_and_number[trial_id(trial)] = number, trial.number
+            self._update_cache(trial_id(trial), number)
+
+    def has_study(self, name: str) -> bool:
+        """Whether a study of this name is in memory."""
+        return name in self._study_name_to_id
+
+    def study_of(self, trial_id: int) -> int:
+        """The id of the study of a trial in memory."""
+        return self._trial_id_to_study_id_and_number[trial_id][0]
+
+    def set_next_trial_id(self, trial_id: int) -> None:
+        """Sets the id of the trial that is created next."""
+        self._max_trial_id = trial_id - 1
+
+    @override
+    def _check_study_id(self, study_id: int) -> None:
+        if study_id not in self._studies:
+            self.load_study(study_id)
+        super()._check_study_id(study_id)
+
+    @override
+    def _check_trial_id(self, trial_id: int) -> None:
+        if trial_id not in self._trial_id_to_study_id_and_number:
+            self.load_study_of(trial_id)
+        super()._check_trial_id(trial_id)
+
+
+class NewTrialHooks:
+    """Calls a subclass of RDBStorage before and after it creates a trial; derive from this class first.
+
+    Without it, processes could create more trials than a study is to have, and trials without a heartbeat.
+    """
+
+    def before_new_trial(self, study_id: int, session: Session) -> None:
+        """Called in the transaction that creates a trial; the study is locked. May raise to prevent it."""
+
+    def after_new_trial(self, trial: FrozenTrial) -> None:
+        """Called when a trial is created."""
+
+    def _get_prepared_new_trial(self, study_id: int, template: FrozenTrial | None, session: Session) -> Any:
+        self.before_new_trial(study_id, session)
+        return super()._get_prepared_new_trial(study_id, template, session)  # type: ignore[misc]
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        trial: FrozenTrial = super()._create_new_trial(study_id, template_trial)  # type: ignore[misc]
+        self.after_new_trial(trial)
+        return trial
+
+
+class ServerTables(NamedTuple):
+    """The tables that a dead process's trials are taken over in. Without them, nobody would train those."""
+
+    trials: Table
+    heartbeats: Table
+    intermediate_values: Table
+    system_attributes: Table
+
+
+def server_tables() -> ServerTables:
+    """The tables of Optuna's schema as SQLAlchemy knows them."""
+    from optuna.storages._rdb import models
+
+    found: Mapping[str, Table] = models.BaseModel.metadata.tables
+    return ServerTables(
+        found["trials"],
+        found["trial_heartbeats"],
+        found["trial_intermediate_values"],
+        found["trial_system_attributes"],
+    )
