@@ -18,6 +18,7 @@ from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
 from adamtune.search.tracker import Tracker
 from adamtune.search.trial import RunningTrial, Tasks, members, suggest
+from adamtune.storage.optuna_private import study_id, trial_id
 from adamtune.storage.records import record_of
 from adamtune.storage.session import Session
 
@@ -129,7 +130,7 @@ class Loop:
             state = training.record(self._pruning, self._config.objective.metric, found)
             if state is not None:
                 self._let_go(training, found)
-                ended.append(record_of(self._session.storage.get_trial(training.trial._trial_id)))
+                ended.append(record_of(self._session.storage.get_trial(trial_id(training.trial))))
         self._tracker.end(ended)
         self._tracker.under_way = sum(each.fraction for each in self._trainings.values())
 
@@ -161,10 +162,10 @@ class Loop:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continues training from a committed ``state``."""
         for saved in state["running"]:
-            trial_id = self._session.storage.get_trial_id_from_study_id_trial_number(
-                self._study._study_id, saved["number"]
+            number = self._session.storage.get_trial_id_from_study_id_trial_number(
+                study_id(self._study), saved["number"]
             )
-            trial = Trial(self._study, trial_id)
+            trial = Trial(self._study, number)
             self._begin(trial, trial.user_attrs["settings"], saved["seconds"])
         restored = [member for training in self._trainings.values() for member in training.members]
         with training_faults(self._config.name):

@@ -18,6 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.config import StudyConfig
+from adamtune.storage.optuna_private import storage_of
 from adamtune.tasks.base import evaluation_interval
 
 REDUCTION = 3
@@ -55,7 +56,7 @@ def pruning_study(config: StudyConfig, study: Study, steps: Callable[[FrozenTria
         study: the study as it is stored, with intermediate values at optimizer steps.
         steps: the optimizer steps of a trial's full training.
     """
-    storage, lengths = study._storage, {each.training_steps for each in config.task_extremes()}
+    storage, lengths = storage_of(study), {each.training_steps for each in config.task_extremes()}
     if len(lengths) > 1:
         storage = cast(BaseStorage, TenthsStorage(storage, steps))
     length = TENTHS if len(lengths) > 1 else lengths.pop()

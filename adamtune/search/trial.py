@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study
@@ -18,6 +19,7 @@ from adamtune.engines.base import Evaluation, Member
 from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
+from adamtune.storage.optuna_private import ask_parameter, storage_of, trial_id
 from adamtune.storage.records import TrialAttrs, write_trial
 from adamtune.tasks.base import Settings, Task
 from adamtune.tasks.registry import TASKS
@@ -123,41 +125,44 @@ class RunningTrial:
         value, step = fmean(values), evaluations[0].step
         self.fraction = step / evaluations[0].member.task.steps
         # Not trial.report, which warns where a process that died had reported the step.
-        study._storage.set_trial_intermediate_value(self.trial._trial_id, step, value)
+        storage_of(study).set_trial_intermediate_value(trial_id(self.trial), step, value)
         means = {name: fmean(each.metrics[name] for each in evaluations) for name in evaluations[0].metrics}
         attrs: TrialAttrs = {"seeds": values, "metrics": means, "steps": step}
         if evaluations[0].finished:
             return self._end(study, TrialState.COMPLETE, value, attrs)
         # Not trial.should_prune, which judges by the view that the sampler was shown.
-        if study.pruner.prune(study, study._storage.get_trial(self.trial._trial_id)):
+        if study.pruner.prune(study, storage_of(study).get_trial(trial_id(self.trial))):
             return self._end(study, TrialState.PRUNED, value, attrs)
         return None
 
     def _end(self, study: Study, state: TrialState, value: float | None, attrs: TrialAttrs) -> TrialState:
-        storage, trial_id = study._storage, self.trial._trial_id
-        write_trial(storage, trial_id, {**attrs, "seconds": self.seconds})
-        storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+        storage, number = storage_of(study), trial_id(self.trial)
+        write_trial(storage, number, {**attrs, "seconds": self.seconds})
+        storage.set_trial_state_values(number, state, None if value is None else [value])
         return state
 
 
-class Suggester(Protocol):
-    """What parameters are suggested by: Optuna's ``Trial``."""
-
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any: ...
+Ask = Callable[[str, BaseDistribution], Any]
+"""Asks for the value of a parameter by its name."""
 
 
-def suggest(trial: Suggester, space: Space) -> dict[str, Any]:
+def suggest(trial: Trial, space: Space) -> dict[str, Any]:
+    """``ask_settings`` of a trial's sampler."""
+    return ask_settings(partial(ask_parameter, trial), space)
+
+
+def ask_settings(ask: Ask, space: Space) -> dict[str, Any]:
     """The settings of a trial: asks for the parameters of the chosen optimizer and schedule, and no others.
 
     Returns:
         ``optimizer`` and its hyperparameters, ``schedule`` and its, then the searched task settings;
         all by catalog name, JSON-safe.
     """
-    optimizer = _value(trial, "optimizer", space.optimizer)
-    settings = {"optimizer": optimizer} | _trained(trial, space.optimizers[optimizer])
-    schedule = _value(trial, "schedule", space.schedule)
-    settings |= {"schedule": schedule} | _trained(trial, space.schedules[schedule])
-    return settings | {name: _value(trial, name, each) for name, each in space.task.items()}
+    optimizer = _value(ask, "optimizer", space.optimizer)
+    settings = {"optimizer": optimizer} | _trained(ask, space.optimizers[optimizer])
+    schedule = _value(ask, "schedule", space.schedule)
+    settings |= {"schedule": schedule} | _trained(ask, space.schedules[schedule])
+    return settings | {name: _value(ask, name, each) for name, each in space.task.items()}
 
 
 def optuna_distribution(distribution: Choice | Range) -> BaseDistribution:
@@ -189,14 +194,14 @@ def _combinations(head: dict[str, Any], rest: Mapping[str, Distribution]) -> Ite
         yield from _combinations(head | {name: _storable(value)}, others)
 
 
-def _trained(trial: Suggester, hyperparameters: Mapping[str, Distribution]) -> dict[str, Any]:
-    return dict(as_trained(name, _value(trial, name, each)) for name, each in hyperparameters.items())
+def _trained(ask: Ask, hyperparameters: Mapping[str, Distribution]) -> dict[str, Any]:
+    return dict(as_trained(name, _value(ask, name, each)) for name, each in hyperparameters.items())
 
 
-def _value(trial: Suggester, name: str, distribution: Distribution) -> Any:
+def _value(ask: Ask, name: str, distribution: Distribution) -> Any:
     if isinstance(distribution, Fixed):
         return distribution.value
-    found = trial._suggest(name, optuna_distribution(distribution))
+    found = ask(name, optuna_distribution(distribution))
     if isinstance(distribution, Choice):
         return {_storable(value): value for value in distribution.values}[found]
     return found

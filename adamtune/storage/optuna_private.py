@@ -41,7 +41,7 @@ def storage_of(study: Study) -> BaseStorage:
     return study._storage
 
 
-def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+def ask_parameter(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     """Asks the sampler for a parameter. Without it, each kind of distribution needs a call of its own."""
     return trial._suggest(name, distribution)
 

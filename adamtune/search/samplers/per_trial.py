@@ -7,7 +7,7 @@ trial, so that a resumed study continues as if it had never stopped, and repeats
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -16,12 +16,14 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from typing_extensions import override
 
 from adamtune.config import StudyConfig
 from adamtune.search.notes import MODELS, STARTUP_TRIALS
 from adamtune.search.samplers.points import FixedPoint, SobolPoint
 from adamtune.search.samplers.tpe import TpeSampler
-from adamtune.search.trial import grid, suggest
+from adamtune.search.trial import ask_settings, grid
+from adamtune.storage.optuna_private import TrialsView, storage_of, study_id, trial_id
 from adamtune.tasks.randomness import derive
 
 REDRAWS = 20
@@ -89,7 +91,7 @@ class PerTrialSampler(BaseSampler):
 
     def _untried(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         """The parameters that the trial's sampler draws; others if a trial that did not fail has those."""
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        trials = storage_of(study).get_all_trials(study_id(study), deepcopy=False)
         others = (each for each in trials if each.number != trial.number and each.state != TrialState.FAIL)
         tried = {frozenset(each.params.items()) for each in others}
         drawn = Draw(self._sampler, study, trial).params(self._study)
@@ -129,11 +131,11 @@ class Draw:
 
     def params(self, config: StudyConfig) -> dict[str, Any]:
         """The parameters, by name."""
-        suggest(self, config.space)
+        ask_settings(self._ask, config.space)
         return self._params
 
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        """What ``Trial._suggest`` would return."""
+    def _ask(self, name: str, distribution: BaseDistribution) -> Any:
+        """The value of one parameter."""
         if name in self._relative:
             self._params[name] = self._relative[name]
         else:
@@ -143,32 +145,28 @@ class Draw:
         return self._params[name]
 
 
-class PenalizedStudy(Study):
+class PenalizedStudy(TrialsView):
     """A study in which a diverged trial is a complete one as bad as the worst, for GP and CMA-ES.
 
     Diverged trials have no value, and those samplers look at complete trials alone, so they would
     suggest such settings again and again.
     """
 
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        trials = super()._get_trials(deepcopy, None, use_cache)
+    @override
+    def view(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         values = [
             each.value for each in trials if each.state == TrialState.COMPLETE and each.value is not None
         ]
-        if values:
-            worst = max(values) if self.direction == StudyDirection.MINIMIZE else min(values)
-            trials = [
-                _as_bad_as(worst, each) if "diverged_at" in each.user_attrs else each for each in trials
-            ]
-        return [each for each in trials if states is None or each.state in states]
+        if not values:
+            return trials
+        worst = max(values) if self.direction == StudyDirection.MINIMIZE else min(values)
+        return [_as_bad_as(worst, each) if "diverged_at" in each.user_attrs else each for each in trials]
 
 
 def _as_bad_as(value: float, trial: FrozenTrial) -> FrozenTrial:
     return FrozenTrial(
         number=trial.number,
-        trial_id=trial._trial_id,
+        trial_id=trial_id(trial),
         state=TrialState.COMPLETE,
         value=value,
         datetime_start=trial.datetime_start,
