@@ -67,7 +67,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     advance = Population.advance
 
     def counting(self: Population, pause: Callable[[], bool]) -> list[Evaluation]:
-        found.append(len(self._homes))
+        found.append(len(self._groups))
         assert found[-1] <= self.slots
         return advance(self, pause)
 

@@ -173,7 +173,7 @@ def test_a_trial_comes_to_the_same_whatever_is_trained_beside_it(folder: Path, a
 
 
 def all_released(populations: Iterable[Population]) -> bool:
-    return all(not each._homes for each in populations)
+    return all(not each._groups for each in populations)
 
 
 def test_every_slot_is_free_in_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
