@@ -19,7 +19,7 @@ NUMBERS = {"lr": LR, "momentum": {"low": 0.0, "high": 0.9}}
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "nothing to say": ({"space": NUMBERS}, []),
     "nothing searched": ({"space": {"lr": 0.1}}, ["Nothing is searched: 1 trial is trained, not 40"]),
-    "few combinations": ({"space": {"lr": [0.1, 0.2]}}, ["2 combinations: 2 trials are trained, not 40"]),
+    "few combinations": (
         {"space": {"lr": [0.1, 0.2, 0.3]}},
         ["has 3 combinations: 3 trials are trained, not 40"],
     ),
