@@ -50,7 +50,7 @@ def _table(found: list[StudySummary]) -> list[str]:
             Column("best", ["" if study.best is None else rounded(study.best) for study in found]),
             Column("metric", [study.metric for study in found], left=True),
             Column("last activity", [_time(study)[:16].replace("T", " ") for study in found], left=True),
-            Column("trials", [counts(study.counts) for study in found], left=True),
+            Column("trials", [counts(study.counts, study.in_use) for study in found], left=True),
         ]
     )
     return heading + lines

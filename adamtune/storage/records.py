@@ -175,13 +175,13 @@ class StudyRecord:
     name: str
     metric: str
     direction: str
-    in_use: bool
     study_file: str | None
     study: Mapping[str, Any] | None
     study_hash: str | None
     data_hash: str | None
     versions: Mapping[str, str]
     trials: Sequence[TrialRecord]
+    in_use: bool = True
 
 
 @dataclass(frozen=True)
