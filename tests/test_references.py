@@ -33,7 +33,7 @@ def test_code_that_is_named_in_texts_is_there() -> None:
 
 def resolves(name: str) -> bool:
     """Whether a dotted name is a module, or something in one; names of files such as ``adamtune.db`` are."""
-    if name.split(".")[1] in ("db", "yaml", "tasks") and name.count(".") == 1:
+    if name.split(".")[1] == "db":
         return True
     try:
         resolve_name(name)

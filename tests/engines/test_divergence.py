@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from adamtune.engines.base import Evaluation, Member, diverged_at
+from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.tasks.base import Task
 from adamtune.tasks.registry import TASKS
 
@@ -47,6 +48,46 @@ def test_a_diverging_member_does_not_change_the_others_in_float32(optimizer: str
     assert found[wild][-1].diverged_at is not None
     for each in calm:
         assert_close(curve(found[each]), curve(expected[each]), tolerance=1e-4)
+
+
+BEYOND_FLOAT32: list[tuple[str, dict[str, float]]] = [
+    (each.name, changed)
+    for each in OPTIMIZERS.values()
+    for changed in (
+        {"lr": 3e38},
+        {"lr": 1e39},
+        {"lr": 1e300},
+        {"weight_decay": 1e39},
+        {"weight_decay": 1e300},
+        {"lr": 1e30, "weight_decay": 1e30},
+        {"lr": 1e300, "weight_decay": 1e300},
+        {"final_lr": 1e39},
+        {"eps": 1e300},
+    )
+    if changed.keys() <= each.defaults.keys()
+]
+
+
+@pytest.mark.parametrize(("optimizer", "changed"), BEYOND_FLOAT32)
+def test_engines_agree_on_numbers_beyond_float32(
+    optimizer: str, changed: dict[str, float], mlp: Task
+) -> None:
+    """A rule that computes with such a number diverges; one whose update it makes zero does not."""
+    extreme = member(mlp, 0, optimizer, **changed)
+    (batched,), (plain,) = (
+        finish(make(1, dtype=torch.float32), [extreme]).values() for make in (population, sequential)
+    )
+    assert (batched[-1].step, batched[-1].diverged_at) == (plain[-1].step, plain[-1].diverged_at)
+    assert (batched[-1].diverged_at is None) == ("eps" in changed)
+
+
+def test_another_error_of_the_optimizer_is_not_divergence(mlp: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*args: object) -> None:
+        raise RuntimeError("a tensor is on another device")
+
+    monkeypatch.setattr(torch.optim.SGD, "step", failing)
+    with pytest.raises(RuntimeError, match="another device"):
+        finish(sequential(1), [member(mlp, 0, "sgd", lr=0.1)])
 
 
 @pytest.mark.parametrize("make", [population, sequential])
