@@ -28,7 +28,7 @@ def studies(
 ) -> None:
     """List the studies in a database, oldest first."""
     from adamtune.storage.location import without_password
-    from adamtune.storage.reading import list_studies
+    from adamtune.storage.studies import list_studies
 
     found = list_studies(storage)
     if format is Format.json:
