@@ -2,7 +2,7 @@
 
 ::
 
-    AdamtuneError            1   the run failed: what happened, what was kept, how to go on
+    AdamtuneError            1   the run failed: what happened, what was kept, what to do next
     ├── UsageError           2   the command line is wrong
     │   └── StudyFileError   2   the study file is wrong: every problem of it at once
     └── Refused              3   refused to protect data

@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from adamtune.config import parse_study
 from adamtune.config.study import Sampler
-from adamtune.storage.reading import read_study
+from adamtune.storage.studies import read_study
 from benchmarks.command_line import parser
 from benchmarks.studies import NAME, study_file
 from benchmarks.tables import machine, table

@@ -20,8 +20,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adamtune.storage.local.storage import LocalStorage
-from adamtune.storage.reading import list_studies, read_study
 from adamtune.storage.records import TrialAttrs, write_trial
+from adamtune.storage.studies import list_studies, read_study
 
 COUNTS = (100, 1_000, 10_000)
 RDB_TRIALS = 100

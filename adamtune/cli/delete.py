@@ -16,7 +16,7 @@ def delete(
 ) -> None:
     """Delete a study and all its trials, after confirmation."""
     from adamtune.storage.location import without_password
-    from adamtune.storage.reading import delete_study, read_study
+    from adamtune.storage.studies import delete_study, read_study
 
     trials = len(read_study(storage, study).trials)
     what = f"study {study} with its {trials} trials from {without_password(storage)}"

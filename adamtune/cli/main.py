@@ -105,7 +105,7 @@ def _check_text(arguments: Sequence[str]) -> None:
     """Raises UsageError for an argument that is no text: files, databases and JSON could not hold it."""
     for each in arguments:
         if "\0" in each or each != each.encode(errors="replace").decode():
-            raise UsageError(f"{each!r}: this argument is not UTF-8 text. Rename what it names.")
+            raise UsageError(f"{each!r}: this argument is not UTF-8 text. Rename the file or study to UTF-8.")
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

@@ -21,7 +21,7 @@ STORAGE = "runs/adamtune.db"
 
 def complete_study(context: typer.Context, incomplete: str) -> list[str]:
     """The names of the studies that start with ``incomplete``, for completion in the shell."""
-    from adamtune.storage.reading import list_studies
+    from adamtune.storage.studies import list_studies
 
     try:
         found = list_studies(context.params.get("storage") or STORAGE)

@@ -59,7 +59,7 @@ def report(
     """Rank the trials of a study (default: the latest study)."""
     from adamtune.analysis.ranking import rank
     from adamtune.storage.location import check_output, file_path
-    from adamtune.storage.reading import latest_study, read_study
+    from adamtune.storage.studies import latest_study, read_study
 
     file = None if output is None else file_path(output)
     if file is not None:

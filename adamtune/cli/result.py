@@ -17,7 +17,7 @@ from adamtune.reports.live import progress_view
 from adamtune.reports.numbers import duration
 from adamtune.search.progress import Observer, Outcome, Progress
 from adamtune.storage.location import without_password
-from adamtune.storage.reading import read_study
+from adamtune.storage.studies import read_study
 
 TOP = 10
 """Rows of the table at the end of a search."""

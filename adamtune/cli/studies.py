@@ -28,7 +28,7 @@ def studies(
 ) -> None:
     """List the studies in a database, oldest first."""
     from adamtune.storage.location import without_password
-    from adamtune.storage.reading import list_studies
+    from adamtune.storage.studies import list_studies
 
     found = list_studies(storage)
     if format is Format.json:
@@ -50,7 +50,7 @@ def _table(found: list[StudySummary]) -> list[str]:
             Column("best", ["" if study.best is None else rounded(study.best) for study in found]),
             Column("metric", [study.metric for study in found], left=True),
             Column("last activity", [_time(study)[:16].replace("T", " ") for study in found], left=True),
-            Column("trials", [counts(study.counts) for study in found], left=True),
+            Column("trials", [counts(study.counts, study.in_use) for study in found], left=True),
         ]
     )
     return heading + lines

@@ -17,7 +17,7 @@ from rich.text import Text
 from adamtune.analysis.ranking import ORDER, Ranking, Row
 from adamtune.reports.numbers import rounded, setting
 from adamtune.reports.table import table
-from adamtune.storage.records import State, counted
+from adamtune.storage.records import State, counted, shown_state
 
 
 class _Console(Console):
@@ -93,16 +93,22 @@ def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
         out.print(line)
     out.print()
     hidden = len(ranking.rows) - len(rows)
-    out.print(counts(ranking.counts) + (f" ({hidden} not shown)" if hidden else ""))
+    out.print(counts(ranking.counts, study.in_use) + (f" ({hidden} not shown)" if hidden else ""))
 
 
 def _styled(row: Row, line: str) -> Text:
     return Text(line, style="bold green" if row.rank == 1 else "" if row.rank else "dim")
 
 
-def counts(found: Mapping[State, int]) -> str:
-    """Such as ``60 complete, 3 pruned``; a state other than complete is left out if it has no trial."""
-    return ", ".join(f"{n} {state}" for state, n in counted(found).items() if n or state == "complete")
+def counts(found: Mapping[State, int], in_use: bool = True) -> str:
+    """Such as ``60 complete, 3 pruned``; a state other than complete is left out if it has no trial.
+
+    Args:
+        found: the number of trials in each state.
+        in_use: whether a process trains the study; otherwise running trials are shown as unfinished.
+    """
+    shown = {state: n for state, n in counted(found).items() if n or state == "complete"}
+    return ", ".join(f"{n} {shown_state(state, in_use)}" for state, n in shown.items())
 
 
 def show_best(out: Console, ranking: Ranking, code: str) -> None:

@@ -10,7 +10,7 @@ from adamtune.analysis.ranking import Ranking, Row
 from adamtune.reports import numbers
 from adamtune.reports.numbers import sparkline
 from adamtune.reports.text import Column, fill, grid, width_of
-from adamtune.storage.records import TrialRecord
+from adamtune.storage.records import TrialRecord, shown_state
 
 
 def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int = 10) -> list[Column]:
@@ -27,7 +27,7 @@ def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int =
     return [
         Column("rank", [str(row.rank or "-") for row in rows]),
         Column("trial", [str(trial.number) for trial in trials]),
-        Column("value", [_value(trial) for trial in trials]),
+        Column("value", [_value(trial, ranking.study.in_use) for trial in trials]),
         *([Column("sd", spread)] if any(spread) else []),
         *(_setting(name, trials, digits) for name in ranking.searched),
         Column("steps", [str(trial.steps) for trial in trials]),
@@ -43,11 +43,11 @@ def _setting(name: str, trials: Sequence[TrialRecord], digits: int) -> Column:
     return Column(name, ["" if value is None else write(value) for value in values], left)
 
 
-def _value(trial: TrialRecord) -> str:
+def _value(trial: TrialRecord, in_use: bool) -> str:
     """The value of a complete trial, the state of any other."""
     if trial.state == "complete" and trial.value is not None:
         return numbers.rounded(trial.value)
-    return trial.state
+    return shown_state(trial.state, in_use)
 
 
 def _spread(trial: TrialRecord) -> str:

@@ -25,9 +25,9 @@ from adamtune.search.trial import Tasks
 from adamtune.storage.local.lock import study_lock
 from adamtune.storage.location import local_path
 from adamtune.storage.open_session import open_session
-from adamtune.storage.reading import read_study
 from adamtune.storage.server.connection import server_errors
 from adamtune.storage.session import Session
+from adamtune.storage.studies import read_study
 
 
 def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcome:

@@ -139,7 +139,7 @@ def without_password(location: str) -> str:
 
 
 def companion(database: Path, study_name: str, suffix: str) -> Path:
-    """The file of one study next to ``database``, such as ``adamtune.db.digits-cnn.lock``.
+    """The file of one study next to ``database``, such as ``studies.db.digits-cnn.lock``.
 
     Characters other than lower-case letters, digits, ``_`` and ``-`` are replaced, and a hash tells such
     names apart (also on file systems that ignore case).

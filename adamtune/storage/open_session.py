@@ -1,4 +1,4 @@
-"""Opens a study for training: creates it, or finds it and checks that its settings are the same."""
+"""Opens a study for training: creates it, or checks that the existing one has the same settings."""
 
 from __future__ import annotations
 

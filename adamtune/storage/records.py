@@ -1,4 +1,4 @@
-"""What is kept with a study and with a trial, as plain values; free of torch and Optuna."""
+"""Studies and trials as plain values: as they are stored, and as reports read them; imports no Optuna."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATES: Mapping[str, State] = {
     "FAIL": "failed",
     "RUNNING": "running",
 }
-"""Optuna's states of trials that were begun, and adamtune's names of them."""
+"""adamtune's names of Optuna's states; a trial that is not in one of them was not begun."""
 
 
 class StudyAttrs(TypedDict, total=False):
@@ -175,13 +175,13 @@ class StudyRecord:
     name: str
     metric: str
     direction: str
-    in_use: bool
     study_file: str | None
     study: Mapping[str, Any] | None
     study_hash: str | None
     data_hash: str | None
     versions: Mapping[str, str]
     trials: Sequence[TrialRecord]
+    in_use: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A study that this process trains: begin trials, record them, commit."""
+"""A study open for training, whatever storage it is in."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from adamtune.storage.optuna_private import storage_of, study_id
 
 
 class Session:
-    """A study open for training; close it when done.
+    """A study open for training. The caller closes it.
 
-    A study in a local file belongs to one process, which commits rounds of changes together with a
-    checkpoint. On a database server every change is written at once, and several processes train the trials
-    of a study. The methods here do nothing where one process needs nothing.
+    One process trains a study in a local file, and commits its changes together with a checkpoint. On a
+    database server every change is written at once, and several processes train the trials of a study.
+    A method here does nothing where only one of the two kinds of storage needs it.
 
     Trials are identified by their numbers; ``own`` are the trials that this process is training.
 
@@ -41,13 +41,13 @@ class Session:
         self.storage.set_study_user_attr(self._id, key, value)
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """The state of training at the last commit; None where no trial was in training."""
+        """Returns the state of training at the last commit; None where no trial was in training."""
         return None
 
     def begin_commit(self, state: Mapping[str, Any] | None) -> None:
-        """Begins to make every change durable, with the state of training to resume from.
+        """Begins to write every change and the state of training, from which a search resumes.
 
-        Until ``finish_commit``, training may go on, and nothing of the study may change.
+        Training may continue before ``finish_commit`` returns, but nothing of the study may change.
         """
 
     def finish_commit(self) -> None:
@@ -62,18 +62,19 @@ class Session:
         return set()
 
     def take_over(self, own: Collection[int], most: int) -> list[int] | None:
-        """The ids of up to ``most`` trials of dead processes, which this one trains from now on.
+        """Takes over up to ``most`` trials of dead processes.
 
-        None where no other process can change the study; otherwise trials may have been added or ended.
+        Returns:
+            Their ids; None where no other process can have changed the study.
         """
         return None
 
     def wait_for_others(self) -> bool:
-        """Whether other processes train trials of the study; waits a moment if so."""
+        """Returns whether other processes train trials of the study, after a pause if they do."""
         return False
 
     def leave(self, own: Collection[int]) -> None:
-        """Lets other processes train these trials, at once."""
+        """Lets other processes take over these trials at once."""
 
     def foreign_trials(self) -> int:
         """How many running trials another program began, so that no process of adamtune trains them."""
@@ -86,4 +87,4 @@ class Session:
         """Deletes the study if no trial was begun, by this process or another."""
 
     def close(self) -> None:
-        """Closes the storage, after a commit that was begun; what was not committed is dropped."""
+        """Waits for a commit that was begun, and closes the storage; other changes are dropped."""

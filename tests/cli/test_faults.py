@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,6 +19,7 @@ from torch import Tensor
 import adamtune.tasks.registry
 from adamtune.search import loop
 from adamtune.search.run import STOPPING
+from adamtune.storage.local.lock import study_lock
 from adamtune.tasks.base import Model, Rows
 from adamtune.tasks.mlp import Mlp, MlpSettings, make
 from adamtune.tasks.registry import TASKS
@@ -299,7 +301,30 @@ def test_without_its_checkpoint_a_study_still_reports(
     interrupted.unlink()
     ended = adamtune("report", "s", "--storage", file.with_name("studies.db"))
     assert ended.code == 0
-    assert "running" in ended.out
+    assert "unfinished" in ended.out
+
+
+def test_a_trial_that_no_process_trains_is_not_called_running(
+    adamtune: Adamtune, file: Path, interrupted: Path
+) -> None:
+    database = file.with_name("studies.db")
+    unfinished = sum(state == "RUNNING" for _, state, _ in kept(file))
+
+    def said(*command: str) -> str:
+        return adamtune(*command, "--storage", database).out
+
+    people = (("studies",), ("report",), ("report", "--format", "markdown"))
+    for command in people:
+        assert "unfinished" in said(*command)
+        assert "running" not in said(*command)
+    assert f", {unfinished} unfinished" in said("studies")
+    counts = {"running": unfinished}
+    assert json.loads(said("studies", "--format", "json"))[0]["counts"].items() >= counts.items()
+    assert json.loads(said("report", "--format", "json"))["counts"].items() >= counts.items()
+    with study_lock(str(database), "s"):
+        for command in people:
+            assert "running" in said(*command)
+            assert "unfinished" not in said(*command)
 
 
 # The command line

@@ -44,7 +44,7 @@ def test_it_is_listed(adamtune: Adamtune, database: Path) -> None:
     code, out, _ = adamtune("studies", "--storage", database)
     assert code == 0
     assert "3 complete, 9 pruned" in out
-    assert "0 complete, 4 running" in out
+    assert "0 complete, 4 unfinished" in out
 
 
 def test_it_is_reported(adamtune: Adamtune, database: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adamtune.cli.main import app
-from adamtune.storage.reading import list_studies
+from adamtune.storage.studies import list_studies
 
 from .conftest import Ended
 

@@ -46,7 +46,7 @@ def trial(
 
 
 def study(*trials: TrialRecord, direction: str = "minimize") -> StudyRecord:
-    return StudyRecord("digits-cnn", "val_loss", direction, True, None, None, None, None, {}, trials)
+    return StudyRecord("digits-cnn", "val_loss", direction, None, None, None, None, {}, trials)
 
 
 def mixed(searched: tuple[str, ...] = SEARCHED) -> StudyRecord:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adamtune.config import StudyConfig, parse_study
 from adamtune.search.progress import Progress
 from adamtune.search.run import STOPPING, run
-from adamtune.storage.reading import read_study
+from adamtune.storage.studies import read_study
 
 Trials = list[dict[str, Any]]
 

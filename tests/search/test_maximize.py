@@ -18,7 +18,7 @@ from adamtune.search.progress import Progress
 from adamtune.search.run import run
 from adamtune.search.samplers.per_trial import PerTrialSampler
 from adamtune.search.trial import Tasks, suggest
-from adamtune.storage.reading import read_study
+from adamtune.storage.studies import read_study
 
 from .studies import ENGINES, WILD, Trials, interrupt, searched, study, trials
 

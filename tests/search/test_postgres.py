@@ -19,9 +19,9 @@ from adamtune.config import StudyConfig
 from adamtune.errors import Refused
 from adamtune.search.run import resume, run
 from adamtune.storage.open_session import open_session
-from adamtune.storage.reading import list_studies, read_study
 from adamtune.storage.server import connection
 from adamtune.storage.server.storage import GRACE_SECONDS
+from adamtune.storage.studies import list_studies, read_study
 
 from .studies import SPACE, Trials, interrupt, searched, study, trials
 

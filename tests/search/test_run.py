@@ -20,7 +20,7 @@ from adamtune.search.progress import Progress
 from adamtune.search.run import resume, run
 from adamtune.search.samplers import per_trial
 from adamtune.storage.local.storage import LocalStorage
-from adamtune.storage.reading import list_studies, read_study
+from adamtune.storage.studies import list_studies, read_study
 from adamtune.tasks.base import ReferenceTask
 
 from .studies import ENGINES, GRID, SPACE, WILD, in_optuna, interrupt, searched, study, trials

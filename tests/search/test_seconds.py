@@ -15,7 +15,7 @@ from adamtune.engines.population import group
 from adamtune.search import loop
 from adamtune.search.progress import Progress
 from adamtune.search.run import run
-from adamtune.storage.reading import read_study
+from adamtune.storage.studies import read_study
 
 from .studies import study
 

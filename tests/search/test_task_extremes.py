@@ -12,7 +12,7 @@ from adamtune.config import StudyConfig, parse_study
 from adamtune.errors import Refused, UsageError
 from adamtune.search.run import run
 from adamtune.storage.open_session import open_session
-from adamtune.storage.reading import list_studies, read_study
+from adamtune.storage.studies import list_studies, read_study
 from adamtune.tasks.registry import TASKS
 from adamtune.tasks.text import Text, python_reference
 

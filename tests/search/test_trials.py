@@ -19,7 +19,7 @@ from adamtune.engines.population.engine import Population
 from adamtune.errors import UsageError
 from adamtune.reports.files import to_json
 from adamtune.search.trial import RunningTrial, Tasks, members
-from adamtune.storage.reading import read_study
+from adamtune.storage.studies import read_study
 from adamtune.tasks.base import Task
 
 from .studies import ENGINES, WILD, in_optuna, interrupt, searched, study

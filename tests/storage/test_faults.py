@@ -20,7 +20,7 @@ from adamtune.errors import AdamtuneError, Refused
 from adamtune.storage.local.checkpoints import Checkpoints
 from adamtune.storage.local.lock import study_lock
 from adamtune.storage.local.storage import LocalStorage
-from adamtune.storage.reading import delete_study, list_studies, read_study
+from adamtune.storage.studies import delete_study, list_studies, read_study
 
 from .conftest import commit
 
@@ -121,7 +121,7 @@ from adamtune.errors import AdamtuneError
 from adamtune.storage.local.checkpoints import save
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.local.lock import study_lock
-from adamtune.storage.reading import delete_study, read_study
+from adamtune.storage.studies import delete_study, read_study
 import alembic.command, optuna, sqlalchemy.dialects.sqlite, torch
 
 if os.geteuid() == 0:  # which may write anywhere

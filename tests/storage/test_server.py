@@ -24,9 +24,9 @@ from adamtune.errors import AdamtuneError, UsageError
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.location import without_password
 from adamtune.storage.open_session import open_storage
-from adamtune.storage.reading import delete_study, latest_study, list_studies, read_study
 from adamtune.storage.server.connection import open_server, with_driver
 from adamtune.storage.server.storage import NoTrialRemains, ServerStorage
+from adamtune.storage.studies import delete_study, latest_study, list_studies, read_study
 
 
 def test_a_file_opens_as_local_storage(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
-"""The state of a search between two commits, kept beside a local database.
+"""Checkpoints: the state of training at each commit of a study, in files next to its database.
 
-A commit and the checkpoint that belongs to it carry the same number. The file of number N + 1 is
-written and synced first; then one transaction commits the trials and the number; then the file of
-number N goes. Whenever the process dies, or the power fails, the database names a file that is there.
+A commit and its checkpoint have the same number. The file of number N + 1 is written and synced first;
+then one transaction commits the trials and the number; then the file of number N is deleted. Whenever the
+process dies, or the power fails, the number in the database is that of an existing file.
 
-A checkpoint holds tensors and plain values alone, and loading one never runs code.
+A checkpoint holds only tensors and plain values, so loading one never runs code.
 """
 
 from __future__ import annotations
@@ -112,12 +112,12 @@ class Checkpoints:
         self._begun: Future[None] | None = None
 
     def begin(self, storage: LocalStorage, study_id: int, state: Mapping[str, Any] | None) -> None:
-        """Begins a commit: a thread of its own makes it while training goes on.
+        """Begins a commit in another thread, so that training continues.
 
         Args:
-            storage: the storage of the database; nobody changes it before ``finish``.
+            storage: the storage of the database; it may not be changed before ``finish``.
             study_id: the study's id there.
-            state: as :func:`save`, and nobody changes it; None where no trial is in training.
+            state: as :func:`save`; it may not be changed. None where no trial is in training.
         """
         self.finish()
         self._begun = self._writer.submit(self._commit, storage, study_id, state)
@@ -126,8 +126,8 @@ class Checkpoints:
         """Waits for the commit that was begun, if one was.
 
         Raises:
-            AdamtuneError: not committed. The last commit and its checkpoint stand, the changes are kept,
-                and the next commit tries again.
+            AdamtuneError: the commit failed. The last one and its checkpoint are unchanged, and the next
+                commit writes the changes.
         """
         begun, self._begun = self._begun, None
         if begun is not None:
@@ -163,7 +163,7 @@ class Checkpoints:
         return state
 
     def close(self) -> None:
-        """Waits for the commit that was begun, if one was; whether it failed is not told."""
+        """Waits for the commit that was begun, if one was; its error is not raised."""
         try:
             self._writer.shutdown()
         except KeyboardInterrupt:
@@ -171,7 +171,7 @@ class Checkpoints:
             raise
 
     def remove(self, keep: int | None = None) -> None:
-        """Deletes the study's checkpoints, all but number ``keep``."""
+        """Deletes the study's checkpoints except number ``keep``."""
         with database_errors(self.database):
             for path in self.database.parent.iterdir():
                 match = self._pattern.fullmatch(path.name)

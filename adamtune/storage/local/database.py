@@ -1,4 +1,4 @@
-"""Connections to a study database in SQLite, and what its failures mean; free of torch and Optuna."""
+"""Connections to a study database in SQLite, and messages for its failures; imports no Optuna."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def read_only(path: Path, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, mode: str = "IMMEDIATE") -> Iterator[None]:
-    """All statements within, or none of them."""
+    """Commits every statement of the block, or none where it raises."""
     connection.execute(f"BEGIN {mode}")
     try:
         yield
@@ -210,7 +210,7 @@ def _has_content(path: Path) -> bool:
 
 
 def _fill(path: Path) -> None:
-    """Copies the empty database that Optuna made once: to have it made anew takes half a second."""
+    """Writes a copy of the empty database in the cache: Optuna takes half a second to create one."""
     import optuna
 
     path.write_bytes(use_cached(f"empty-{optuna.__version__}.db", _make, Path.read_bytes))

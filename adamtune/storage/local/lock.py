@@ -1,4 +1,4 @@
-"""One process per local study."""
+"""The lock of a local study: one process trains it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from adamtune.storage.local.database import database_errors
 from adamtune.storage.location import companion, local_path
 
 PROBE_SECONDS = 0.1
-"""``is_in_use`` holds a lock for a moment, which is waited out."""
+"""How long ``study_lock`` waits: ``is_in_use`` of another process holds the lock for a moment."""
 
 
 @contextmanager
 def study_lock(location: str, study_name: str) -> Iterator[None]:
-    """Holds the study for this process; the operating system frees it when the process dies.
+    """Locks the study for this process; the operating system unlocks it when the process dies.
 
     A study on a database server is not locked: several processes share its trials.
 
@@ -51,7 +51,7 @@ def study_lock(location: str, study_name: str) -> Iterator[None]:
 
 
 def check_free(location: str, study_name: str) -> None:
-    """Says at once what ``study_lock`` would say: before imports that take seconds.
+    """Checks that ``study_lock`` will succeed, before imports that take seconds.
 
     Raises:
         Refused: another process holds the study.
@@ -64,7 +64,7 @@ def check_free(location: str, study_name: str) -> None:
 
 
 def is_in_use(database: Path, study_name: str) -> bool:
-    """Whether a process holds the study; True where this user may not know. Creates no file."""
+    """Whether a process holds the lock; True where this user may not open the lock file. Creates no file."""
     path = companion(database, study_name, ".lock")
     if not path.exists():
         return False

@@ -1,7 +1,7 @@
-"""Optuna's tables in SQLite as adamtune reads and writes them; free of torch and Optuna.
+"""Statements that read and write Optuna's tables in SQLite; imports neither torch nor Optuna.
 
-The tables themselves are always created by Optuna. ``REVISION`` is the one schema that the
-statements here are written for; any other is refused when a file is opened.
+Optuna creates the tables. The statements are written for schema ``REVISION``; a file with another is
+refused when it is opened.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REVISION = "v3.2.0.a"
 
 @dataclass(frozen=True)
 class Table:
-    """A table that rows are put into by key: ``key`` is the primary key or a unique constraint."""
+    """A table and its columns; ``key`` is its primary key or a unique constraint."""
 
     name: str
     key: tuple[str, ...]
@@ -29,7 +29,7 @@ class Table:
 
     @property
     def upsert(self) -> str:
-        """Inserts a row ``(*key, *values)``, or replaces its values."""
+        """The statement that inserts a row ``(*key, *values)``, or replaces its values."""
         columns = [f'"{column}"' for column in self.key + self.values]
         updates = ", ".join(f'"{column}" = excluded."{column}"' for column in self.values)
         marks = ", ".join("?" * len(columns))
@@ -57,7 +57,7 @@ TRIAL_SYSTEM = Table("trial_system_attributes", ("trial_id", "key"), ("value_jso
 
 OF_A_STUDY = (STUDY_USER, STUDY_SYSTEM)
 OF_A_TRIAL = (TRIALS, PARAMS, VALUES, INTERMEDIATE, TRIAL_USER, TRIAL_SYSTEM)
-"""In the order of writing: foreign keys point at ``TRIALS``."""
+"""The tables in the order of writing: foreign keys point at ``TRIALS``."""
 
 _INFINITE = {math.inf: "INF_POS", -math.inf: "INF_NEG"}
 _FLOATS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
@@ -89,7 +89,7 @@ def from_datetime(time: datetime | None) -> str | None:
 
 
 def read_trials(connection: sqlite3.Connection, study_id: int) -> list[StoredTrial]:
-    """Every trial of a study, by number, in six queries whatever their count. Wants a read transaction."""
+    """Every trial of a study, by number, in six queries for any number of trials; in a transaction."""
     query = (
         "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials WHERE study_id = ?"
         " ORDER BY number, trial_id"
@@ -161,7 +161,7 @@ def _study_attrs(connection: sqlite3.Connection, table: Table, study_id: int) ->
 
 
 def insert_study(connection: sqlite3.Connection, name: str, directions: Sequence[str]) -> int:
-    """Adds a study and gives its id. Raises sqlite3.IntegrityError if the name is taken."""
+    """Adds a study and returns its id. Raises sqlite3.IntegrityError if the name is taken."""
     study_id = connection.execute("INSERT INTO studies (study_name) VALUES (?)", (name,)).lastrowid
     assert study_id is not None
     connection.executemany(
@@ -172,7 +172,7 @@ def insert_study(connection: sqlite3.Connection, name: str, directions: Sequence
 
 
 def remove_study(connection: sqlite3.Connection, study_id: int) -> None:
-    """Deletes a study with everything that belongs to it. Wants a write transaction."""
+    """Deletes a study with all its rows; in the caller's transaction."""
     for name in ["trial_heartbeats", *(table.name for table in reversed(OF_A_TRIAL[1:]))]:
         connection.execute(
             f"DELETE FROM {name} WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)",

@@ -1,4 +1,4 @@
-"""An Optuna storage that reads from memory and commits whole rounds to SQLite."""
+"""An Optuna storage that reads from memory and commits many changes at once to SQLite."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ from adamtune.storage.optuna_private import (
 class LocalStorage(MemoryStorage):
     """Studies in one SQLite file, in Optuna's schema; trials are written by :meth:`commit` alone.
 
-    A study is read when it is first asked for, in bulk; from then on this object answers for it from
-    memory, so no other process may write to it (:func:`adamtune.storage.local.lock.study_lock`). Other
+    A study is read completely when it is first asked for, and then kept in memory, so no other process may
+    write to it (:func:`adamtune.storage.local.lock.study_lock`). Other
     studies of the file, and readers, are not disturbed. Studies are created and deleted at once;
     everything else, attributes of studies too, is written by :meth:`commit`. Thread-safe.
 
@@ -96,7 +96,7 @@ class LocalStorage(MemoryStorage):
                 self._changes.clear()
 
     def close(self) -> None:
-        """Lets the file go; what was not committed is dropped."""
+        """Closes the file; changes that were not committed are dropped."""
         with self.lock:
             try:
                 with database_errors(self.path):

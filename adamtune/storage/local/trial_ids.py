@@ -1,4 +1,4 @@
-"""Trial ids for several processes that write to one file."""
+"""Ids of new trials, where several processes write to one file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ BLOCK = 1024
 
 
 class TrialIds:
-    """Gives out trial ids long before the trials are written.
+    """Reserves the ids of trials before the trials are written.
 
-    An id is needed at once, when a trial is created, and no other process may use it meanwhile, Optuna's
-    own storage included. SQLite gives a new row an id above the largest; so a row that belongs to no
-    study, and that nothing reads, marks the end of a block of ids as taken. A trial that gets that
-    id replaces it. A killed process leaves at most one such row.
+    A trial has an id from its creation, before its row is committed, and no other process may use that id,
+    Optuna's own storage included. SQLite gives a new row an id above the largest, so a row that belongs to
+    no study marks the end of a block of reserved ids. The trial that gets this id replaces the row. A
+    killed process leaves at most one such row, which nothing reads.
+
+    Args:
+        connection: an open connection to the database.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -25,12 +28,12 @@ class TrialIds:
         self._last: int | None = None
 
     def next(self) -> int:
-        """An id that nobody else gets."""
+        """The next id; no other process gets it."""
         trial_id = next(self._ids, None)
         return self._reserve() if trial_id is None else trial_id
 
     def release(self) -> None:
-        """Gives back what is left of the block."""
+        """Frees the ids of the block that were not used."""
         if self._last is not None:
             query = "DELETE FROM trials WHERE trial_id = ? AND study_id IS NULL"
             self._connection.execute(query, (self._last,))

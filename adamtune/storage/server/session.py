@@ -18,7 +18,10 @@ WAIT_SECONDS = 1.0
 
 
 class ServerSession(Session):
-    """A session without commits: the server has every change at once. A dead process's trials begin anew."""
+    """A session without commits: the server has every change at once.
+
+    Another process trains the trials of a dead one from their first step.
+    """
 
     def __init__(self, config: StudyConfig, storage: ServerStorage) -> None:
         super().__init__(config, storage)

@@ -15,12 +15,12 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from adamtune.errors import Refused, UsageError
-from adamtune.storage import reading
+from adamtune.storage import studies
 from adamtune.storage.local.checkpoints import Checkpoints
 from adamtune.storage.local.lock import study_lock
 from adamtune.storage.local.storage import LocalStorage
-from adamtune.storage.reading import delete_study, latest_study, list_studies, read_study
 from adamtune.storage.records import StudyAttrs, TrialAttrs, write_study, write_trial
+from adamtune.storage.studies import delete_study, latest_study, list_studies, read_study
 
 from .conftest import commit
 
@@ -98,7 +98,7 @@ def test_a_file_and_a_server_are_read_alike(study: LocalStorage, monkeypatch: py
     location, url = str(study.path), f"sqlite:///{study.path}"
     read_file = [read_study(location, name) for name in ("s", "max")]
     listed = list_studies(location)
-    monkeypatch.setattr(reading, "local_path", lambda location: None)
+    monkeypatch.setattr(studies, "local_path", lambda location: None)
     for record in read_file:
         assert repr(read_study(url, record.name)) == repr(replace(record, in_use=True))
     assert list_studies(url) == [replace(each, in_use=True) for each in listed]
@@ -114,7 +114,7 @@ def test_a_study_that_cannot_be_reported(
     study.create_new_study([StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE], "two")
     url = f"sqlite:///{study.path}"
     if server:
-        monkeypatch.setattr(reading, "local_path", lambda location: None)
+        monkeypatch.setattr(studies, "local_path", lambda location: None)
     with pytest.raises(UsageError, match="study two has 2 objectives"):
         read_study(url, "two")
     with pytest.raises(UsageError, match=r"no study maxx\. Did you mean max\? .*: s, max, two"):
@@ -198,7 +198,7 @@ def test_readers_see_committed_rounds_while_a_writer_is_in_a_transaction(study: 
 
 def test_reading_imports_neither_torch_nor_optuna(study: LocalStorage) -> None:
     code = (
-        "import sys; from adamtune.storage.reading import *;"
+        "import sys; from adamtune.storage.studies import *;"
         f"read_study({str(study.path)!r}, latest_study({str(study.path)!r}));"
         "print([m for m in ('torch', 'optuna', 'sqlalchemy', 'numpy', 'pandas') if m in sys.modules])"
     )
