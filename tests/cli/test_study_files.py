@@ -203,7 +203,7 @@ def test_files_that_are_no_study_files(adamtune: Adamtune, tmp_path: Path) -> No
 
 
 def test_a_name_of_undecodable_bytes(adamtune: Adamtune, tmp_path: Path) -> None:
-    message = "this argument is not UTF-8 text. Rename what it names."
+    message = "this argument is not UTF-8 text. Rename the file or study to UTF-8."
     path = tmp_path / "study.yaml"
     path.write_text("name: x\ntask: mlp\n")
     assert adamtune("validate", "\udce4.yaml") == (2, "", f"'\\udce4.yaml': {message}\n")

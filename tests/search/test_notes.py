@@ -24,7 +24,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["has 3 combinations: 3 trials are trained, not 40"],
     ),
     "choices with cmaes": (
-        {"space": NUMBERS | {"dampening": [0.0, 0.5]}, "search": {"sampler": "cmaes"}},
+        {"space": NUMBERS | {"dampening": [0.2, 0.5]}, "search": {"sampler": "cmaes"}},
         ["cmaes draws these at random: dampening"],
     ),
     "a condition with cmaes": (
