@@ -196,7 +196,7 @@ def test_two_processes_share_the_trials(postgres: str, folder: Path, processes: 
     said = [processes.finish(each) for each in both]
     done = trials(remote)
     assert done == searched(long(folder, 60, engine="sequential"))
-    counts = [int(text.partition("this run finished ")[2].partition(" ")[0]) for text in said]
+    counts = [int(text.partition(" trials done, ")[2].partition(" of them in this run")[0]) for text in said]
     assert sum(counts) == len(done)
     assert min(counts) >= 1
     assert "running" not in {each.state for each in read_study(postgres, "s").trials}
