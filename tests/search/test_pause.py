@@ -68,7 +68,7 @@ def test_commits_between_steps_change_nothing(
     engine: str, name: str, undisturbed: Trials, folder: Path, often: list[int]
 ) -> None:
     assert searched(of(folder, name, engine)) == undisturbed
-    assert len(often) > 3 * len(undisturbed)
+    assert len(often) > 2 * len(undisturbed)  # many commits; how many depends on the pauses
     assert often[-1] == 0
 
 
