@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from adamtune.engines.population.engine import Population
 from adamtune.engines.population.gradients import working_set
 from adamtune.engines.sequential import Sequential
 from adamtune.errors import UsageError
+from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.tasks.base import Task
 from adamtune.tasks.registry import TASKS
 
@@ -149,3 +150,13 @@ def test_a_plan_builds_its_engine(mlp: Task) -> None:
     for each in members:
         fast, slow = curve(found["population"][each]), curve(found["sequential"][each])
         assert fast[-1][1] == pytest.approx(slow[-1][1], rel=1e-3)
+
+
+def test_an_optimizer_without_a_rule_is_trained_sequentially(
+    mlp: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = replace(OPTIMIZERS["lion"], rule=None)
+    monkeypatch.setattr("adamtune.engines.plan.OPTIMIZERS", {**OPTIMIZERS, "lion": without})
+    found = make_plan(mlp, "auto", "auto", "cpu", 1, ["adam", "lion"])
+    assert found.engine == "sequential"
+    assert "lion has no rule" in found.why
