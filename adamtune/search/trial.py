@@ -16,13 +16,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from adamtune.config import Choice, Distribution, Fixed, Range, Space, StudyConfig, Value, as_trained
 from adamtune.engines.base import Evaluation, Member
+from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.optuna_private import ask_parameter, storage_of, trial_id
 from adamtune.storage.records import TrialAttrs, write_trial
 from adamtune.tasks.base import Task
 from adamtune.tasks.loaded import LoadedTask, Loader
-from adamtune.tasks.source import user_errors
+from adamtune.tasks.source import line_of, user_errors
 
 
 class Tasks:
@@ -33,10 +34,13 @@ class Tasks:
 
     Raises:
         UsageError: the study's task is not there, or is wrong.
+
+    Attributes:
+        entry: the study's task.
     """
 
     def __init__(self, study: StudyConfig) -> None:
-        self._study, self._entry, self._loader = study, study.task.entry, Loader()
+        self._study, self.entry, self._loader = study, study.task.entry, Loader()
         self._settings: dict[str, Task] = {}
         self._loaded: dict[str, LoadedTask] = {}
 
@@ -51,7 +55,7 @@ class Tasks:
         if key not in self._settings:
             with self._user_errors():
                 own = {**self._study.task.settings, **searched}
-                self._settings[key] = self._entry.settings.model_validate(own)
+                self._settings[key] = self.entry.settings.model_validate(own)
         return self._settings[key]
 
     def build(self, task: Task) -> LoadedTask:
@@ -64,7 +68,17 @@ class Tasks:
         if key not in self._loaded:
             with self._user_errors():
                 self._loaded[key] = self._loader.load(task)
+            self._check_data()
         return self._loaded[key]
+
+    def _check_data(self) -> None:
+        hashes = {each.data_hash for each in self._loaded.values()}
+        if len(hashes) > 1 and self.entry.settings.data_settings is None:
+            used = [f"space.task.{name}" for name in self._study.space.task if name in self._loader.used]
+            raise UsageError(
+                f"{' or '.join(used)} changes the data, so its trials cannot be compared: move it to the"
+                " task, with one value, and make a study for each"
+            )
 
     def extremes(self) -> list[LoadedTask]:
         """The tasks at the ends of the searched settings; see ``StudyConfig.task_extremes``."""
@@ -77,7 +91,9 @@ class Tasks:
         return self.build(self.settings(trial.user_attrs["settings"])).steps
 
     def _user_errors(self) -> AbstractContextManager[None]:
-        return user_errors(f"task {self._entry.label}")
+        """Messages about the task have the line of a user's ``data``, where it is not known better."""
+        own = self.entry.file is not None
+        return user_errors(line_of(self.entry.settings, "data") if own else f"task {self.entry.label}")
 
 
 def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: LoadedTask) -> list[Member]:

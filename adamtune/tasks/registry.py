@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from inspect import isclass
+from inspect import getfile, isclass
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, get_args
@@ -54,13 +54,22 @@ def find_task(name: str, folder: Path | None = None) -> TaskEntry | None:
     if place.endswith(".py"):
         path = _existing((folder or Path()).resolve() / Path(place).expanduser())
         task = _choose(load_file(path), class_name, place)
-        return _checked(TaskEntry(f"{path}:{class_name}" if class_name else str(path), task))
+        return _checked(TaskEntry(f"{path}:{class_name}" if class_name else str(path), task, path))
     for each in entry_points(group=GROUP, name=name):
         with user_errors(f"the entry point {name} of {GROUP}"):
-            return _checked(TaskEntry(name, each.load()))
+            task = each.load()
+        return _checked(TaskEntry(name, task, _file_of(task)))
     if "." in place.strip(".") or class_name:
-        return _checked(TaskEntry(name, _choose(load_module(place), class_name, place)))
+        module = load_module(place)
+        return _checked(TaskEntry(name, _choose(module, class_name, place), _file_of(module)))
     return None
+
+
+def _file_of(module: object) -> Path | None:
+    try:
+        return Path(getfile(module))  # type: ignore[arg-type]
+    except TypeError:  # such as a package without __init__.py
+        return None
 
 
 def _existing(path: Path) -> Path:
