@@ -68,11 +68,10 @@ def _arrays(parts: list[Any], categories: Categories) -> list[Any]:
     """The same parts with arrays in place of data frames; a category has one number in all parts."""
     first = parts[0]
     if isinstance(first, dict | tuple | list):
-        keys: Any = list(first) if isinstance(first, dict) else range(len(first))
-        if any(type(each) is not type(first) or len(each) != len(first) for each in parts):
+        if any(type(each) is not type(first) or _keys(each) != _keys(first) for each in parts):
             raise ValueError("the training, validation and test rows have different structures")
-        found = [_arrays([each[key] for each in parts], categories) for key in keys]
-        return [_like(first, keys, each) for each in zip(*found, strict=True)] or parts
+        found = [_arrays([each[key] for each in parts], categories) for key in _keys(first)]
+        return [_like(first, each) for each in zip(*found, strict=True)] or parts
     if type(first).__module__.partition(".")[0] != "pandas":
         return parts
     if any(type(each) is not type(first) for each in parts):
@@ -80,11 +79,15 @@ def _arrays(parts: list[Any], categories: Categories) -> list[Any]:
     return _frame_arrays(parts, categories)
 
 
-def _like(first: Any, keys: Sequence[Any], values: Sequence[Any]) -> Any:
-    """A container like the first with other values."""
-    if isinstance(first, dict):
-        return dict(zip(keys, values, strict=True))
-    return type(first)(*values) if hasattr(first, "_fields") else type(first)(values)
+def _keys(container: Any) -> list[Any]:
+    return list(container) if isinstance(container, dict) else list(range(len(container)))
+
+
+def _like(container: Any, values: Sequence[Any]) -> Any:
+    """A container of the same kind with other values."""
+    if isinstance(container, dict):
+        return dict(zip(container, values, strict=True))
+    return type(container)(*values) if hasattr(container, "_fields") else type(container)(values)
 
 
 def _frame_arrays(parts: list[Any], categories: Categories) -> list[NDArray[Any]]:
@@ -114,9 +117,7 @@ def _column(column: Any, categories: Categories) -> NDArray[Any]:
     column = column.infer_objects()
     missing = int(column.isna().sum())
     if missing:
-        raise ValueError(
-            f"column {column.name} has {missing} missing values: fill them, or leave those rows out"
-        )
+        raise ValueError(f"column {column.name} has {missing} missing values: fill them, or drop those rows")
     if isinstance(column.dtype, pd.CategoricalDtype) or is_bool_dtype(column) or not is_numeric_dtype(column):
         if column.dtype.kind in "mM":
             raise ValueError(
@@ -132,11 +133,8 @@ def _column(column: Any, categories: Categories) -> NDArray[Any]:
 
 def _tensors(rows: Any, place: str) -> Any:
     """The tree with tensors in place of arrays; ``place`` names it in messages, such as ``train[0]``."""
-    if isinstance(rows, dict):
-        return {name: _tensors(each, f"{place}[{name!r}]") for name, each in rows.items()}
-    if isinstance(rows, tuple | list):
-        found = [_tensors(each, f"{place}[{index}]") for index, each in enumerate(rows)]
-        return type(rows)(*found) if hasattr(rows, "_fields") else type(rows)(found)
+    if isinstance(rows, dict | tuple | list):
+        return _like(rows, [_tensors(rows[key], f"{place}[{key!r}]") for key in _keys(rows)])
     tensor = _tensor(rows, place)
     if not tensor.dim():
         raise ValueError(f"{place} is one number: give an array whose first dimension is the rows")
@@ -153,9 +151,7 @@ def _tensor(array: Any, place: str) -> Tensor:
             f"{place} is of type {type(array).__name__}: give a tensor, an array or a data frame"
         )
     if array.dtype.kind not in kinds:
-        raise ValueError(
-            f"{place} has the type {array.dtype}: give numbers, or a pandas data frame with categories"
-        )
+        raise ValueError(f"{place} has the type {array.dtype}: give numbers, or a data frame with categories")
     with warnings.catch_warnings(), np.errstate(over="ignore"):
         # A memory-mapped file may be open for reading alone; nobody writes to the tensor.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")

@@ -96,6 +96,8 @@ def _key(name: str, values: ArrayLike, count: int) -> NDArray[Any]:
     array = np.asarray(values)
     if array.shape != (count,):
         raise ValueError(f"{name} has the shape {array.shape}: give one value for each of the {count} rows")
+    if (array != array.copy()).any():  # NaN and NaT are unequal to themselves
+        raise ValueError(f"{name} has missing values")
     return array
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from adamtune.errors import UsageError
@@ -97,9 +97,8 @@ def _choose(module: ModuleType, class_name: str, place: str) -> type[Task]:
     if not found:
         raise UsageError(f"{module.__file__}: has no task: define a class with the base class adamtune.Task")
     if len(found) > 1:
-        raise UsageError(
-            f"{module.__file__}: has the tasks {', '.join(found)}: write {place}:{found[0]}, say"
-        )
+        names = " or ".join(f"{place}:{name}" for name in found)
+        raise UsageError(f"{module.__file__}: has {len(found)} tasks: write {names}")
     return own[found[0]]
 
 
@@ -117,6 +116,10 @@ def _checked(entry: TaskEntry) -> TaskEntry:
     missing = [name for name in METHODS if getattr(task, name) is getattr(Task, name)]
     if missing:
         raise UsageError(f"{line_of(task)}: {task.__name__} has no method {', '.join(missing)}")
+    try:
+        task.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        raise UsageError(f"{line_of(task)}: the type {error.name} is not defined") from error
     for name, field in task.model_fields.items():
         if field.is_required():
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import sysconfig
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -71,14 +72,21 @@ def user_errors(place: object) -> Iterator[None]:
         raise UsageError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except SystemExit as error:
         raise UsageError(
-            f"{origin(error) or place}: ends the program: put this under if __name__ == '__main__'"
+            f"{_place(error, place)}: ends the program: put this under if __name__ == '__main__'"
         ) from error
     except ValidationError as error:  # which is raised where no user's code is
         raise UsageError(f"{place}: {_said(error)}") from error
     except PydanticUserError as error:
-        raise UsageError(_setting_error(error, origin(error) or str(place))) from error
+        raise UsageError(_setting_error(error, _place(error, place))) from error
     except Exception as error:
-        raise UsageError(f"{origin(error) or place}: {_said(error)}") from error
+        raise UsageError(f"{_place(error, place)}: {_said(error)}") from error
+
+
+def _place(error: BaseException, place: object) -> str:
+    """``FILE:LINE`` of the user's code that raised; ``place`` if it was none of it."""
+    found = origin(error)
+    installed = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    return str(place) if found is None or found.startswith(installed) else found
 
 
 def _said(error: Exception) -> str:
@@ -118,7 +126,7 @@ def _execute(path: Path) -> ModuleType:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute")  # the task says it itself
-            exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
+            exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
     finally:
         sys.dont_write_bytecode = writing
         new = {name: sys.modules.get(name) for name in sys.modules.keys() - before}
@@ -180,17 +188,15 @@ def _imports_of(path: Path, root: Path, found: dict[Path, None]) -> dict[Path, N
 
 
 def _imported_names(node: ast.AST, path: Path, root: Path) -> list[str]:
-    """The dotted names that an import statement may mean, from ``root``."""
+    """The dotted names that an import statement may mean, from ``root``, and of the packages around them."""
     if isinstance(node, ast.Import):
-        return [each.name for each in node.names]
-    if not isinstance(node, ast.ImportFrom):
+        names = [each.name for each in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        package = path.relative_to(root).parts[: -node.level] if node.level else ()
+        base = [*package, *([node.module] if node.module else [])]
+        names = [".".join([*base, each.name]) for each in node.names]
+    else:
         return []
-    base = node.module or ""
-    if node.level:
-        package = path.relative_to(root).parts[: -node.level]
-        base = ".".join([*package, *([base] if base else [])])
-    names = [f"{base}.{each.name}".lstrip(".") for each in node.names]
-    # A package runs before its modules.
     return [".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)]
 
 
@@ -199,5 +205,5 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
         body: Any = getattr(node, "body", None)
         first = body[0] if isinstance(body, list) and body else None
         if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
-            body[0] = ast.Pass()
+            body[:] = body[1:] or [ast.Pass()]
     return tree
