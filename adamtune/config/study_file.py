@@ -113,7 +113,8 @@ def _read(data: dict[str, Any], text: str, problems: Problems, folder: Path) -> 
     raw_searched = raw_space.get("task", {}) if isinstance(raw_space, dict) else {}
     chosen = read_task(data["task"], raw_searched, problems, folder) if "task" in data else (None, {})
     task, searched = chosen
-    space = read_space(section["optimizer"], raw_space, searched, problems)
+    settings = task.entry.settings.model_fields if task else ()
+    space = read_space(section["optimizer"], raw_space, searched, problems, settings)
     search = validate(Search, section["search"], ("search",), problems)
     objective = _objective(section["objective"], task, problems)
     if search and search.sampler == "grid":
@@ -131,10 +132,14 @@ def _objective(raw: object, task: TaskChoice | None, problems: Problems) -> Obje
     entry = task.entry
     metrics = entry.metrics
     metric = section.metric or next(iter(metrics))
-    if metric not in metrics:
-        problems.add(("objective", "metric"), unknown_name(f"metric of {entry.label}", metric, metrics))
-        return None
-    return Objective(metric=metric, direction=section.direction or metrics[metric])
+    # Other metrics of a user's task are known once they are computed, before the first trial.
+    if metric in metrics or (section.direction and entry.has_other_metrics):
+        return Objective(metric=metric, direction=section.direction or metrics[metric])
+    message = unknown_name(f"metric of {entry.label}", metric, metrics)
+    if entry.has_other_metrics:
+        message += "; of another metric give the direction, too, here or in the task's directions"
+    problems.add(("objective", "metric"), message)
+    return None
 
 
 def _reject_ranges(space: Space, problems: Problems) -> None:

@@ -6,20 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from adamtune.config.aliases import find_alias, illegal_value, unknown_key, unknown_name
 from adamtune.config.distributions import DistributionReader
 from adamtune.config.problems import KeyPath, Problems
-from adamtune.config.space import Distribution, combinations
+from adamtune.config.space import Distribution, all_combinations, combinations
 from adamtune.config.study import TaskChoice
 from adamtune.config.validation import check
 from adamtune.errors import UsageError
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.base import Task
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.registry import FORMS, TASKS, find_task
 
 SEARCHED: KeyPath = ("space", "task")
+HYPERPARAMETERS = {form for entry in (*OPTIMIZERS.values(), *SCHEDULES.values()) for form in entry.forms} | {
+    "optimizer",
+    "schedule",
+}
+"""Names that a searched setting cannot have, because one dict has all settings of a trial."""
 ONE_EACH = "move it to the task, with one value, and make a study for each"
 
 
@@ -82,6 +90,8 @@ def _searched(
             problems.add(path, unknown_key(f"setting of {entry.label}", name, list(fields), "task"))
         elif name in (entry.settings.data_settings or ()):
             problems.add(path, f"changes the data, so its trials cannot be compared: {ONE_EACH}")
+        elif name in HYPERPARAMETERS:
+            problems.add(path, f"is a hyperparameter's name, too: give the setting of {entry.label} another")
         elif name in settings:
             problems.add(path, f"found with task.{name}; keep one: the fixed value or the searched ones")
         elif not isinstance(raw[name], list | dict):
@@ -113,7 +123,8 @@ def _fixed(
     Checks them with combinations of the searched ones, up to the first combination with problems.
     """
     checked: Task | None = None
-    for combination in combinations(searched):
+    together = all_combinations if _is_checked_together(entry.settings, searched) else combinations
+    for combination in together(searched):
         checked, found = check(entry.settings, {**settings, **combination})
         for place, message in found:
             section = SEARCHED if place and place[0] in searched else ("task",)
@@ -122,3 +133,11 @@ def _fixed(
             break
     written = checked.model_dump(mode="json") if checked else {}
     return {name: each for name, each in written.items() if name not in searched}
+
+
+def _is_checked_together(task: type[Task], searched: Mapping[str, Distribution]) -> bool:
+    """Whether more is asked of the searched settings than their types and bounds, which were checked."""
+    checks = task.__pydantic_decorators__
+    constraints = [each for name in searched for each in task.model_fields[name].metadata]
+    own = checks.validators or checks.field_validators or checks.root_validators or checks.model_validators
+    return bool(own) or not all(isinstance(each, Ge | Gt | Le | Lt) for each in constraints)

@@ -52,6 +52,11 @@ class TaskEntry:
         own: dict[str, Direction] = {f"val_{name}": each for name, each in directions.items()}
         return {"val_loss": "minimize", **own, "train_loss": "minimize"}
 
+    @property
+    def has_other_metrics(self) -> bool:
+        """Whether the task may report metrics whose directions it does not give."""
+        return self.file is not None and self.settings.metrics is not Task.metrics
+
     def build(self, settings: Mapping[str, Any]) -> LoadedTask:
         """Loads the task with its data (imports torch).
 
