@@ -99,7 +99,7 @@ def _searched(
                 path, illegal_value(raw[name], f"a list or a range; a fixed value goes to task.{name}")
             )
     distributions = {
-        name: DistributionReader(_type(field), problems).read(raw[name], (*SEARCHED, name))
+        name: DistributionReader(setting_type(field), problems).read(raw[name], (*SEARCHED, name))
         for name, field in fields.items()
         if isinstance(raw.get(name), list | dict)
         and name not in {*settings, *(entry.settings.data_settings or ())}
@@ -107,7 +107,7 @@ def _searched(
     return {name: each for name, each in distributions.items() if each is not None}
 
 
-def _type(field: FieldInfo) -> Any:
+def setting_type(field: FieldInfo) -> Any:
     """The type of one setting with its bounds, without the checks of several settings together."""
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 

@@ -20,7 +20,7 @@ from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
 from adamtune.search.progress import Observer, Outcome, Reason
 from adamtune.search.samplers.packages import check_packages
-from adamtune.search.task_check import largest_tasks
+from adamtune.search.task_check import Measured, largest_tasks
 from adamtune.search.tracker import Tracker
 from adamtune.search.trial import Tasks
 from adamtune.storage.local.lock import study_lock
@@ -181,14 +181,19 @@ def _plan(session: Session, tasks: Tasks) -> Plan:
     return plan
 
 
-def new_plan(config: StudyConfig, tasks: Tasks) -> Plan:
+def new_plan(config: StudyConfig, tasks: Tasks, measured: Measured | None = None) -> Plan:
     """The plan of a new study: that of the largest of its models, unless some cannot be trained in lockstep.
+
+    Args:
+        config: the study.
+        tasks: the study's tasks.
+        measured: what ``measure`` returned, if it was called.
 
     Raises:
         UsageError: the task has a mistake, or the device is not there.
     """
     plans = []
-    for task, step_bytes in largest_tasks(config, tasks):
+    for task, step_bytes in largest_tasks(config, tasks, measured):
         options = config.engine, config.population, config.device, config.search.seeds, config.optimizers
         plans.append(make_plan(task, *options, step_bytes))
     return next((each for each in plans if each.engine == "sequential"), plans[0])

@@ -20,11 +20,15 @@ from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import count_rows, take_rows
 from adamtune.tasks.source import line_of, user_errors
 
+TIMED = 3
+"""Steps that are timed; the fastest counts."""
 MOST = 64
 """The most models that are built to find the largest, and the most variants that are tried in lockstep."""
 
 
-def largest_tasks(study: StudyConfig, tasks: Tasks) -> list[tuple[LoadedTask, int | None]]:
+def largest_tasks(
+    study: StudyConfig, tasks: Tasks, measured: Measured | None = None
+) -> list[tuple[LoadedTask, int | None]]:
     """The largest model of a study, then the largest of each other kind.
 
     Models whose settings that are no numbers agree are of one kind; so are all of a task with ``step_bytes``.
@@ -38,16 +42,16 @@ def largest_tasks(study: StudyConfig, tasks: Tasks) -> list[tuple[LoadedTask, in
     known = {each: each.task.step_bytes() for each in tasks.extremes()}
     if None not in known.values():
         return [max(known.items(), key=lambda item: item[1] or 0)]
-    sizes = {each: measured.kept_bytes for each, measured in measure(study, tasks).items()}
+    measured = measured or measure(study, tasks)
     largest: dict[str, tuple[LoadedTask, None]] = {}
-    for each in sorted(sizes, key=sizes.__getitem__, reverse=True):
+    for each in sorted(measured, key=lambda each: measured[each].kept_bytes, reverse=True):
         values = [getattr(each.task, name) for name in study.space.task]
         kind = str([value for value in values if not isinstance(value, int | float)])
         largest.setdefault(kind, (each, None))
     return list(largest.values())
 
 
-def measure(study: StudyConfig, tasks: Tasks) -> dict[LoadedTask, Measurement]:
+def measure(study: StudyConfig, tasks: Tasks) -> Measured:
     """``check_task`` of the extremes of a study's task, of ``MOST`` if there are more.
 
     Raises:
@@ -79,6 +83,9 @@ class Measurement:
     metrics: tuple[str, ...]
     kept_bytes: int
     step_seconds: float
+
+
+Measured = dict[LoadedTask, Measurement]
 
 
 def check_task(task: LoadedTask, whole: bool = True) -> Measurement:
@@ -128,7 +135,7 @@ def _model(task: LoadedTask) -> nn.Module:
 def _step(
     task: LoadedTask, model: nn.Module, batch: Rows, trained: dict[str, nn.Parameter]
 ) -> tuple[int, float]:
-    """Computes a loss and its gradients; the bytes kept for them, and the seconds of a second time."""
+    """Computes a loss and its gradients; the bytes kept for them, and the seconds that they take."""
     kept: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
@@ -142,9 +149,13 @@ def _step(
     for name, each in zip(trained, gradients, strict=True):
         if each is not None and not torch.isfinite(each).all():
             raise _mistake(task, "loss", f"the gradient of {name} is NaN or infinite before the first step")
+    return sum(kept.values()), min(_seconds(task, model, batch, trained) for _ in range(TIMED))
+
+
+def _seconds(task: LoadedTask, model: nn.Module, batch: Rows, trained: dict[str, nn.Parameter]) -> float:
     began = perf_counter()
     _gradients(task, model, batch, trained)
-    return sum(kept.values()), perf_counter() - began
+    return perf_counter() - began
 
 
 def _gradients(

@@ -55,7 +55,8 @@ class TaskEntry:
     @property
     def has_other_metrics(self) -> bool:
         """Whether the task may report metrics whose directions it does not give."""
-        return self.file is not None and self.settings.metrics is not Task.metrics
+        own = self.settings
+        return self.file is not None and own.metrics is not Task.metrics
 
     def build(self, settings: Mapping[str, Any]) -> LoadedTask:
         """Loads the task with its data (imports torch).
