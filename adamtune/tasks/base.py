@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from adamtune.tasks.datasets import Split
 
-Rows = tuple["Tensor", ...]
-"""Tensors ``[rows, ...]`` with equally many rows: row i of each belongs to example i."""
+Rows = Any
+"""A tensor, or nested tuples, lists and dicts of them, ``[rows, ...]`` with equally many rows: row i of each
+belongs to example i."""
 
-Model = Callable[..., "Tensor"]
-"""A model as a function of its input: an ``nn.Module``, or one that is called with other parameters."""
+Model = Callable[..., Any]
+"""An ``nn.Module``."""
 
 Direction = Literal["minimize", "maximize"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
