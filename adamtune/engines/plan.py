@@ -152,7 +152,7 @@ def _place(device: str) -> str:
 def _lockstep_memory(task: LoadedTask, optimizers: Sequence[str]) -> int:
     """Bytes of one member's working set in lockstep. Raises CannotCapture where lockstep is impossible."""
     from adamtune.engines.population.capture import CannotCapture
-    from adamtune.engines.population.gradients import working_set
+    from adamtune.engines.population.verification import working_set
 
     for name in optimizers:
         if OPTIMIZERS[name].rule is None:
