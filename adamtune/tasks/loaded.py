@@ -57,6 +57,8 @@ class LoadedTask:
     def scores(self, model: Any, rows: Rows) -> dict[str, Tensor]:
         """The task's metrics over ``rows``, except ``train_loss``: each a scalar."""
         found = self.task.metrics(model, rows)
+        if not isinstance(found, Mapping):
+            raise TypeError(f"metrics() returned {type(found).__name__}: return a dict of numbers by name")
         loss = found["loss"] if "loss" in found else self.task.loss(model, rows)
         return {"val_loss": loss, **{f"val_{name}": each for name, each in found.items() if name != "loss"}}
 
