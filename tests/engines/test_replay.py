@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from adamtune.engines.native import torch_calls
-from adamtune.engines.native.loader import kernel_library
+from adamtune.engines.native.loader import has_kernels
 from adamtune.engines.native.program import Program
 from adamtune.engines.population import replay
 from adamtune.engines.population.replay import KernelCall, compile_calls, compute_and_copy
 
 aten = torch.ops.aten
 needs_programs = pytest.mark.skipif(
-    kernel_library(torch.float32) is None or torch_calls.torch_interface() is None,
+    not has_kernels() or torch_calls.torch_interface() is None,
     reason="needs a C compiler and torch 2.13",
 )
 
@@ -323,7 +323,7 @@ def test_an_error_in_another_thread_does_not_change_the_message() -> None:
 
 
 def test_without_a_compiler_python_makes_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "kernel_library", lambda dtype: None)
+    monkeypatch.setattr("adamtune.engines.native.loader.kernel_library", lambda dtype: None)
     x = drawn(3)
     run = compile_calls([call(aten.exp.out, x, out=x), call(aten.add_.Scalar, x, 1)])
     run()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from adamtune.engines.native.elementwise import elementwise_call
-from adamtune.engines.native.loader import kernel_library
+from adamtune.engines.native.loader import has_kernels
 from adamtune.engines.native.operators import c_call, is_own_kernel
 from adamtune.engines.native.program import CCall, Program
 from adamtune.engines.native.torch_calls import CannotEncode, Encoder, TorchCall
@@ -87,7 +87,7 @@ def _encoded(call: KernelCall, encoder: Encoder) -> CCall | TorchCall | None:
         return c_call(cast(OpOverload, kernel), args, list(kwargs.values()))
     if kernel is compute_and_copy:
         kernel, targets, args, kwargs = args
-    if not isinstance(kernel, OpOverload) or kernel_library(torch.float32) is None:
+    if not isinstance(kernel, OpOverload) or not has_kernels():
         return None
     values = _argument_values(kernel, args, kwargs)
     try:
