@@ -14,7 +14,7 @@ from adamtune.errors import AdamtuneError
 from adamtune.reports.as_code import render
 from adamtune.reports.console import console, show_best, show_hints, show_ranking
 from adamtune.reports.live import progress_view
-from adamtune.reports.numbers import duration
+from adamtune.reports.text import duration
 from adamtune.search.progress import Observer, Outcome, Progress
 from adamtune.storage.location import without_password
 from adamtune.storage.studies import read_study

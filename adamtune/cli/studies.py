@@ -41,8 +41,7 @@ def studies(
 
 def _table(found: list[StudySummary]) -> list[str]:
     from adamtune.reports.console import counts
-    from adamtune.reports.numbers import rounded
-    from adamtune.reports.text import Column, grid
+    from adamtune.reports.text import Column, grid, rounded
 
     heading, lines = grid(
         [

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from adamtune.analysis.ranking import ORDER, Ranking, Row
-from adamtune.reports.numbers import rounded, setting
 from adamtune.reports.table import table
+from adamtune.reports.text import rounded, setting
 from adamtune.storage.records import State, counted, shown_state
 
 

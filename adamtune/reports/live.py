@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adamtune.reports.console import counts, without_echo
-from adamtune.reports.numbers import chart, clock, rounded, setting
+from adamtune.reports.text import chart, clock, rounded, setting
 from adamtune.search.progress import Observer, Progress
 from adamtune.storage.records import TrialRecord
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from adamtune.analysis.ranking import Ranking, Row
-from adamtune.reports import numbers
-from adamtune.reports.numbers import sparkline
-from adamtune.reports.text import Column, fill, grid, width_of
+from adamtune.reports import text
+from adamtune.reports.text import Column, fill, grid, sparkline, width_of
 from adamtune.storage.records import TrialRecord, shown_state
 
 
@@ -31,13 +30,13 @@ def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int =
         *([Column("sd", spread)] if any(spread) else []),
         *(_setting(name, trials, digits) for name in ranking.searched),
         Column("steps", [str(trial.steps) for trial in trials]),
-        Column("seconds", [numbers.seconds(trial.seconds) for trial in trials]),
+        Column("seconds", [text.seconds(trial.seconds) for trial in trials]),
         Column("curve", [sparkline(list(trial.intermediate.values()), curve) for trial in trials], left=True),
     ]
 
 
 def _setting(name: str, trials: Sequence[TrialRecord], digits: int) -> Column:
-    write = numbers.setting(name, digits)
+    write = text.setting(name, digits)
     values = [trial.settings.get(name) for trial in trials]
     left = any(isinstance(value, str) for value in values)
     return Column(name, ["" if value is None else write(value) for value in values], left)
@@ -46,14 +45,14 @@ def _setting(name: str, trials: Sequence[TrialRecord], digits: int) -> Column:
 def _value(trial: TrialRecord, in_use: bool) -> str:
     """The value of a complete trial, the state of any other."""
     if trial.state == "complete" and trial.value is not None:
-        return numbers.rounded(trial.value)
+        return text.rounded(trial.value)
     return shown_state(trial.state, in_use)
 
 
 def _spread(trial: TrialRecord) -> str:
     """The standard deviation over several training seeds; empty for one seed."""
     several = trial.state == "complete" and len(trial.seeds) > 1
-    return numbers.rounded(statistics.stdev(trial.seeds), 2) if several else ""
+    return text.rounded(statistics.stdev(trial.seeds), 2) if several else ""
 
 
 _LAYOUTS = ((3, 10, 2), (2, 10, 2), (2, 8, 1), (2, 6, 1))

@@ -45,7 +45,7 @@ def open_session(config: StudyConfig) -> Session:
         write_study(storage, study_id, _attributes(config, storage.get_study_user_attrs(study_id)))
         if isinstance(storage, LocalStorage):
             return LocalSession(config, storage)
-        from adamtune.storage.server.session import ServerSession
+        from adamtune.storage.server.storage import ServerSession
 
         return ServerSession(config, storage)
     except BaseException:

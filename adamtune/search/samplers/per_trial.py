@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
 from adamtune.config import StudyConfig
+from adamtune.errors import AdamtuneError
 from adamtune.search.notes import MODELS, STARTUP_TRIALS
 from adamtune.search.samplers.points import FixedPoint, SobolPoint
 from adamtune.search.samplers.tpe import TpeSampler
@@ -181,3 +183,20 @@ def _as_bad_as(value: float, trial: FrozenTrial) -> FrozenTrial:
 
 VIEWS: Mapping[str, type[Study]] = {"gp": PenalizedStudy, "cmaes": PenalizedStudy}
 """The study as a sampler sees it, by the sampler's name; the study itself for other samplers."""
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {"cmaes": ("cmaes",), "gp": ("scipy", "greenlet")}
+"""The packages that one sampler alone needs; its name is also that of the extra that installs them."""
+
+
+def check_packages(sampler: str) -> None:
+    """Checks that the packages of a sampler are installed.
+
+    Raises:
+        AdamtuneError: one is missing.
+    """
+    missing = [name for name in EXTRAS.get(sampler, ()) if find_spec(name) is None]
+    if missing:
+        raise AdamtuneError(
+            f"sampler: {sampler} needs {' and '.join(missing)}, not installed here. Run"
+            f" `pip install 'adamtune[{sampler}]'`, then the same command again, or use sampler: tpe."
+        )

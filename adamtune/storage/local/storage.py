@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from adamtune.errors import AdamtuneError
 from adamtune.storage.local.database import BUSY_SECONDS, connect, create, database_errors, transaction
-from adamtune.storage.local.rows import Changes, frozen_study, load_trials
+from adamtune.storage.local.rows import Changes, TrialIds, frozen_study, load_trials
 from adamtune.storage.local.schema import (
     STUDY_SYSTEM,
     STUDY_USER,
@@ -30,7 +30,6 @@ from adamtune.storage.local.schema import (
     read_studies,
     remove_study,
 )
-from adamtune.storage.local.trial_ids import TrialIds
 from adamtune.storage.optuna_private import (
     DEFAULT_STUDY_NAME_PREFIX,
     FrozenStudy,

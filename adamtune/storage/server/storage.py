@@ -1,29 +1,35 @@
-"""Optuna's storage on a database server, whose trials several processes train."""
+"""A study on a database server, whose trials several processes train: Optuna's storage with heartbeats."""
 
 from __future__ import annotations
 
 import json
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Connection, delete, event, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Transaction
 from typing_extensions import override
 
+from adamtune.config import StudyConfig
 from adamtune.storage.optuna_private import NewTrialHooks, server_tables
 from adamtune.storage.optuna_private import trial_id as id_of_trial
+from adamtune.storage.session import Session
 
 GRACE_SECONDS = 60.0
 """A running trial without a heartbeat for so long belongs to a dead process."""
 
 COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 """States of the trials that count towards a study's total; a failed one is replaced by another."""
+
+WAIT_SECONDS = 1.0
+"""The pause before a process without work asks again whether trials of others remain."""
 
 UTC = {
     "postgresql": "SET TIME ZONE 'UTC'",
@@ -72,7 +78,7 @@ class ServerStorage(NewTrialHooks, RDBStorage):
         self._limits[study_id] = trials
 
     @override
-    def before_new_trial(self, study_id: int, session: Session) -> None:
+    def before_new_trial(self, study_id: int, session: Transaction) -> None:
         # The study is locked: of processes that ask for the last trial at once, one gets it.
         if study_id in self._limits:
             counted = _TRIALS.c.study_id == study_id, _TRIALS.c.state.in_(COUNTED)
@@ -170,3 +176,56 @@ class ServerStorage(NewTrialHooks, RDBStorage):
         stale = _ATTRS.c.trial_id == trial_id, judged | (_ATTRS.c.key == OWNER)
         connection.execute(delete(_ATTRS).where(*stale))
         connection.execute(insert(_ATTRS).values(trial_id=trial_id, key=OWNER, value_json=self._me))
+
+
+class ServerSession(Session):
+    """A session without commits: the server has every change at once.
+
+    Another process trains the trials of a dead one from their first step.
+    """
+
+    def __init__(self, config: StudyConfig, storage: ServerStorage) -> None:
+        super().__init__(config, storage)
+        self._server = storage
+        storage.limit(self._id, config.trials)
+
+    @override
+    def begin_commit(self, state: Mapping[str, Any] | None) -> None:
+        if state is not None:
+            self.beat([each["number"] for each in state["running"]])
+
+    @override
+    def ask(self, study: Study) -> Trial | None:
+        try:
+            return study.ask()
+        except NoTrialRemains:
+            return None
+
+    @override
+    def beat(self, own: Collection[int]) -> set[int]:
+        numbers = self._by_id(own)
+        return {numbers[each] for each in self._server.beat(list(numbers))}
+
+    @override
+    def take_over(self, own: Collection[int], most: int) -> list[int]:
+        return self._server.take_over(self._id, self._by_id(own), most)
+
+    @override
+    def wait_for_others(self) -> bool:
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if running:
+            time.sleep(WAIT_SECONDS)
+        return bool(running)
+
+    @override
+    def leave(self, own: Collection[int]) -> None:
+        self._server.leave(list(self._by_id(own)))
+
+    @override
+    def close(self) -> None:
+        self._server.close()
+
+    def _by_id(self, numbers: Collection[int]) -> dict[int, int]:
+        """The trials' numbers by id."""
+        id_of = self.storage.get_trial_id_from_study_id_trial_number
+        return {id_of(self._id, each): each for each in numbers}
