@@ -33,6 +33,7 @@ def open_session(config: StudyConfig) -> Session:
     """
     storage = open_storage(config.storage)
     try:
+        # Not get_study_id_from_name, which loads all trials of a study that may be refused or deleted here.
         names = {each.study_name: id_of_study(each) for each in storage.get_all_studies()}
         study_id = names.get(config.name)
         if study_id is not None and isinstance(storage, LocalStorage) and _is_blank(storage, study_id):
@@ -91,6 +92,7 @@ def _direction(config: StudyConfig) -> StudyDirection:
 
 def _check_same(config: StudyConfig, storage: LocalStorage | ServerStorage, study_id: int) -> None:
     attrs, shown = storage.get_study_user_attrs(study_id), without_password(config.storage)
+    # Another program made this study, or a process that was killed before it stored the settings.
     if "study" not in attrs:
         if storage.get_n_trials(study_id) or storage.get_study_directions(study_id) != [_direction(config)]:
             raise Refused(
@@ -117,6 +119,7 @@ def _attributes(config: StudyConfig, existing: Mapping[str, Any]) -> StudyAttrs:
         "adamtune": adamtune.__version__,
     }
     return {
+        # Written at every opening: trials and timeout may differ from those of the last run.
         "study_file": config.text,
         "study": config.canonical(),
         "study_hash": config.hash,

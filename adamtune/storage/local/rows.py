@@ -69,6 +69,7 @@ def frozen_trial(stored: StoredTrial) -> FrozenTrial:
     return FrozenTrial(
         number=stored.number,
         state=TrialState[stored.state],
+        # Optuna takes one of value and values.
         value=None,
         values=stored.values or None,
         datetime_start=to_local(stored.start),
@@ -126,6 +127,7 @@ class Changes:
 
     def set_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
         """Sets a parameter; ``value`` is Optuna's internal representation."""
+        # SQLite would store a NumPy number as bytes.
         self._rows[PARAMS][trial_id, name] = float(value), distribution_to_json(distribution)
 
     def set_intermediate(self, trial_id: int, step: int, value: float) -> None:
@@ -146,6 +148,7 @@ class Changes:
     def write(self, connection: sqlite3.Connection) -> None:
         """Writes every row, in the caller's transaction; the rows are kept until ``clear``."""
         for table, rows in self._rows.items():
+            # Tables come in the order of OF_A_TRIAL: foreign keys point at rows that are written first.
             connection.executemany(table.upsert, [(*key, *values) for key, values in rows.items()])
 
     def clear(self) -> None:
@@ -179,15 +182,19 @@ class TrialIds:
     def release(self) -> None:
         """Frees the ids of the block that were not used."""
         if self._last is not None:
+            # If a trial got the last id of the block, its row has a study and stays.
             query = "DELETE FROM trials WHERE trial_id = ? AND study_id IS NULL"
             self._connection.execute(query, (self._last,))
         self._ids, self._last = iter(()), None
 
     def _reserve(self) -> int:
         with transaction(self._connection):
+            # Another program may have added trials since the last block.
             (used,) = self._connection.execute("SELECT coalesce(max(trial_id), 0) FROM trials").fetchone()
             last = used + ID_BLOCK
+            # Optuna looks for WAITING trials to begin and RUNNING ones to end, but not for failed ones.
             self._connection.execute("INSERT INTO trials (trial_id, state) VALUES (?, 'FAIL')", (last,))
         self._last = last
+        # The first id is returned here, so the block continues with the second.
         self._ids = iter(range(used + 2, last + 1))
         return int(used) + 1
