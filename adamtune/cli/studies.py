@@ -65,6 +65,7 @@ def _plain(study: StudySummary) -> dict[str, Any]:
         "metric": study.metric,
         "direction": study.direction,
         "counts": dict(study.counts),
+        # JSON has no infinity, which a study of another program may have.
         "best": study.best if study.best is not None and math.isfinite(study.best) else None,
         "last_activity": _time(study) or None,
     }

@@ -28,6 +28,7 @@ def rounded(number: float, digits: int = 4) -> str:
     if number == 0 or not math.isfinite(number):
         return f"{number:g}"
     mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
+    # The exponent is taken after rounding: 9.9999 has five digits before it is rounded, and becomes 10.00.
     power = int(exponent)
     return f"{number:.{max(digits - 1 - power, 0)}f}" if -3 <= power < 5 else f"{mantissa}e{power}"
 
@@ -39,7 +40,8 @@ def significant(number: float, digits: int = 3) -> str:
 
 
 def near_one(number: float, digits: int) -> str:
-    """A number in [0, 1], to ``digits`` significant digits of it or of its distance from one: 0.9987."""
+    """A number in [0, 1] to ``digits`` significant digits of the smaller of it and 1 minus it: 0.9987."""
+    # Near 0 the digits of the number itself count, near 1 those of its distance.
     distance = min(number, 1 - number)
     if not 0 < distance < 1:
         return f"{number:g}"
@@ -87,6 +89,7 @@ def clock(value: float) -> str:
 
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+# A braille character has two by four dots: a curve of 60 characters has 120 columns.
 _BRAILLE = 0x2800
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, by row and column."""
@@ -123,6 +126,7 @@ def chart(points: Sequence[tuple[float, float]], width: int, height: int) -> lis
         return []
     levels = _levels(points, 2 * width, 4 * height)
     cells = [[_BRAILLE] * width for _ in range(height)]
+    # Each column is filled from the level of the one before, so that a steep line has no gaps.
     for x, (before, level) in enumerate(zip(levels[:1] + levels, levels, strict=False)):
         for y in range(min(before, level), max(before, level) + 1):
             cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
@@ -164,6 +168,7 @@ def grid(columns: Sequence[Column], gap: int = 2) -> tuple[list[str], list[str]]
     """
     widths = [*map(width_of, columns)]
     names = [fill(_pieces(column.name), width, "") for column, width in zip(columns, widths, strict=True)]
+    # Reversed twice: names of fewer lines stand at the bottom, next to their cells.
     heading = [*zip_longest(*(name[::-1] for name in names), fillvalue="")][::-1]
     template = (" " * gap).join(
         f"{{:{'<' if column.left else '>'}{width}}}" for column, width in zip(columns, widths, strict=True)

@@ -84,9 +84,12 @@ class Tracker:
         """Counts the trials in the storage, where other processes may have added some."""
         trials = [each for each in self._study.get_trials(deepcopy=False) if each.state.name in STATES]
         self.counts = Counter(state_of(each.state.name, "diverged_at" in each.user_attrs) for each in trials)
+        # Nothing waits for the trials of another program, and they may never end.
         self.counts["running"] -= self._foreign
         complete = (each for each in trials if each.state.name == "COMPLETE")
         sign = 1 if self._direction == "minimize" else -1
+        # Not `merit` of records: making a record of each of thousands of trials takes longer than counting
+        # them.
         best = min(complete, key=lambda each: (sign * each.value, each.number), default=None)  # type: ignore[operator]
         if best is not None:
             self._offer(record_of(best))
@@ -135,6 +138,7 @@ class Tracker:
             study=self._study.study_name,
             metric=self._metric,
             direction=self._direction,
+            # A lower total may have been asked for while trials were in training.
             total=max(self._total, self.begun),
             counts=counted(self.counts),
             elapsed=self.elapsed,

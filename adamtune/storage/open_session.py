@@ -33,7 +33,6 @@ def open_session(config: StudyConfig) -> Session:
     """
     storage = open_storage(config.storage)
     try:
-        # Not get_study_id_from_name, which loads all trials of a study that may be refused or deleted here.
         names = {each.study_name: id_of_study(each) for each in storage.get_all_studies()}
         study_id = names.get(config.name)
         if study_id is not None and isinstance(storage, LocalStorage) and _is_blank(storage, study_id):
