@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from adamtune.tasks.base import TaskEntry
+    from adamtune.tasks.entry import TaskEntry
 
 
 def tasks() -> None:

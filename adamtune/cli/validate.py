@@ -91,7 +91,7 @@ def _plan(study: StudyConfig) -> Plan:
     from adamtune.engines.plan import expected_plan
 
     seeds = study.search.seeds
-    step_bytes = max(each.step_bytes() for each in study.task_extremes())
+    step_bytes = max(each.step_bytes() or 1 for each in study.task_extremes())
     plan = expected_plan(study.engine, study.population, study.device, seeds, step_bytes)
     return plan.for_trials(study.trials, seeds, study.population)
 

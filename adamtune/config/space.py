@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-Value = bool | int | float | str | tuple[Any, ...] | None
-"""A hyperparameter is a number or a boolean; a task's setting may be text or a tuple too."""
+Value = bool | int | float | str | tuple[Any, ...] | dict[str, Any] | None
+"""A hyperparameter is a number or a boolean; a task's setting may be text, a tuple or a mapping too."""
 
 
 class Frozen(BaseModel):

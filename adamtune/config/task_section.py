@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic.fields import FieldInfo
@@ -13,15 +14,17 @@ from adamtune.config.problems import KeyPath, Problems
 from adamtune.config.space import Distribution, combinations
 from adamtune.config.study import TaskChoice
 from adamtune.config.validation import check
-from adamtune.tasks.base import Settings, TaskEntry
-from adamtune.tasks.registry import TASKS
+from adamtune.errors import UsageError
+from adamtune.tasks.base import Task
+from adamtune.tasks.entry import TaskEntry
+from adamtune.tasks.registry import FORMS, TASKS, find_task
 
 SEARCHED: KeyPath = ("space", "task")
 ONE_EACH = "move it to the task, with one value, and make a study for each"
 
 
 def read_task(
-    raw: object, searched: object, problems: Problems
+    raw: object, searched: object, problems: Problems, folder: Path
 ) -> tuple[TaskChoice | None, dict[str, Distribution]]:
     """The task of a study and its searched settings.
 
@@ -29,6 +32,7 @@ def read_task(
         raw: the file's ``task``: a name, or a mapping of ``name`` and settings.
         searched: the file's ``space.task``.
         problems: receives the problems found.
+        folder: the folder of the study file, to which the file of a task is relative.
 
     Returns:
         The task, or None after problems with its name are recorded; and the searched settings by name.
@@ -36,20 +40,33 @@ def read_task(
     settings = dict(raw) if isinstance(raw, dict) else {"name": raw}
     path: KeyPath = ("task", "name") if isinstance(raw, dict) else ("task",)
     if "name" not in settings:
-        problems.add(("task",), f"is missing 'name'; allowed: {', '.join(TASKS)}")
+        problems.add(("task",), f"is missing 'name'; allowed: {', '.join(TASKS)}, {FORMS}")
         return None, {}
-    name: Any = settings.pop("name")
-    if not isinstance(name, str) or name not in TASKS:
-        allowed = ", ".join(TASKS)
-        is_text = isinstance(name, str)
-        problems.add(path, unknown_name("task", name, TASKS) if is_text else illegal_value(name, allowed))
-        alias = find_alias(name, TASKS) if is_text else None
-        if alias is None:
-            return None, {}
-        name = alias.name  # so that the settings are checked, too
-    distributions = _searched(TASKS[name], searched, settings, problems)
-    fixed = _fixed(TASKS[name].settings, settings, distributions, problems)
-    return TaskChoice(name=name, settings=fixed), distributions
+    entry = _find(settings.pop("name"), path, problems, folder)
+    if entry is None:
+        return None, {}
+    distributions = _searched(entry, searched, settings, problems)
+    fixed = _fixed(entry, settings, distributions, problems)
+    return TaskChoice(name=entry.name, settings=fixed), distributions
+
+
+def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> TaskEntry | None:
+    """The task of a name, or None after problems are recorded."""
+    if not isinstance(name, str):
+        problems.add(path, illegal_value(name, f"{', '.join(TASKS)}, {FORMS}"))
+        return None
+    try:
+        entry = find_task(name, folder)
+    except UsageError as error:
+        problems.add(path, str(error), cause=error)
+        return None
+    if entry is None:
+        alias, said = find_alias(name, TASKS), unknown_name("task", name, TASKS)
+        if (folder / f"{name}.py").is_file():
+            said = f"unknown task {name!r}; did you mean {name}.py? allowed: {', '.join(TASKS)}"
+        problems.add(path, said if alias else f"{said}, {FORMS}")
+        return TASKS[alias.name] if alias else None  # so that the settings are checked, too
+    return entry
 
 
 def _searched(
@@ -62,8 +79,8 @@ def _searched(
     for name in raw:
         path = (*SEARCHED, name)
         if name not in fields:
-            problems.add(path, unknown_key(f"setting of {entry.name}", name, list(fields)))
-        elif name in entry.settings.DATA:
+            problems.add(path, unknown_key(f"setting of {entry.label}", name, list(fields), "task"))
+        elif name in (entry.settings.data_settings or ()):
             problems.add(path, f"changes the data, so its trials cannot be compared: {ONE_EACH}")
         elif name in settings:
             problems.add(path, f"found with task.{name}; keep one: the fixed value or the searched ones")
@@ -74,7 +91,8 @@ def _searched(
     distributions = {
         name: DistributionReader(_type(field), problems).read(raw[name], (*SEARCHED, name))
         for name, field in fields.items()
-        if isinstance(raw.get(name), list | dict) and name not in {*settings, *entry.settings.DATA}
+        if isinstance(raw.get(name), list | dict)
+        and name not in {*settings, *(entry.settings.data_settings or ())}
     }
     return {name: each for name, each in distributions.items() if each is not None}
 
@@ -85,7 +103,7 @@ def _type(field: FieldInfo) -> Any:
 
 
 def _fixed(
-    model: type[Settings],
+    entry: TaskEntry,
     settings: Mapping[str, object],
     searched: Mapping[str, Distribution],
     problems: Problems,
@@ -94,12 +112,13 @@ def _fixed(
 
     Checks them with combinations of the searched ones, up to the first combination with problems.
     """
-    checked: Settings | None = None
+    checked: Task | None = None
     for combination in combinations(searched):
-        checked, found = check(model, {**settings, **combination})
+        checked, found = check(entry.settings, {**settings, **combination})
         for place, message in found:
             section = SEARCHED if place and place[0] in searched else ("task",)
             problems.add((*section, *place), message)
         if found:
             break
-    return {name: each for name, each in checked or () if name not in searched}
+    written = checked.model_dump(mode="json") if checked else {}
+    return {name: each for name, each in written.items() if name not in searched}

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.randomness import initial_parameters
 
 
@@ -35,7 +36,7 @@ class Member:
     trial: int
     replicate: int
     seed: int
-    task: Task
+    task: LoadedTask
     optimizer: str
     hyperparameters: Mapping[str, float]
     schedule: str
@@ -114,7 +115,7 @@ class Source:
         initial: takes a seed and a replicate and returns the starting weights by name.
     """
 
-    def __init__(self, task: Task, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, task: LoadedTask, device: torch.device, dtype: torch.dtype) -> None:
         self.task = task
         self.device, self.dtype = device, dtype
         self.train = self._rows(task.train)

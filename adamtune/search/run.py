@@ -126,7 +126,7 @@ def _check_data(session: Session, tasks: Tasks) -> None:
         Refused: an existing study was trained on other data.
     """
     config, kept = session.config, session.attribute("data_hash")
-    hashes = sorted({tasks.build(each).data_hash for each in config.task_extremes()})
+    hashes = sorted({each.data_hash for each in tasks.extremes()})
     now = hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
     if kept is None:
         session.set_attribute("data_hash", now)
@@ -156,7 +156,7 @@ def _plan(session: Session, tasks: Tasks) -> Plan:
                 " Resume it where it is available, or start a new study with --name."
             )
         return plan
-    largest = max(config.task_extremes(), key=lambda each: each.step_bytes())
+    largest = max(config.task_extremes(), key=lambda each: each.step_bytes() or 0)
     plan = make_plan(
         tasks.build(largest),
         config.engine,

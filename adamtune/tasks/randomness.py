@@ -9,7 +9,8 @@ from hashlib import sha256
 import torch
 from torch import Tensor
 
-from adamtune.tasks.base import Task, batches_per_epoch
+from adamtune.tasks.base import batches_per_epoch
+from adamtune.tasks.loaded import LoadedTask
 
 
 def derive(*parts: int | str) -> int:
@@ -25,7 +26,7 @@ def derive(*parts: int | str) -> int:
     return int.from_bytes(sha256(json.dumps(parts).encode()).digest()[:4])
 
 
-def initial_parameters(task: Task, seed: int, replicate: int) -> dict[str, Tensor]:
+def initial_parameters(task: LoadedTask, seed: int, replicate: int) -> dict[str, Tensor]:
     """The starting weights of a replicate, by name. The state of torch's global generator does not change."""
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would also seed the accelerators, whose state fork_rng does not restore here.
@@ -34,7 +35,7 @@ def initial_parameters(task: Task, seed: int, replicate: int) -> dict[str, Tenso
     return {name: parameter.detach() for name, parameter in module.named_parameters()}
 
 
-def batch_indices(task: Task, seed: int, replicate: int, start: int, stop: int) -> Tensor:
+def batch_indices(task: LoadedTask, seed: int, replicate: int, start: int, stop: int) -> Tensor:
     """The training rows of each batch from step ``start`` to step ``stop``.
 
     Each epoch is a new permutation of the training rows, cut into full batches.

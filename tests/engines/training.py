@@ -14,7 +14,7 @@ from adamtune.engines.population.engine import Population
 from adamtune.engines.sequential import Sequential
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.randomness import initial_parameters
 
 from ..examples import drawn
@@ -30,7 +30,7 @@ Make = Callable[[int], Engine]
 
 
 def member(
-    task: Task,
+    task: LoadedTask,
     trial: int = 0,
     optimizer: str = "adam",
     schedule: str = "constant",
@@ -54,14 +54,14 @@ def member(
     )
 
 
-def varied_member(task: Task, trial: int, optimizer: str, schedule: str) -> Member:
+def varied_member(task: LoadedTask, trial: int, optimizer: str, schedule: str) -> Member:
     """A member whose hyperparameters follow from its number; odd numbers have replicate 1, even ones 0."""
     draw = random.Random(f"{trial} {optimizer} {schedule}")
     own = drawn(OPTIMIZERS[optimizer], draw)
     return Member(trial, trial % 2, 7, task, optimizer, own, schedule, drawn(SCHEDULES[schedule], draw))
 
 
-def some(task: Task, count: int, **same: Any) -> list[Member]:
+def some(task: LoadedTask, count: int, **same: Any) -> list[Member]:
     """Members of one task with different learning rates, so that no two have the same results."""
     return [member(task, trial, lr=2e-3 * 1.7**trial, **same) for trial in range(count)]
 

@@ -15,7 +15,8 @@ from adamtune.engines.base import Source
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.errors import memory_error
-from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 
 Parameters = Mapping[str, Tensor]
 """The parameters of all members by name, each ``[members, *shape]``."""
@@ -27,7 +28,7 @@ MEASURED = 4
 _CAPTURING = Lock()
 
 
-def capture_gradients(task: Task, parameters: Parameters, batch: Rows, shared: bool) -> Capture:
+def capture_gradients(task: LoadedTask, parameters: Parameters, batch: Rows, shared: bool) -> Capture:
     """A capture from parameters and batch to ``(losses [members], gradients by name [members, *shape])``.
 
     Args:
@@ -57,7 +58,7 @@ def capture_gradients(task: Task, parameters: Parameters, batch: Rows, shared: b
     return _capture(compute, parameters, batch)
 
 
-def capture_scores(task: Task, parameters: Parameters, rows: Rows) -> Capture:
+def capture_scores(task: LoadedTask, parameters: Parameters, rows: Rows) -> Capture:
     """A capture from parameters to the task's scores over ``rows``, by name, each ``[members]``.
 
     Args:
@@ -77,7 +78,7 @@ def capture_scores(task: Task, parameters: Parameters, rows: Rows) -> Capture:
     return _capture(compute, parameters)
 
 
-def working_set(task: Task) -> int:
+def working_set(task: LoadedTask) -> int:
     """The working set of one member's step in bytes: what the step writes to, on the CPU in float32.
 
     Raises:
@@ -104,7 +105,7 @@ def _capture(compute: Callable[..., Any], *inputs: Any) -> Capture:
             raise CannotCapture(lines[0]) from error
 
 
-def _structure(task: Task, parameters: Parameters) -> torch.nn.Module:
+def _structure(task: LoadedTask, parameters: Parameters) -> torch.nn.Module:
     """The model on the parameters' device and in their precision; its own weights are never used.
 
     Raises:

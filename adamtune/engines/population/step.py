@@ -13,7 +13,8 @@ from adamtune.engines.population.coefficients import Terms
 from adamtune.engines.population.gradients import capture_gradients
 from adamtune.engines.population.replay import KernelCall, compile_calls
 from adamtune.engines.population.update import FIELDS, Part, State, bind_update
-from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 
 STRETCH = 128
 """The most steps whose batches and coefficients are placed on the device at a time."""
@@ -36,7 +37,7 @@ class Step:
 
     def __init__(
         self,
-        task: Task,
+        task: LoadedTask,
         rows: Rows,
         parameters: Mapping[str, Tensor],
         states: Mapping[str, State],
