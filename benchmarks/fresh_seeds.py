@@ -3,10 +3,11 @@
     python -m benchmarks.fresh_seeds                     # every problem: about 5 minutes on 2 cores
     python -m benchmarks.fresh_seeds mlp diabetes --searches 5
 
-Three searches of 64 trials of the space of configs/quickstart.yaml. The best settings of each, and those
-of AdamW by default (lr 1e-3, constant), are then trained with 30 other seeds: with other weights and
-other batches. gap: how much better the mean of the best settings is, in standard deviations of the default's
-values. wins: in how many of the 30 seeds. s: seconds of the search.
+Three searches of 64 trials of the space of configs/quickstart.yaml. Then the best settings of each, and
+AdamW's default ones (lr 1e-3, constant), are trained with 30 other seeds: other weights, other batches.
+Where a cell has several figures, they are of the searches in turn. default, sd: mean and standard deviation
+of val_loss with the default settings. best: of the search. fresh: mean with the best settings. gap: default
+less fresh, in sd. wins: the seeds with which the best settings are better. s: seconds of a search.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from operator import lt
 from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
@@ -34,7 +36,7 @@ SPACE: Mapping[str, Any] = {
 """That of configs/quickstart.yaml."""
 FRIEDMAN = {"name": "mlp", "dataset": "friedman1"}
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {
-    "mlp": {"name": "mlp"},
+    "mlp": {"name": "mlp"},  # friedman1, 10,000 rows, 5 epochs
     "diabetes": {"name": "mlp", "dataset": "diabetes", "epochs": 30},
     "friedman1, 1,000 rows, 30 epochs": {**FRIEDMAN, "samples": 1000, "epochs": 30},
     "friedman1, 1,000 rows, 100 epochs": {**FRIEDMAN, "samples": 1000, "epochs": 100},
@@ -42,7 +44,7 @@ PROBLEMS: Mapping[str, Mapping[str, Any]] = {
     "friedman1, 5,000 rows, 5 epochs": {**FRIEDMAN, "samples": 5000, "epochs": 5},
     "friedman1, 5,000 rows, 10 epochs": {**FRIEDMAN, "samples": 5000, "epochs": 10},
     "friedman1, 5,000 rows, 30 epochs": {**FRIEDMAN, "samples": 5000, "epochs": 30},
-    "friedman1, 10,000 rows, 5 epochs": {**FRIEDMAN, "samples": 10000, "epochs": 5},
+    "friedman1, 10,000 rows, 10 epochs": {**FRIEDMAN, "samples": 10_000, "epochs": 10},
     "digits, 10 epochs": {"name": "benchmarks.problems:Digits"},
     "digits, 30 epochs": {"name": "benchmarks.problems:Digits", "epochs": 30},
     "curves, 10 epochs": {"name": "benchmarks.problems:Curves"},
@@ -50,19 +52,13 @@ PROBLEMS: Mapping[str, Mapping[str, Any]] = {
 }
 FRESH = 1000
 """The seed of the trainings after the search; those of the searches are 0, 1, 2, ..."""
-HEADER = (
-    *("problem", "steps", "s", "default", "sd", "best of the search", "fresh", "sd", "gap", "wins"),
-    *("lr", "beta1", "schedule"),
-)
+HEADER = ("problem", "steps", "default", "sd", "best", "fresh", "gap", "wins", "lr", "schedule", "s")
 
 
 def main() -> None:
     arguments = parse()
     print(f"{machine()}; {arguments.trials} trials, {arguments.seeds} fresh seeds\n", flush=True)
-    rows = []
-    for problem in arguments.problems or PROBLEMS:
-        rows += compare(problem, arguments)
-    print(table(HEADER, rows))
+    print(table(HEADER, [compare(problem, arguments) for problem in arguments.problems or PROBLEMS]))
 
 
 def parse() -> argparse.Namespace:
@@ -75,22 +71,31 @@ def parse() -> argparse.Namespace:
     return options.parse_args()
 
 
-def compare(problem: str, arguments: argparse.Namespace) -> list[tuple[object, ...]]:
-    """A row of figures for each search."""
-    task, rows = PROBLEMS[problem], []
-    default = list(fresh(task, {"lr": 1e-3}, arguments.seeds))
-    for seed in range(arguments.searches):
-        began = perf_counter()
-        best = min(run(task, SPACE, {"trials": arguments.trials, "seed": seed}), key=value)
-        seconds = perf_counter() - began
-        settings = {name: best.settings[name] for name in ("lr", "beta1", "schedule")}
-        tuned = fresh(task, settings, arguments.seeds)
-        gap = (fmean(default) - fmean(tuned)) / stdev(default)
-        wins = sum(ours < theirs for ours, theirs in zip(tuned, default, strict=True))
-        chosen = (float(best.settings[name]) for name in ("lr", "beta1"))
-        means = (fmean(default), stdev(default), best.final_value, fmean(tuned), stdev(tuned))
-        rows.append((problem, best.steps, seconds, *means, gap, wins, *chosen, best.settings["schedule"]))
-    return rows
+def compare(problem: str, arguments: argparse.Namespace) -> tuple[object, ...]:
+    """A row of figures; where a cell has several, they are of the searches in turn."""
+    task, began = PROBLEMS[problem], perf_counter()
+    asked = [{"trials": arguments.trials, "seed": seed} for seed in range(arguments.searches)]
+    best = [min(run(task, SPACE, search), key=value) for search in asked]
+    seconds = (perf_counter() - began) / len(best)
+    default = fresh(task, {"lr": 1e-3}, arguments.seeds)
+    tuned = [
+        fresh(task, {name: each.settings[name] for name in ("lr", "beta1", "schedule")}, arguments.seeds)
+        for each in best
+    ]
+    return (
+        *(problem, best[0].steps, fmean(default), stdev(default)),
+        listed(f"{each.final_value:.3g}" for each in best),
+        listed(f"{fmean(each):.3g}" for each in tuned),
+        listed(f"{(fmean(default) - fmean(each)) / stdev(default):.1f}" for each in tuned),
+        listed(str(sum(map(lt, each, default))) for each in tuned),
+        listed(f"{each.settings['lr']:.2g}" for each in best),
+        listed(each.settings["schedule"] for each in best),
+        seconds,
+    )
+
+
+def listed(figures: Iterable[str]) -> str:
+    return ", ".join(figures)
 
 
 def value(trial: TrialRecord) -> float:

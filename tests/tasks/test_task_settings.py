@@ -16,7 +16,7 @@ from adamtune.tasks.registry import TASKS
     [
         ("mlp", {"dataset": "diabetes", "samples": 500}, "samples", ["442", "500", "friedman1"]),
         ("mlp", {"dataset": "diabetes", "batch_size": 400}, "batch_size", ["400", "353 training rows"]),
-        ("mlp", {"batch_size": 4001}, "batch_size", ["4001", "at most 4000"]),
+        ("mlp", {"batch_size": 8001}, "batch_size", ["8001", "at most 8000"]),
         ("mlp", {"samples": 20}, "batch_size", ["32", "at most 16"]),
         ("mlp", {"hidden": [0]}, "hidden", ["greater than or equal to 1"]),
         ("cnn", {"batch_size": 1438}, "batch_size", ["1438", "1437"]),
@@ -48,8 +48,8 @@ def test_a_batch_larger_than_the_text() -> None:
 @pytest.mark.parametrize(
     ("settings", "samples", "rows"),
     [
-        ({}, 5000, 5000),
-        ({"dataset": "friedman1"}, 5000, 5000),
+        ({}, 10_000, 10_000),
+        ({"dataset": "friedman1"}, 10_000, 10_000),
         ({"samples": 300}, 300, 300),
         ({"dataset": "diabetes"}, None, 442),
         ({"dataset": "friedman1", "samples": None}, None, 1000),  # as version 0.1.0 stored its default

@@ -74,7 +74,7 @@ def test_loss_and_scores_are_scalars_in_the_dtype_of_the_model(name: str) -> Non
 
 def test_default_budgets_and_sizes() -> None:
     mlp, cnn, transformer = (TASKS[name].build({}) for name in ("mlp", "cnn", "transformer"))
-    assert (mlp.batch_size, mlp.steps) == (32, 10 * (4000 // 32))
+    assert (mlp.batch_size, mlp.steps) == (32, 5 * (8000 // 32))
     assert (cnn.batch_size, cnn.steps) == (64, 10 * (1437 // 64))
     assert (transformer.batch_size, transformer.steps) == (32, 300)
     counts = [sum(each.numel() for each in task.build().parameters()) for task in (mlp, cnn)]
