@@ -13,10 +13,9 @@ from optuna.trial import Trial
 
 from adamtune.engines.base import Engine, Evaluation
 from adamtune.search.faults import training_faults
-from adamtune.search.progress import Reason
+from adamtune.search.progress import Reason, Tracker
 from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
-from adamtune.search.tracker import Tracker
 from adamtune.search.trial import RunningTrial, Tasks, members, suggest
 from adamtune.storage.optuna_private import study_id, trial_id
 from adamtune.storage.records import record_of
