@@ -20,7 +20,7 @@ from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.base import Task
 from adamtune.tasks.entry import TaskEntry
-from adamtune.tasks.registry import FORMS, TASKS, find_task
+from adamtune.tasks.registry import FORMS, TASKS, find_task, known_names
 
 SEARCHED: KeyPath = ("space", "task")
 HYPERPARAMETERS = {form for entry in (*OPTIMIZERS.values(), *SCHEDULES.values()) for form in entry.forms} | {
@@ -48,7 +48,7 @@ def read_task(
     settings = dict(raw) if isinstance(raw, dict) else {"name": raw}
     path: KeyPath = ("task", "name") if isinstance(raw, dict) else ("task",)
     if "name" not in settings:
-        problems.add(("task",), f"is missing 'name'; allowed: {', '.join(TASKS)}, {FORMS}")
+        problems.add(("task",), f"is missing 'name'; allowed: {', '.join(known_names())}, {FORMS}")
         return None, {}
     entry = _find(settings.pop("name"), path, problems, folder)
     if entry is None:
@@ -61,7 +61,7 @@ def read_task(
 def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> TaskEntry | None:
     """The task of a name, or None after problems are recorded."""
     if not isinstance(name, str):
-        problems.add(path, illegal_value(name, f"{', '.join(TASKS)}, {FORMS}"))
+        problems.add(path, illegal_value(name, f"{', '.join(known_names())}, {FORMS}"))
         return None
     try:
         entry = find_task(name, folder)
@@ -69,9 +69,9 @@ def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> Task
         problems.add(path, str(error), cause=error)
         return None
     if entry is None:
-        alias, said = find_alias(name, TASKS), unknown_name("task", name, TASKS)
+        alias, said = find_alias(name, TASKS), unknown_name("task", name, known_names())
         if (folder / f"{name}.py").is_file():
-            said = f"unknown task {name!r}; did you mean {name}.py? allowed: {', '.join(TASKS)}"
+            said = f"unknown task {name!r}; did you mean {name}.py? allowed: {', '.join(known_names())}"
         problems.add(path, said if alias else f"{said}, {FORMS}")
         return TASKS[alias.name] if alias else None  # so that the settings are checked, too
     return entry
