@@ -12,7 +12,11 @@ The command line prints the message alone; ``--debug`` adds the traceback.
 
 from __future__ import annotations
 
+import os
+import sysconfig
 from collections.abc import Sequence
+from pathlib import Path
+from traceback import extract_tb
 
 
 class AdamtuneError(Exception):
@@ -58,3 +62,18 @@ def _says_out_of_memory(error: BaseException) -> bool:
     words = ("can't allocate memory", "not enough memory", "out of memory")
     found = isinstance(error, RuntimeError) and any(each in str(error).lower() for each in words)
     return found or isinstance(error, MemoryError)
+
+
+def origin(error: BaseException) -> str | None:
+    """Where the user's code was when an error was raised, as ``FILE:LINE``.
+
+    That is the innermost call outside of the installed packages and this one; if there is none, the innermost
+    outside of torch and this package; None if there is none either.
+    """
+    frames = [(each.filename, each.lineno) for each in extract_tb(error.__traceback__)]
+    packages = [str(Path(__file__).parent), *(f"{os.sep}{name}{os.sep}" for name in ("torch", "concurrent"))]
+    others = [each for each in frames if not any(package in each[0] for package in packages)]
+    installed = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), "<")
+    own = [each for each in others if not any(place in each[0] for place in installed)]
+    found = (own or [each for each in others if not each[0].startswith("<")])[-1:]
+    return f"{found[0][0]}:{found[0][1]}" if found else None

@@ -17,18 +17,27 @@ from torch.func import vmap
 import adamtune
 from adamtune.engines import torch_private
 from adamtune.engines.torch_private import (
+    COMPUTED_VIEWS,
     DispatchMode,
     OpOverload,
     arguments,
     change_counts,
+    compiling,
+    is_batched,
+    is_differentiated,
     is_mutable,
     operator_name,
     overload_name,
     overloads,
+    require_gradient,
     return_types,
     storage_id,
     tree_leaves,
+    tree_map,
     tree_map_only,
+    uncompiled,
+    unwrapped,
+    wrapped_like,
 )
 
 aten = torch.ops.aten
@@ -89,6 +98,60 @@ def test_op_overload_is_the_type_of_an_operators_overload() -> None:
     assert torch.Tag.nondeterministic_seeded in aten.bernoulli.default.tags
     assert torch.Tag.dynamic_output_shape in aten.nonzero.default.tags
     assert torch.Tag.data_dependent_output in aten._local_scalar_dense.default.tags
+
+
+def test_computed_views_compute_what_the_views_stand_for() -> None:
+    x = torch.tensor([1 + 2j, 3 - 1j])
+    assert [str(each) for each in COMPUTED_VIEWS] == ["aten._conj.default", "aten._neg_view.default"]
+    for view, kernel in COMPUTED_VIEWS.items():
+        marked, computed = view(x), kernel(x)
+        assert marked.is_conj() or marked.is_neg()
+        assert not computed.is_conj()
+        assert not computed.is_neg()
+        assert torch.equal(marked.resolve_conj().resolve_neg(), computed)
+
+
+def test_a_compiler_is_said_to_be_at_work_while_compiling_is_entered() -> None:
+    assert not torch.compiler.is_compiling()
+    with compiling():
+        assert torch.compiler.is_compiling()
+    assert not torch.compiler.is_compiling()
+
+
+def test_batched_tensors_are_told_from_others_and_unwrapped_and_wrapped() -> None:
+    x, other = torch.arange(6.0).view(3, 2), torch.zeros(2)
+
+    def seen(row: Tensor) -> Tensor:
+        assert is_batched(row)
+        assert not is_batched(other)
+        assert unwrapped(row).shape == (2, 3)
+        assert not is_differentiated(row)
+        return wrapped_like(unwrapped(row) * 2, row)
+
+    # The members are the last dimension of the argument.
+    assert torch.equal(vmap(seen, 1)(x.t().contiguous()), x * 2)
+    torch.func.grad(lambda row: row.sum() * (1.0 if is_differentiated(row) else 0 / 0))(other)
+
+
+def test_a_gradient_can_be_required_under_vmap() -> None:
+    x = torch.ones(3, 2)
+
+    def required(row: Tensor) -> Tensor:
+        require_gradient(unwrapped(row), True)
+        return row
+
+    vmap(required)(x)
+    assert x.requires_grad
+
+
+def test_a_compiled_module_gives_its_own_module_back() -> None:
+    module = torch.nn.Linear(1, 1)
+    assert uncompiled(module) is module
+    assert uncompiled(torch.compile(module, backend="eager")) is module  # type: ignore[arg-type]
+
+
+def test_tree_map_takes_several_trees() -> None:
+    assert tree_map(lambda a, b: a + b, {"x": (1, 2)}, {"x": (10, 20)}) == {"x": (11, 22)}
 
 
 def test_arguments_have_names_types_and_defaults() -> None:

@@ -11,7 +11,8 @@ import torch
 
 from adamtune.engines.base import Evaluation, Member, Source
 from adamtune.engines.population.group import Group
-from adamtune.tasks.base import Task
+from adamtune.engines.population.verification import batched_task
+from adamtune.tasks.loaded import LoadedTask
 
 KEPT = 4
 """Cohorts without members that are kept: capturing their steps again would take time."""
@@ -27,7 +28,7 @@ class Population:
         slots: members in training at once.
         threads: groups of a task that train at the same time; 1 on a GPU.
         device: where the members are trained.
-        dtype: the precision of parameters and data.
+        dtype: the precision of parameters and data; None leaves it to the model.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class Population:
         slots: int,
         threads: int = 1,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.slots, self._threads = slots, min(threads, slots)
         self._device, self._dtype = torch.device(device), dtype
-        self._cohorts: dict[Task, list[Group]] = {}  # a group for each thread
+        self._cohorts: dict[LoadedTask, list[Group]] = {}  # a group for each thread
         self._groups: dict[Member, Group] = {}  # in order of admission
         self._pool = ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
 
@@ -100,13 +101,13 @@ class Population:
             groups |= dict.fromkeys(own, group)
         self._groups = {member: groups[member] for member in members}
 
-    def _cohort(self, task: Task) -> list[Group]:
+    def _cohort(self, task: LoadedTask) -> list[Group]:
         """The groups of a task, one for each thread."""
         if task not in self._cohorts:
             self._drop_idle_cohorts()
-            source = Source(task, self._device, self._dtype)
+            own = batched_task(Source(task, self._device, self._dtype))
             capacity = -(-self.slots // self._threads)  # rounded up
-            self._cohorts[task] = [Group(source, capacity) for _ in range(self._threads)]
+            self._cohorts[task] = [Group(own, capacity) for _ in range(self._threads)]
         return self._cohorts[task]
 
     def _drop_idle_cohorts(self) -> None:
