@@ -1,5 +1,22 @@
 """Finds the Adam settings that train a model best, many trainings at a time."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adamtune.function import Run, trainable
+
 __version__ = "0.2.0"
 
-__all__ = ["__version__"]
+__all__ = ["Run", "__version__", "trainable"]
+
+_MODULES = {"Run": "adamtune.function", "trainable": "adamtune.function"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name at its first use, so that the command line starts at once."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

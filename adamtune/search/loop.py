@@ -12,6 +12,7 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from adamtune.engines.base import Engine, Evaluation
+from adamtune.errors import AdamtuneError
 from adamtune.search.faults import training_faults
 from adamtune.search.progress import Reason
 from adamtune.search.pruners import pruning_study
@@ -64,6 +65,7 @@ class Loop:
                 evaluations = self._engine.advance(pause)
             self._paused = not evaluations and bool(self._trainings)
             self._record(evaluations)
+            self._check_failures()
             if perf_counter() - self._committed > COMMIT_SECONDS:
                 self._commit()
             observe()
@@ -134,9 +136,23 @@ class Loop:
         self._tracker.end(ended)
         self._tracker.under_way = sum(each.fraction for each in self._trainings.values())
 
+    def _check_failures(self) -> None:
+        """Raises AdamtuneError if too many trials have failed one after the other; everything is committed."""
+        failures, most = self._tracker.failures, self._config.search.max_failures
+        if failures < most:
+            return
+        self._commit()
+        self._session.finish_commit()
+        self._session.leave(self._trainings)
+        raise AdamtuneError(
+            f"study {self._config.name}: {failures} trials failed one after the other. {self._tracker.last_failure}"
+            "\nWhat ended before is kept: mend the task, then run the same command again"
+            " (search.max_failures is the number of failures that end a search)."
+        )
+
     def _let_go(self, training: RunningTrial, found: list[Evaluation]) -> None:
         del self._trainings[training.trial.number]
-        gone = {each.member for each in found if each.finished or each.diverged_at is not None}
+        gone = {each.member for each in found if each.ends}
         self._engine.release([member for member in training.members if member not in gone])
 
     def _commit(self) -> None:

@@ -97,12 +97,14 @@ class RunningTrial:
     Attributes:
         seconds: wall time of all its members so far.
         fraction: the part of its steps that it had taken at its last evaluation.
+        total: the steps of its whole training, if an evaluation told them.
     """
 
     trial: Trial
     members: Sequence[Member]
     seconds: float = 0.0
     fraction: float = 0.0
+    total: int | None = None
 
     def record(self, study: Study, metric: str, evaluations: Sequence[Evaluation]) -> TrialState | None:
         """Keeps the members' evaluations with the trial.
@@ -110,24 +112,32 @@ class RunningTrial:
         Args:
             study: the study with its pruner.
             metric: the metric that is optimized.
-            evaluations: of every member, at the same step.
+            evaluations: of every member, at the same step; of one alone if it has diverged or failed.
 
         Returns:
             The state in which the trial ended; None if it continues.
         """
         self.seconds += sum(each.seconds for each in evaluations)
+        failure = next((each.failure for each in evaluations if each.failure), None)
+        if failure is not None:
+            return self._end(study, TrialState.FAIL, None, {"failure": failure})
         diverged = [each.diverged_at for each in evaluations if each.diverged_at is not None]
         if diverged:
             # Without a value: it would be that of an earlier step, which says nothing of the settings.
             at = min(diverged)
             return self._end(study, TrialState.PRUNED, None, {"diverged_at": at, "steps": at})
         values = [each.metrics[metric] for each in evaluations]
-        value, step = fmean(values), evaluations[0].step
-        self.fraction = step / evaluations[0].member.task.steps
+        # At their ends, functions may have taken different numbers of steps.
+        value, step = fmean(values), max(each.step for each in evaluations)
+        total = evaluations[0].total or evaluations[0].member.task.steps
+        self.fraction = min(1.0, step / total) if total else 0.0
         # Not trial.report, which warns where a process that died had reported the step.
         storage_of(study).set_trial_intermediate_value(trial_id(self.trial), step, value)
         means = {name: fmean(each.metrics[name] for each in evaluations) for name in evaluations[0].metrics}
         attrs: TrialAttrs = {"seeds": values, "metrics": means, "steps": step}
+        if evaluations[0].total is not None and evaluations[0].total != self.total:
+            self.total = evaluations[0].total
+            write_trial(storage_of(study), trial_id(self.trial), {"total_steps": self.total})
         if evaluations[0].finished:
             return self._end(study, TrialState.COMPLETE, value, attrs)
         # Not trial.should_prune, which judges by the view that the sampler was shown.
