@@ -23,7 +23,7 @@ from benchmarks import STARTED
 if TYPE_CHECKING:
     import optuna
 
-    from adamtune.tasks.base import Task
+    from adamtune.tasks.loaded import LoadedTask
 
 STUDY = "plain"
 PRUNERS = {"none": "NopPruner", "median": "MedianPruner", "asha": "SuccessiveHalvingPruner"}
@@ -123,7 +123,7 @@ def stop_early(arguments: Arguments, study: optuna.Study, trial: optuna.trial.Fr
         study.stop()
 
 
-def objective(task: Task, arguments: Arguments, work: Work, trial: optuna.Trial) -> float:
+def objective(task: LoadedTask, arguments: Arguments, work: Work, trial: optuna.Trial) -> float:
     """The last val_loss; infinity for a training that diverged, since the sampler ignores NaN."""
     import optuna
 

@@ -15,7 +15,8 @@ import optuna
 import torch
 from torch import Tensor
 
-from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
@@ -40,7 +41,7 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
     }
 
 
-def train(task: Task, settings: dict[str, Any], seed: int) -> Iterator[tuple[int, float]]:
+def train(task: LoadedTask, settings: dict[str, Any], seed: int) -> Iterator[tuple[int, float]]:
     """Trains a model; yields (step, val_loss) at every evaluation until the loss is not finite."""
     torch.manual_seed(seed)
     model = task.build()
@@ -65,7 +66,7 @@ def train(task: Task, settings: dict[str, Any], seed: int) -> Iterator[tuple[int
                 return
 
 
-def _batches(task: Task) -> Iterator[Rows]:
+def _batches(task: LoadedTask) -> Iterator[Rows]:
     rows, done, device = len(task.train[0]), 0, task.train[0].device
     while True:
         epoch = torch.randperm(rows, device=device)[: rows // task.batch_size * task.batch_size]
@@ -84,5 +85,5 @@ def _factor(settings: dict[str, Any], step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def _evaluate(task: Task, model: Callable[..., Tensor]) -> float:
+def _evaluate(task: LoadedTask, model: Callable[..., Tensor]) -> float:
     return float(task.scores(model, task.validation)["val_loss"])

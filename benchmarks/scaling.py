@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from math import inf
 from time import perf_counter
 from typing import Any
@@ -24,7 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adamtune.engines.population.engine import Population
 from adamtune.engines.population.verification import working_set
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
+from adamtune.tasks.pytree import map_rows
 from adamtune.tasks.registry import TASKS
 from benchmarks.command_line import add_tasks, parser
 from benchmarks.steady import engine_rate, plain_rate
@@ -93,21 +95,21 @@ def row(name: str, settings: dict[str, Any], arguments: argparse.Namespace, core
 
 
 def population_costs(
-    task: Task, memory: int, arguments: argparse.Namespace, cores: int
+    task: LoadedTask, memory: int, arguments: argparse.Namespace, cores: int
 ) -> Iterator[float | None]:
     """µs of wall time a member-step in each population; None where it is left out."""
-    stretch, least = Stretch(task), 0.0
+    of_stretch, least = stretch(task), 0.0
     for members in arguments.populations:
         if members * memory > LARGEST or members * least * STRETCH / 1e6 > LONGEST:
             yield None
             continue
         engine = Population(members, cores, arguments.device)
-        cost = 1e6 / engine_rate(engine, stretch, arguments.seconds)
+        cost = 1e6 / engine_rate(engine, of_stretch, arguments.seconds)
         least = min(cost, least or cost)
         yield cost
 
 
-def step_flops(task: Task) -> int:
+def step_flops(task: LoadedTask) -> int:
     """Floating-point operations of the matrix products of one training step of one member."""
     batch = tuple(rows[: task.batch_size] for rows in task.train)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
@@ -115,16 +117,10 @@ def step_flops(task: Task) -> int:
     return int(counter.get_total_flops())
 
 
-class Stretch:
-    """A task that is evaluated every few steps, on two rows: so the steps alone are measured."""
-
-    evaluate_every = STRETCH
-
-    def __init__(self, task: Task) -> None:
-        self.steps = task.steps // STRETCH * STRETCH
-        self.batch_size, self.train, self.data_hash = task.batch_size, task.train, task.data_hash
-        self.validation = tuple(each[:2] for each in task.validation)  # one row has no variance
-        self.build, self.loss, self.scores = task.build, task.loss, task.scores
+def stretch(task: LoadedTask) -> LoadedTask:
+    """The task evaluated every few steps, on two rows: so the steps alone are measured."""
+    few = map_rows(lambda each: each[:2], task.validation)  # one row has no variance
+    return replace(task, steps=task.steps // STRETCH * STRETCH, evaluate_every=STRETCH, validation=few)
 
 
 if __name__ == "__main__":

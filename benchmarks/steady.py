@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from statistics import median
 from threading import Barrier
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import optuna
 import torch
@@ -20,7 +20,8 @@ from adamtune.engines.base import Engine, Member
 from adamtune.engines.plan import make_plan
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 from benchmarks.plain_training import suggest, train
 from benchmarks.tables import median_ratio
@@ -70,7 +71,7 @@ def draws(seed: int) -> Iterator[dict[str, Any]]:
         yield suggest(study.ask())
 
 
-def members(task: Task) -> Iterator[Member]:
+def members(task: LoadedTask) -> Iterator[Member]:
     """Members with random settings, without end; all of one replicate.
 
     The settings come round again, because drawing them anew would take time from the engine.
@@ -92,7 +93,7 @@ def members(task: Task) -> Iterator[Member]:
         )
 
 
-def engine_rate(engine: Engine, task: Task, seconds: float) -> float:
+def engine_rate(engine: Engine, task: LoadedTask, seconds: float) -> float:
     """Member-steps a second of a full engine whose free slots are refilled at once.
 
     Args:
@@ -156,9 +157,9 @@ _ready = Barrier(1)
 
 def _plain_worker(name: str, settings: Mapping[str, Any], seconds: float, device: str, worker: int) -> float:
     torch.set_num_threads(1)
-    task: Task = TASKS[name].build(settings)
+    task = TASKS[name].build(settings)
     if device != "cpu":
-        task = Placed(task, device)
+        task = cast(LoadedTask, Placed(task, device))
     trainings = draws(seed=worker)
     next(train(task, next(trainings), worker))  # the first steps load what torch loads late
     _ready.wait()
@@ -175,7 +176,7 @@ def _plain_worker(name: str, settings: Mapping[str, Any], seconds: float, device
 class Placed:
     """A task whose data and models lie on a device, for loops that know nothing of devices."""
 
-    def __init__(self, task: Task, device: str) -> None:
+    def __init__(self, task: LoadedTask, device: str) -> None:
         self._task, self._device = task, device
         self.train, self.validation = self._moved(task.train), self._moved(task.validation)
         self.steps, self.evaluate_every = task.steps, task.evaluate_every

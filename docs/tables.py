@@ -20,7 +20,7 @@ from adamtune.config.validation import adapter, describe, not_null
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.reports.numbers import setting
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.tasks.base import TaskEntry
+from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.registry import TASKS
 
 DOCS = Path(__file__).parent

@@ -112,7 +112,7 @@ def test_nobody_imports_the_facade_but_for_its_version() -> None:
 
 KNOWN_BY = {
     "optuna": {"search", "storage"},
-    "pandas": {"analysis"},
+    "pandas": {"analysis", "tasks"},
     "rich": {"cli", "reports"},
     "sqlalchemy": {"storage"},
     "torch": {"engines", "optimizers", "schedules", "search", "storage", "tasks"},

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import typing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from adamtune.tasks.base import TaskEntry
+    from adamtune.tasks.entry import TaskEntry
 
 
-def tasks() -> None:
-    """List the tasks with their settings, defaults and metrics."""
+def tasks(
+    task: Annotated[
+        str | None,
+        typer.Argument(metavar="[TASK]", help="A file such as churn.py, a module, or a task's name"),
+    ] = None,
+) -> None:
+    """List the tasks with their settings, defaults and metrics, or those of one task."""
     from adamtune.tasks.registry import TASKS
 
-    typer.echo("\n\n".join(map(_described, TASKS.values())))
+    shown = TASKS.values() if task is None else [_found(task)]
+    typer.echo("\n\n".join(map(_described, shown)))
+
+
+def _found(name: str) -> TaskEntry:
+    from adamtune.config.aliases import unknown_name
+    from adamtune.errors import UsageError
+    from adamtune.tasks.registry import FORMS, TASKS, find_task
+
+    entry = find_task(name)
+    if entry is None:
+        raise UsageError(f"{unknown_name('task', name, TASKS)}, {FORMS}")
+    return entry
 
 
 def _described(task: TaskEntry) -> str:
@@ -27,15 +44,24 @@ def _described(task: TaskEntry) -> str:
     settings = [(name, _default(field), _meaning(field)) for name, field in fields]
     metrics = [(name, direction, "") for name, direction in task.metrics.items()]
     rows = [("setting", "default", ""), *settings, ("metric", "direction", ""), *metrics]
-    return "\n".join([f"{task.name}: {task.summary}", *aligned(rows, "  ")])
+    more = ["  metrics() may return others: give their directions in the task, or in the study"]
+    head = f"{task.label}: {task.summary}"
+    return "\n".join([head, *aligned(rows, "  "), *(more if task.has_other_metrics else [])])
 
 
 def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
     value = field.get_default()
     return "-" if value is None else str(list(value) if isinstance(value, tuple) else value)
 
 
 def _meaning(field: FieldInfo) -> str:
+    from adamtune.config.task_section import setting_type
+    from adamtune.config.validation import adapter, describe, not_null
+
     literal = typing.get_origin(field.annotation) is typing.Literal
-    names = ", ".join(typing.get_args(field.annotation)) if literal else ""
+    names = ", ".join(map(str, typing.get_args(field.annotation))) if literal else ""
+    if not field.description and not literal:
+        return describe(not_null(adapter(setting_type(field)).json_schema()))
     return ": ".join(filter(None, (field.description, names)))

@@ -145,15 +145,16 @@ def unknown_name(what: str, name: str, names: Collection[str]) -> str:
     return f"unknown {what} {name!r}; {_suggestion(name, names)}allowed: {', '.join(names)}"
 
 
-def unknown_key(what: str, key: str, keys: Collection[str]) -> str:
+def unknown_key(what: str, key: str, keys: Collection[str], here: str | None = None) -> str:
     """The message for a key that does not belong to its section: what to write, and where.
 
     Args:
         what: what the keys of the section are, such as ``hyperparameter``.
         key: the wrong key.
-        keys: the section's keys; the first of them belongs to no other section.
+        keys: the section's keys; the first of them belongs to no other section, unless ``here`` is given.
+        here: the section.
     """
-    here = SECTIONS.get(next(iter(keys)))
+    here = here or SECTIONS.get(next(iter(keys)))
     elsewhere = [each for each, section in SECTIONS.items() if section != here]
     if key in elsewhere:
         return f"unknown here; move it to {SECTIONS[key]}"

@@ -69,17 +69,22 @@ class Problems:
     text: str = ""
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
     options: dict[KeyPath, str] = field(default_factory=dict)
+    _cause: Exception | None = None
     _messages: dict[str, Mark] = field(default_factory=dict)
     _unreadable: set[KeyPath] = field(default_factory=set)
 
-    def add(self, path: KeyPath, message: str, mark: Mark | None = None) -> None:
+    def add(
+        self, path: KeyPath, message: str, mark: Mark | None = None, cause: Exception | None = None
+    ) -> None:
         """Records a problem, once.
 
         Args:
             path: the key path of the value.
             message: the value found and what is allowed, in one line.
             mark: the place in the file, if it is not that of ``path``.
+            cause: the error that told of the problem, if one did.
         """
+        self._cause = self._cause or cause
         if path in self._unreadable:
             return
         heads = [path[:length] for length in range(len(path), -1, -1)]
@@ -103,7 +108,9 @@ class Problems:
             StudyFileError: there are problems; they are in the order of the file, options first.
         """
         if self._messages:
-            raise StudyFileError(sorted(self._messages, key=self._messages.__getitem__), self._report())
+            raise StudyFileError(
+                sorted(self._messages, key=self._messages.__getitem__), self._report()
+            ) from self._cause
 
     def _report(self) -> str:
         """The problems of each line of the file together, above that line."""

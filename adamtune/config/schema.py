@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import Any
 
 from adamtune.catalog import Entry, Hyperparameter
@@ -11,8 +12,8 @@ from adamtune.config.study import ObjectiveSection, Search, StudyFile
 from adamtune.config.validation import adapter, not_null
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.tasks.base import TaskEntry
-from adamtune.tasks.registry import TASKS
+from adamtune.tasks.entry import TaskEntry
+from adamtune.tasks.registry import FORMS, GROUP, TASKS
 
 JsonSchema = dict[str, Any]
 
@@ -96,7 +97,10 @@ def _space() -> JsonSchema:
 
 
 def _task() -> JsonSchema:
-    names = {"anyOf": [{"const": each.name, "description": each.summary} for each in TASKS.values()]}
+    named = [{"const": each.name, "description": each.summary} for each in TASKS.values()]
+    offered = [{"const": name} for name in sorted(entry_points(group=GROUP).names)]
+    other = {"type": "string", "pattern": "[.:]", "description": FORMS}
+    names = {"anyOf": [*named, *offered, other]}
     settings = {"type": "object", "properties": {"name": names}, "required": ["name"]}
     return {"anyOf": [names, settings], "description": "what to train: a name, or a mapping with settings"}
 
@@ -104,7 +108,9 @@ def _task() -> JsonSchema:
 def _of_task(entry: TaskEntry) -> JsonSchema:
     """The part that holds if the file chooses this task: its settings and metrics."""
     settings = _model(entry.settings)["properties"]
-    free = {name: value for name, value in settings.items() if name not in entry.settings.DATA}
+    free = {
+        name: value for name, value in settings.items() if name not in (entry.settings.data_settings or ())
+    }
     searched = {name: {"anyOf": _searched(value)} for name, value in free.items()}
     named = {"type": "object", "properties": {"name": {"const": entry.name}}}
     chosen = _object({"name": {"const": entry.name}, **settings})

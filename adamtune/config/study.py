@@ -13,9 +13,10 @@ from pydantic import Field, ValidationError
 from adamtune.config.duration import Duration
 from adamtune.config.problems import dotted, show
 from adamtune.config.space import Frozen, Space, Value
-from adamtune.errors import AdamtuneError
-from adamtune.tasks.base import Direction, Settings
-from adamtune.tasks.registry import TASKS
+from adamtune.errors import AdamtuneError, UsageError
+from adamtune.tasks.base import Direction, Task
+from adamtune.tasks.entry import TaskEntry
+from adamtune.tasks.registry import find_task
 
 Sampler = Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"]
 Pruner = Literal["none", "median", "asha", "hyperband"]
@@ -82,6 +83,18 @@ class TaskChoice(Frozen):
     name: str
     settings: Mapping[str, Value]
 
+    @property
+    def entry(self) -> TaskEntry:
+        """The task itself, which is loaded if it is of a file or module.
+
+        Raises:
+            UsageError: it is not there, or is wrong.
+        """
+        entry = find_task(self.name)
+        if entry is None:
+            raise UsageError(f"there is no task {self.name}: install the package that has it")
+        return entry
+
 
 class StudyConfig(ScalarKeys):
     """A study with every default and every override applied.
@@ -110,7 +123,7 @@ class StudyConfig(ScalarKeys):
         """The trials of the finished study: as many as asked for, or as its space has combinations."""
         return min(self.search.trials, self.space.combinations or self.search.trials)
 
-    def task_extremes(self) -> list[Settings]:
+    def task_extremes(self) -> list[Task]:
         """The settings of the task at the ends of its searched settings.
 
         They have every combination of the least and the greatest of each searched number and of all
@@ -119,7 +132,7 @@ class StudyConfig(ScalarKeys):
         """
         ends = {name: _ends(each.extremes()) for name, each in self.space.task.items()}
         combinations = (dict(zip(ends, values, strict=True)) for values in product(*ends.values()))
-        model = TASKS[self.task.name].settings
+        model = self.task.entry.settings
         return [model.model_validate({**self.task.settings, **each}) for each in combinations]
 
     def canonical(self) -> dict[str, Any]:

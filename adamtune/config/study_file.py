@@ -24,7 +24,6 @@ from adamtune.config.study import (
 )
 from adamtune.config.task_section import read_task
 from adamtune.config.validation import validate
-from adamtune.tasks.registry import TASKS
 
 Overrides = Mapping[str, object]
 """Values by dotted key path, such as ``{"search.trials": 8}``; a text is read as the file would be."""
@@ -42,16 +41,19 @@ def load_study(path: Path, overrides: Overrides = NO_OVERRIDES) -> StudyConfig:
     Raises:
         StudyFileError: the file or an override is wrong; the error has all problems.
     """
-    return parse_study(read_text(path), str(path), overrides)
+    return parse_study(read_text(path), str(path), overrides, path.parent)
 
 
-def parse_study(text: str, source: str, overrides: Overrides = NO_OVERRIDES) -> StudyConfig:
+def parse_study(
+    text: str, source: str, overrides: Overrides = NO_OVERRIDES, folder: Path = Path()
+) -> StudyConfig:
     """The study of a text.
 
     Args:
         text: the content of a study file.
         source: the name of the text in messages.
         overrides: as for ``load_study``.
+        folder: the folder that files named in the text are relative to.
 
     Raises:
         StudyFileError: the text or an override is wrong; the error has all problems.
@@ -63,7 +65,7 @@ def parse_study(text: str, source: str, overrides: Overrides = NO_OVERRIDES) -> 
         problems.raise_if_any()
     assert isinstance(data, dict)
     _override(data, overrides, problems)
-    study = _read(data, text, problems)
+    study = _read(data, text, problems, folder)
     problems.raise_if_any()
     assert study is not None
     return study
@@ -103,14 +105,16 @@ def _override(data: dict[str, Any], overrides: Overrides, problems: Problems) ->
             holder[key] = value
 
 
-def _read(data: dict[str, Any], text: str, problems: Problems) -> StudyConfig | None:
+def _read(data: dict[str, Any], text: str, problems: Problems, folder: Path) -> StudyConfig | None:
     """The study, or None after problems are recorded."""
     file = validate(StudyFile, data, (), problems)
     section = {name: data.get(name, each.get_default()) for name, each in StudyFile.model_fields.items()}
     raw_space = section["space"]
     raw_searched = raw_space.get("task", {}) if isinstance(raw_space, dict) else {}
-    task, searched = read_task(data["task"], raw_searched, problems) if "task" in data else (None, {})
-    space = read_space(section["optimizer"], raw_space, searched, problems)
+    chosen = read_task(data["task"], raw_searched, problems, folder) if "task" in data else (None, {})
+    task, searched = chosen
+    settings = task.entry.settings.model_fields if task else ()
+    space = read_space(section["optimizer"], raw_space, searched, problems, settings)
     search = validate(Search, section["search"], ("search",), problems)
     objective = _objective(section["objective"], task, problems)
     if search and search.sampler == "grid":
@@ -125,12 +129,17 @@ def _objective(raw: object, task: TaskChoice | None, problems: Problems) -> Obje
     section = validate(ObjectiveSection, raw, ("objective",), problems)
     if section is None or task is None:
         return None
-    metrics = TASKS[task.name].metrics
+    entry = task.entry
+    metrics = entry.metrics
     metric = section.metric or next(iter(metrics))
-    if metric not in metrics:
-        problems.add(("objective", "metric"), unknown_name(f"metric of {task.name}", metric, metrics))
-        return None
-    return Objective(metric=metric, direction=section.direction or metrics[metric])
+    # Other metrics of a user's task are known once they are computed, before the first trial.
+    if metric in metrics or (section.direction and entry.has_other_metrics):
+        return Objective(metric=metric, direction=section.direction or metrics[metric])
+    message = unknown_name(f"metric of {entry.label}", metric, metrics)
+    if entry.has_other_metrics:
+        message += "; of another metric give the direction, too, here or in the task's directions"
+    problems.add(("objective", "metric"), message)
+    return None
 
 
 def _reject_ranges(space: Space, problems: Problems) -> None:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from adamtune.config.aliases import find_alias, illegal_value, unknown_key, unknown_name
 from adamtune.config.distributions import DistributionReader
 from adamtune.config.problems import KeyPath, Problems
-from adamtune.config.space import Distribution, combinations
+from adamtune.config.space import Distribution, all_combinations, combinations
 from adamtune.config.study import TaskChoice
 from adamtune.config.validation import check
-from adamtune.tasks.base import Settings, TaskEntry
-from adamtune.tasks.registry import TASKS
+from adamtune.errors import UsageError
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.base import Task
+from adamtune.tasks.entry import TaskEntry
+from adamtune.tasks.registry import FORMS, TASKS, find_task
 
 SEARCHED: KeyPath = ("space", "task")
+HYPERPARAMETERS = {form for entry in (*OPTIMIZERS.values(), *SCHEDULES.values()) for form in entry.forms} | {
+    "optimizer",
+    "schedule",
+}
+"""Names that a searched setting cannot have, because one dict has all settings of a trial."""
 ONE_EACH = "move it to the task, with one value, and make a study for each"
 
 
 def read_task(
-    raw: object, searched: object, problems: Problems
+    raw: object, searched: object, problems: Problems, folder: Path
 ) -> tuple[TaskChoice | None, dict[str, Distribution]]:
     """The task of a study and its searched settings.
 
@@ -29,6 +40,7 @@ def read_task(
         raw: the file's ``task``: a name, or a mapping of ``name`` and settings.
         searched: the file's ``space.task``.
         problems: receives the problems found.
+        folder: the folder of the study file, to which the file of a task is relative.
 
     Returns:
         The task, or None after problems with its name are recorded; and the searched settings by name.
@@ -36,20 +48,33 @@ def read_task(
     settings = dict(raw) if isinstance(raw, dict) else {"name": raw}
     path: KeyPath = ("task", "name") if isinstance(raw, dict) else ("task",)
     if "name" not in settings:
-        problems.add(("task",), f"is missing 'name'; allowed: {', '.join(TASKS)}")
+        problems.add(("task",), f"is missing 'name'; allowed: {', '.join(TASKS)}, {FORMS}")
         return None, {}
-    name: Any = settings.pop("name")
-    if not isinstance(name, str) or name not in TASKS:
-        allowed = ", ".join(TASKS)
-        is_text = isinstance(name, str)
-        problems.add(path, unknown_name("task", name, TASKS) if is_text else illegal_value(name, allowed))
-        alias = find_alias(name, TASKS) if is_text else None
-        if alias is None:
-            return None, {}
-        name = alias.name  # so that the settings are checked, too
-    distributions = _searched(TASKS[name], searched, settings, problems)
-    fixed = _fixed(TASKS[name].settings, settings, distributions, problems)
-    return TaskChoice(name=name, settings=fixed), distributions
+    entry = _find(settings.pop("name"), path, problems, folder)
+    if entry is None:
+        return None, {}
+    distributions = _searched(entry, searched, settings, problems)
+    fixed = _fixed(entry, settings, distributions, problems)
+    return TaskChoice(name=entry.name, settings=fixed), distributions
+
+
+def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> TaskEntry | None:
+    """The task of a name, or None after problems are recorded."""
+    if not isinstance(name, str):
+        problems.add(path, illegal_value(name, f"{', '.join(TASKS)}, {FORMS}"))
+        return None
+    try:
+        entry = find_task(name, folder)
+    except UsageError as error:
+        problems.add(path, str(error), cause=error)
+        return None
+    if entry is None:
+        alias, said = find_alias(name, TASKS), unknown_name("task", name, TASKS)
+        if (folder / f"{name}.py").is_file():
+            said = f"unknown task {name!r}; did you mean {name}.py? allowed: {', '.join(TASKS)}"
+        problems.add(path, said if alias else f"{said}, {FORMS}")
+        return TASKS[alias.name] if alias else None  # so that the settings are checked, too
+    return entry
 
 
 def _searched(
@@ -62,9 +87,11 @@ def _searched(
     for name in raw:
         path = (*SEARCHED, name)
         if name not in fields:
-            problems.add(path, unknown_key(f"setting of {entry.name}", name, list(fields)))
-        elif name in entry.settings.DATA:
+            problems.add(path, unknown_key(f"setting of {entry.label}", name, list(fields), "task"))
+        elif name in (entry.settings.data_settings or ()):
             problems.add(path, f"changes the data, so its trials cannot be compared: {ONE_EACH}")
+        elif name in HYPERPARAMETERS:
+            problems.add(path, f"is a hyperparameter's name, too: give the setting of {entry.label} another")
         elif name in settings:
             problems.add(path, f"found with task.{name}; keep one: the fixed value or the searched ones")
         elif not isinstance(raw[name], list | dict):
@@ -72,20 +99,21 @@ def _searched(
                 path, illegal_value(raw[name], f"a list or a range; a fixed value goes to task.{name}")
             )
     distributions = {
-        name: DistributionReader(_type(field), problems).read(raw[name], (*SEARCHED, name))
+        name: DistributionReader(setting_type(field), problems).read(raw[name], (*SEARCHED, name))
         for name, field in fields.items()
-        if isinstance(raw.get(name), list | dict) and name not in {*settings, *entry.settings.DATA}
+        if isinstance(raw.get(name), list | dict)
+        and name not in {*settings, *(entry.settings.data_settings or ())}
     }
     return {name: each for name, each in distributions.items() if each is not None}
 
 
-def _type(field: FieldInfo) -> Any:
+def setting_type(field: FieldInfo) -> Any:
     """The type of one setting with its bounds, without the checks of several settings together."""
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
 def _fixed(
-    model: type[Settings],
+    entry: TaskEntry,
     settings: Mapping[str, object],
     searched: Mapping[str, Distribution],
     problems: Problems,
@@ -94,12 +122,22 @@ def _fixed(
 
     Checks them with combinations of the searched ones, up to the first combination with problems.
     """
-    checked: Settings | None = None
-    for combination in combinations(searched):
-        checked, found = check(model, {**settings, **combination})
+    checked: Task | None = None
+    together = all_combinations if _is_checked_together(entry.settings, searched) else combinations
+    for combination in together(searched):
+        checked, found = check(entry.settings, {**settings, **combination})
         for place, message in found:
             section = SEARCHED if place and place[0] in searched else ("task",)
             problems.add((*section, *place), message)
         if found:
             break
-    return {name: each for name, each in checked or () if name not in searched}
+    written = checked.model_dump(mode="json") if checked else {}
+    return {name: each for name, each in written.items() if name not in searched}
+
+
+def _is_checked_together(task: type[Task], searched: Mapping[str, Distribution]) -> bool:
+    """Whether more is asked of the searched settings than their types and bounds, which were checked."""
+    checks = task.__pydantic_decorators__
+    constraints = [each for name in searched for each in task.model_fields[name].metadata]
+    own = checks.validators or checks.field_validators or checks.root_validators or checks.model_validators
+    return bool(own) or not all(isinstance(each, Ge | Gt | Le | Lt) for each in constraints)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from adamtune.engines.torch_private import uncompiled
 from adamtune.errors import UsageError
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import map_rows, take_rows
 from adamtune.tasks.randomness import derive, initial_module, seeded
 
@@ -41,7 +41,7 @@ class Member:
     trial: int
     replicate: int
     seed: int
-    task: Task
+    task: LoadedTask
     optimizer: str
     hyperparameters: Mapping[str, float]
     schedule: str
@@ -136,7 +136,7 @@ class Source:
         UsageError: the model has no weights to train.
     """
 
-    def __init__(self, task: Task, device: torch.device, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, task: LoadedTask, device: torch.device, dtype: torch.dtype | None = None) -> None:
         self.task, self.device, self._wanted = task, device, dtype
         model = self.module(0, 0)
         parameters = [each for each in model.parameters() if each.requires_grad]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from adamtune.engines.torch_private import tree_leaves, tree_map, tree_map_only
 from adamtune.errors import UsageError
-from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import count_rows
 from adamtune.tasks.randomness import seeded
 
@@ -33,7 +34,7 @@ def checked_loss(loss: Any) -> Tensor:
     return loss
 
 
-def plain_metrics(task: Task, module: nn.Module, rows: Rows, seed: int) -> dict[str, float]:
+def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int) -> dict[str, float]:
     """The task's metrics of a model over ``rows``, by name.
 
     Args:

@@ -16,7 +16,7 @@ from adamtune.optimizers.registry import OPTIMIZERS
 
 if TYPE_CHECKING:
     from adamtune.engines.base import Engine
-    from adamtune.tasks.base import Task
+    from adamtune.tasks.loaded import LoadedTask
 
 CACHE = {"cpu": 16 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
 """Bytes of working memory that a thread of a device computes fastest with."""
@@ -77,7 +77,7 @@ class Plan:
 
 
 def make_plan(
-    task: Task,
+    task: LoadedTask,
     engine: str,
     population: int | Literal["auto"],
     device: str,
@@ -149,7 +149,7 @@ def _place(device: str) -> str:
     return f"the {device.upper()}" if device in ("cpu", "mps") else "the GPU"
 
 
-def _lockstep_memory(task: Task, optimizers: Sequence[str]) -> int:
+def _lockstep_memory(task: LoadedTask, optimizers: Sequence[str]) -> int:
     """Bytes of one member's working set in lockstep. Raises CannotCapture where lockstep is impossible."""
     from adamtune.engines.population.capture import CannotCapture
     from adamtune.engines.population.verification import working_set

@@ -21,7 +21,8 @@ from adamtune.engines.metrics import checked_loss, plain_metrics
 from adamtune.engines.torch_private import tree_map_only
 from adamtune.optimizers.registry import build
 from adamtune.schedules.registry import lr_factors
-from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import take_rows
 from adamtune.tasks.randomness import batch_indices, derive, seeded
 
@@ -40,7 +41,7 @@ class Sequential:
     ) -> None:
         self.slots = slots
         self._device, self._dtype = torch.device(device), dtype
-        self._sources: dict[Task, Source] = {}
+        self._sources: dict[LoadedTask, Source] = {}
         self._trainings: dict[Member, _Training] = {}
 
     def admit(self, members: Sequence[Member]) -> None:
@@ -75,7 +76,7 @@ class Sequential:
         for training, saved in zip(self._trainings.values(), state["members"], strict=True):
             training.restore(saved)
 
-    def _source(self, task: Task) -> Source:
+    def _source(self, task: LoadedTask) -> Source:
         if task not in self._sources:
             self._sources[task] = Source(task, self._device, self._dtype)
         return self._sources[task]

@@ -43,7 +43,7 @@ class Loop:
         view = VIEWS.get(self._config.search.sampler, Study)
         sampler = PerTrialSampler(self._config, tasks.steps, lambda: tracker.done)
         self._sampling = view(self._study.study_name, session.storage, sampler)
-        self._pruning = pruning_study(self._config, self._study, tasks.steps)
+        self._pruning = pruning_study(self._config, self._study, tasks)
         self._trainings: dict[int, RunningTrial] = {}
         self._paused = False
         self._committed = perf_counter()

@@ -18,6 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.config import StudyConfig
+from adamtune.search.trial import Tasks
 from adamtune.storage.optuna_private import storage_of
 from adamtune.tasks.base import evaluation_interval
 
@@ -48,17 +49,17 @@ def pruner(name: str, steps: int) -> BasePruner:
     raise ValueError(f"no pruner is named {name}")
 
 
-def pruning_study(config: StudyConfig, study: Study, steps: Callable[[FrozenTrial], int]) -> Study:
+def pruning_study(config: StudyConfig, study: Study, tasks: Tasks) -> Study:
     """The study with its pruner, which compares trials by the part of their training that is done.
 
     Args:
         config: the study file.
         study: the study as it is stored, with intermediate values at optimizer steps.
-        steps: the optimizer steps of a trial's full training.
+        tasks: the study's tasks.
     """
-    storage, lengths = storage_of(study), {each.training_steps for each in config.task_extremes()}
+    storage, lengths = storage_of(study), {each.steps for each in tasks.extremes()}
     if len(lengths) > 1:
-        storage = cast(BaseStorage, TenthsStorage(storage, steps))
+        storage = cast(BaseStorage, TenthsStorage(storage, tasks.steps))
     length = TENTHS if len(lengths) > 1 else lengths.pop()
     return Study(study.study_name, storage, pruner=pruner(config.search.pruner, length))
 

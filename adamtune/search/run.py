@@ -14,12 +14,13 @@ import optuna
 
 from adamtune.config import StudyConfig, override_search
 from adamtune.engines.plan import Plan, is_available, make_plan
-from adamtune.errors import Refused, UsageError
+from adamtune.errors import AdamtuneError, Refused, UsageError
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
 from adamtune.search.progress import Observer, Outcome, Reason
 from adamtune.search.samplers.packages import check_packages
+from adamtune.search.task_check import Measured, largest_tasks
 from adamtune.search.tracker import Tracker
 from adamtune.search.trial import Tasks
 from adamtune.storage.local.lock import study_lock
@@ -83,12 +84,13 @@ def _search(session: Session, observe: Observer) -> Outcome:
     saved = session.checkpoint()
     if saved is None and not tracker.counts["running"] and tracker.begun >= config.trials:
         return Outcome("already_complete", tracker.progress())
-    tasks = Tasks(config)
     try:
+        tasks = Tasks(config)
         with training_faults(config.name):
+            _check_code(session, tasks)
             _check_data(session, tasks)
             kept = _plan(session, tasks)
-    except UsageError:
+    except AdamtuneError:
         session.delete_if_empty()  # it is not to be listed as a study that was begun
         raise
     # Members in training keep their slots, though the total may be lower now.
@@ -120,6 +122,23 @@ def _surprises(tracker: Tracker, trials: int, foreign: int) -> Iterator[str]:
         yield f"Trials of another program that are running in the study: {foreign}; they are not counted."
 
 
+def _check_code(session: Session, tasks: Tasks) -> None:
+    """Keeps the hash of a user's code with a new study.
+
+    Raises:
+        Refused: an existing study was trained with other code.
+    """
+    kept, now = session.attribute("code_hash"), tasks.entry.code_hash
+    if kept is None and now is not None:
+        session.set_attribute("code_hash", now)
+    elif kept != now:
+        raise Refused(
+            f"study {session.config.name} was trained with other code: {tasks.entry.file}, or a file that it"
+            " imports from its folder, has changed since. Put the old code back, or start a new study with"
+            " --name."
+        )
+
+
 def _check_data(session: Session, tasks: Tasks) -> None:
     """Keeps the hash of all data that a trial may use with a new study.
 
@@ -127,7 +146,7 @@ def _check_data(session: Session, tasks: Tasks) -> None:
         Refused: an existing study was trained on other data.
     """
     config, kept = session.config, session.attribute("data_hash")
-    hashes = sorted({tasks.build(each).data_hash for each in config.task_extremes()})
+    hashes = sorted({each.data_hash for each in tasks.extremes()})
     now = hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
     if kept is None:
         session.set_attribute("data_hash", now)
@@ -157,18 +176,27 @@ def _plan(session: Session, tasks: Tasks) -> Plan:
                 " Resume it where it is available, or start a new study with --name."
             )
         return plan
-    largest = max(config.task_extremes(), key=lambda each: each.step_bytes())
-    plan = make_plan(
-        tasks.build(largest),
-        config.engine,
-        config.population,
-        config.device,
-        config.search.seeds,
-        config.optimizers,
-        largest.step_bytes(),
-    )
+    plan = new_plan(config, tasks)
     session.set_attribute("plan", asdict(plan))
     return plan
+
+
+def new_plan(config: StudyConfig, tasks: Tasks, measured: Measured | None = None) -> Plan:
+    """The plan of a new study: that of the largest of its models, unless some cannot be trained in lockstep.
+
+    Args:
+        config: the study.
+        tasks: the study's tasks.
+        measured: what ``measure`` returned, if it was called.
+
+    Raises:
+        UsageError: the task has a mistake, or the device is not there.
+    """
+    plans = []
+    for task, step_bytes in largest_tasks(config, tasks, measured):
+        options = config.engine, config.population, config.device, config.search.seeds, config.optimizers
+        plans.append(make_plan(task, *options, step_bytes))
+    return next((each for each in plans if each.engine == "sequential"), plans[0])
 
 
 STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"

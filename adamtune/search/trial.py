@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -21,20 +21,31 @@ from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.optuna_private import ask_parameter, storage_of, trial_id
 from adamtune.storage.records import TrialAttrs, write_trial
-from adamtune.tasks.base import Settings, Task
-from adamtune.tasks.registry import TASKS
+from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask, Loader
+from adamtune.tasks.source import line_of, user_errors
 
 
 class Tasks:
-    """The tasks of a study's trials, each built once."""
+    """The tasks of a study's trials, each loaded once.
+
+    Args:
+        study: the study.
+
+    Raises:
+        UsageError: the study's task is not there, or is wrong.
+
+    Attributes:
+        entry: the study's task.
+    """
 
     def __init__(self, study: StudyConfig) -> None:
-        self._study = study
-        self._settings: dict[str, Settings] = {}
-        self._built: dict[Settings, Task] = {}
+        self._study, self.entry, self._loader = study, study.task.entry, Loader()
+        self._settings: dict[str, Task] = {}
+        self._loaded: dict[str, LoadedTask] = {}
 
-    def settings(self, settings: Mapping[str, Any]) -> Settings:
-        """The settings of the task among the settings of a trial.
+    def settings(self, settings: Mapping[str, Any]) -> Task:
+        """The task with its settings among the settings of a trial.
 
         Raises:
             UsageError: they do not go together.
@@ -42,37 +53,50 @@ class Tasks:
         searched = {name: settings[name] for name in self._study.space.task if name in settings}
         key = str(searched)
         if key not in self._settings:
-            with self._usage_errors():
-                model = TASKS[self._study.task.name].settings
-                self._settings[key] = model.model_validate({**self._study.task.settings, **searched})
+            with self._user_errors():
+                own = {**self._study.task.settings, **searched}
+                self._settings[key] = self.entry.settings.model_validate(own)
         return self._settings[key]
 
-    def build(self, settings: Settings) -> Task:
-        """The task with these settings; one object for equal settings.
+    def build(self, task: Task) -> LoadedTask:
+        """The task with its data; one object for equal settings.
 
         Raises:
-            UsageError: the task's settings do not fit its data.
+            UsageError: the task's settings do not fit its data, or its code raised.
         """
-        if settings not in self._built:
-            with self._usage_errors():
-                self._built[settings] = TASKS[self._study.task.name].make(settings)
-        return self._built[settings]
+        key = task.model_dump_json()
+        if key not in self._loaded:
+            with self._user_errors():
+                self._loaded[key] = self._loader.load(task)
+            self._check_data()
+        return self._loaded[key]
+
+    def _check_data(self) -> None:
+        hashes = {each.data_hash for each in self._loaded.values()}
+        if len(hashes) > 1 and self.entry.settings.data_settings is None:
+            used = [f"space.task.{name}" for name in self._study.space.task if name in self._loader.used]
+            raise UsageError(
+                f"{' or '.join(used)} changes the data, so its trials cannot be compared: move it to the"
+                " task, with one value, and make a study for each"
+            )
+
+    def extremes(self) -> list[LoadedTask]:
+        """The tasks at the ends of the searched settings; see ``StudyConfig.task_extremes``."""
+        return [self.build(each) for each in self._study.task_extremes()]
 
     def steps(self, trial: FrozenTrial) -> int:
         """Optimizer steps of a trial's full training; the last one reported, of another program's trial."""
         if "settings" not in trial.user_attrs:
             return max(trial.intermediate_values, default=1)
-        return self.settings(trial.user_attrs["settings"]).training_steps
+        return self.build(self.settings(trial.user_attrs["settings"])).steps
 
-    @contextmanager
-    def _usage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:
-            raise UsageError(f"task {self._study.task.name}: {error}") from error
+    def _user_errors(self) -> AbstractContextManager[None]:
+        """Messages about the task have the line of a user's ``data``, where it is not known better."""
+        own = self.entry.file is not None
+        return user_errors(line_of(self.entry.settings, "data") if own else f"task {self.entry.label}")
 
 
-def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: Task) -> list[Member]:
+def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: LoadedTask) -> list[Member]:
     """A trial's members: one for each of its training seeds."""
     optimizer, schedule = settings["optimizer"], settings["schedule"]
     return [
@@ -219,4 +243,4 @@ def _value(ask: Ask, name: str, distribution: Distribution) -> Any:
 
 def _storable(value: Value) -> bool | int | float | str | None:
     """Optuna's categories are scalars: a list, such as a task's ``hidden``, is kept as its JSON."""
-    return json.dumps(value) if isinstance(value, tuple) else value
+    return json.dumps(value) if isinstance(value, tuple | dict) else value

@@ -1,18 +1,20 @@
-"""The interface of tasks, and what the reference tasks have in common. Torch-free to import."""
+"""The base class of tasks: its fields are settings, its methods give data, model and loss. Torch-free."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Collection, Mapping
 from math import ceil
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from adamtune.tasks.datasets import Split
+    from adamtune.tasks.data import Data
 
 Rows = Any
 """A tensor, or nested tuples, lists and dicts of them, ``[rows, ...]`` with equally many rows: row i of each
@@ -22,99 +24,109 @@ Model = Callable[..., Any]
 """An ``nn.Module``."""
 
 Direction = Literal["minimize", "maximize"]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+MOST = 1_000_000
+Count = Annotated[int, Field(ge=1, le=MOST)]
 Width = Annotated[int, Field(ge=1, le=8192)]
 
+LENGTH = ("batch_size", "epochs", "steps")
+"""The settings that say how long a training is. They come last, in this order."""
 
-class Task(Protocol):
-    """Everything an engine needs to train one model; immutable once built.
-
-    ``loss`` and ``scores`` are pure torch functions of their arguments without data-dependent
-    control flow, so that an engine may run them under ``torch.func.vmap``.
-    """
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of one full training."""
-
-    @property
-    def evaluate_every(self) -> int:
-        """Optimizer steps between two evaluations; the last evaluation is always at ``steps``."""
-
-    @property
-    def batch_size(self) -> int:
-        """Rows of every batch."""
-
-    @property
-    def train(self) -> Rows:
-        """The training rows. They may be a view in which rows overlap: do not write to them."""
-
-    @property
-    def validation(self) -> Rows:
-        """The validation rows."""
-
-    @property
-    def data_hash(self) -> str:
-        """SHA-256 (hex) of the training and validation rows."""
-
-    def build(self) -> nn.Module:
-        """A new model, whose weights are drawn from torch's global generator."""
-
-    def loss(self, model: Model, batch: Rows) -> Tensor:
-        """The training loss of a batch ``[batch, ...]``: a scalar, to be minimised."""
-
-    def scores(self, model: Model, rows: Rows) -> Mapping[str, Tensor]:
-        """The task's metrics over ``rows``, except ``train_loss``: each a scalar."""
+METHODS = ("data", "model", "loss")
+"""The methods that a task must have."""
 
 
-class Settings(BaseModel):
-    """The base of every task's settings: they cannot be changed, and an unknown one is an error."""
+class Task(BaseModel):
+    """A model, its data and its loss. The fields of a subclass are its settings.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    DATA: ClassVar[frozenset[str]] = frozenset({"dataset"})
-    """The settings that choose the data. They cannot be searched: values on different data do not compare."""
-
-    @property
-    def training_steps(self) -> int:
-        """Optimizer steps of one full training, known without the data."""
-        raise NotImplementedError
-
-    def step_bytes(self) -> int:
-        """The approximate working set in bytes of one training's step: results and gradients, in float32.
-
-        It is known without torch, and within a quarter of the one that the population engine measures.
-        """
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class TaskEntry:
-    """A task of the registry.
+    A setting has a type and, unless every study file must give it, a default. ``batch_size`` and ``epochs``
+    may be defined again with other defaults; a field ``steps``, the optimizer steps of one training, replaces
+    ``epochs``.
 
     Attributes:
-        settings: the class of its settings.
-        name: the task's name in a study file.
-        summary: one line for people.
-        metrics: each metric's name and whether less or more of it is better; the first is the default
-            objective.
-        make: takes settings, loads the data and returns the task (imports torch).
+        directions: says for each metric that ``metrics`` returns whether less or more of it is better.
+        data_settings: names of the settings that choose the data. They cannot be searched, because values on
+            different data do not compare. If None, a searched setting is refused when its values lead to
+            different data.
     """
 
-    name: str
-    summary: str
-    settings: type[Settings]
-    metrics: Mapping[str, Direction]
-    make: Callable[[Any], Task]
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    def build(self, settings: Mapping[str, Any]) -> Task:
-        """Loads the data and builds the task (imports torch).
+    directions: ClassVar[Mapping[str, Direction]] = {}
+    data_settings: ClassVar[Collection[str] | None] = None
+    _file: ClassVar[str | None] = None
+
+    batch_size: Count = Field(32, description="rows of every batch")
+    epochs: Count = Field(10, description="passes over the training rows")
+
+    def data(self) -> Data:
+        """The training, validation and test rows."""
+        raise NotImplementedError
+
+    def model(self) -> nn.Module:
+        """A new model, whose weights are drawn from torch's global generator."""
+        raise NotImplementedError
+
+    def loss(self, model: Any, batch: Any) -> Tensor:
+        """The loss of a batch, a scalar to be minimized.
+
+        Args:
+            model: the ``nn.Module`` that ``model`` returned.
+            batch: rows ``[batch, ...]`` in the structure that ``data`` gave them.
+        """
+        raise NotImplementedError
+
+    def metrics(self, model: Any, batch: Any) -> Mapping[str, Tensor]:
+        """Metrics of the rows of a split, each a scalar, by name; optional.
+
+        ``val_`` is put before each name. ``val_loss`` is always a metric: it is ``loss`` over the validation
+        rows, unless the result has ``loss``, which saves a second call of the model.
+
+        Args:
+            model: the ``nn.Module`` that ``model`` returned, in evaluation mode.
+            batch: all rows of the split.
+        """
+        return {}
+
+    def path(self, name: str) -> Path:
+        """The path of a file that lies beside the file of this class."""
+        return (Path(self._file).parent if self._file else Path()).resolve() / name
+
+    @property
+    def training_steps(self) -> int | None:
+        """Optimizer steps of one full training; None if they are known only with the data."""
+        return getattr(self, "steps", None)
+
+    def step_bytes(self) -> int | None:
+        """The approximate working set in bytes of one training's step: results and gradients, in float32.
+
+        A task may give it, within a quarter of what the population engine measures, so that ``validate`` need
+        not load torch. If None, it is measured.
+        """
+        return None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Checks the names of the settings, puts those of the length last, and notes the file of the class.
 
         Raises:
-            pydantic.ValidationError: a setting is unknown or out of its range.
-            ValueError: the settings do not fit together or do not fit the data.
+            TypeError: a setting has the name of a method, or one of ``LENGTH`` is no integer.
         """
-        return self.make(self.settings.model_validate(settings))
+        fields = cls.model_fields
+        for name in (fields.keys() - Task.model_fields.keys()) & set(dir(Task)):
+            is_option = name in ("directions", "data_settings")
+            advice = "write it without a type" if is_option else "use another name"
+            raise TypeError(f"{name} cannot be a setting, because every task has a {name}: {advice}")
+        if "steps" in fields:
+            fields.pop("epochs", None)
+        for name in LENGTH:
+            if name in fields:
+                fields[name] = field = fields.pop(name)
+                if field.annotation is not int:
+                    raise TypeError(f"{name} must have the type int")
+                field.metadata = field.metadata or [Ge(1), Le(MOST)]
+        cls.model_rebuild(force=True, raise_errors=False)
+        # Not when it is asked for: another task's module of the same name may have taken its place by then.
+        cls._file = getattr(sys.modules.get(cls.__module__), "__file__", None)
 
 
 EVALUATIONS = 10
@@ -143,32 +155,3 @@ def batches_per_epoch(rows: int, batch_size: int) -> int:
 def evaluation_interval(steps: int) -> int:
     """Steps between two evaluations of a training of ``steps`` steps: at most ``EVALUATIONS`` evaluations."""
     return ceil(steps / EVALUATIONS)
-
-
-@dataclass(frozen=True, eq=False)
-class ReferenceTask:
-    """The base of the reference tasks: data, batch size and steps. Each adds its model, loss and scores."""
-
-    data: Split
-    batch_size: int
-    steps: int
-
-    @property
-    def train(self) -> Rows:
-        """The training rows."""
-        return self.data.train
-
-    @property
-    def validation(self) -> Rows:
-        """The validation rows."""
-        return self.data.validation
-
-    @property
-    def data_hash(self) -> str:
-        """SHA-256 (hex) of the training and validation rows."""
-        return self.data.hash
-
-    @property
-    def evaluate_every(self) -> int:
-        """A tenth of the steps."""
-        return evaluation_interval(self.steps)

@@ -1,10 +1,8 @@
-"""The data sets of the reference tasks: training and validation rows, and a hash of them."""
+"""The data sets of the reference tasks. Callers of a loader share its result: do not write to it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,20 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adamtune.errors import AdamtuneError
-from adamtune.tasks.base import Rows, training_rows
+from adamtune.tasks.base import training_rows
+from adamtune.tasks.data import Data
 
 SPLIT_SEED = 0
 """All studies have one split, whatever their seed, so that their values can be compared."""
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """A data set. Callers of a loader share its result: do not write to it."""
-
-    train: Rows
-    validation: Rows
-    hash: str
-    """SHA-256 (hex) of every tensor's type, shape and content."""
 
 
 def shuffle_split(*arrays: NDArray[Any], stratify: NDArray[Any] | None = None) -> list[NDArray[Any]]:
@@ -63,15 +52,6 @@ def standardise(
     return first, second
 
 
-def fingerprint(*tensors: Tensor) -> str:
-    """SHA-256 (hex) of the tensors' types, shapes and contents."""
-    digest = sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
-
-
 def shipped(name: str, delimiter: str | None = None) -> NDArray[Any]:
     """A table of numbers from ``sklearn/datasets/data``, float64 ``[rows, columns]`` or ``[rows]``.
 
@@ -88,7 +68,7 @@ def shipped(name: str, delimiter: str | None = None) -> NDArray[Any]:
 
 
 @lru_cache(maxsize=1)
-def digits() -> Split:
+def digits() -> Data:
     """1,797 images of ten classes (Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, 1998)."""
     table = shipped("digits.csv.gz", delimiter=",")
     images, labels = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1]
@@ -97,30 +77,30 @@ def digits() -> Split:
     )
     x, held_out_x = standardise(x_train, x_validation, axis=None)
     y, held_out_y = torch.from_numpy(y_train), torch.from_numpy(y_validation)
-    return Split((x, y), (held_out_x, held_out_y), fingerprint(x, y, held_out_x, held_out_y))
+    return Data((x, y), (held_out_x, held_out_y))
 
 
 FRIEDMAN_SEED = 0
 
 
 @lru_cache(maxsize=8)
-def diabetes() -> Split:
+def diabetes() -> Data:
     """A measure of disease progression in 442 patients (Efron et al., Least Angle Regression, 2004)."""
     return _split(shipped("diabetes_data_raw.csv.gz"), shipped("diabetes_target.csv.gz"))
 
 
 @lru_cache(maxsize=8)
-def friedman1(samples: int) -> Split:
+def friedman1(samples: int) -> Data:
     """A nonlinear function of 5 of 10 uniform features, with unit noise (Friedman, MARS, 1991)."""
     from sklearn.datasets import make_friedman1
 
     return _split(*make_friedman1(n_samples=samples, noise=1.0, random_state=FRIEDMAN_SEED))
 
 
-def _split(features: NDArray[Any], target: NDArray[Any]) -> Split:
+def _split(features: NDArray[Any], target: NDArray[Any]) -> Data:
     x_train, x_validation, y_train, y_validation = shuffle_split(
         features.astype(np.float64), target.astype(np.float64)
     )
     x, held_out_x = standardise(x_train, x_validation)
     y, held_out_y = standardise(y_train, y_validation)
-    return Split((x, y), (held_out_x, held_out_y), fingerprint(x, y, held_out_x, held_out_y))
+    return Data((x, y), (held_out_x, held_out_y))

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from adamtune.tasks.base import Task, batches_per_epoch
+from adamtune.tasks.base import batches_per_epoch
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import count_rows, take_rows
 
 
@@ -48,7 +49,7 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy_state)
 
 
-def initial_module(task: Task, seed: int, replicate: int) -> nn.Module:
+def initial_module(task: LoadedTask, seed: int, replicate: int) -> nn.Module:
     """The model of a replicate before its first step, on the CPU.
 
     Lazy layers get their shapes from the first training rows. The global generators are left as they were.
@@ -62,7 +63,7 @@ def initial_module(task: Task, seed: int, replicate: int) -> nn.Module:
     return module.train()
 
 
-def batch_indices(task: Task, seed: int, replicate: int, start: int, stop: int) -> Tensor:
+def batch_indices(task: LoadedTask, seed: int, replicate: int, start: int, stop: int) -> Tensor:
     """The training rows of each batch from step ``start`` to step ``stop``.
 
     Each epoch is a new permutation of the training rows, cut into full batches.

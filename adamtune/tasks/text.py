@@ -5,13 +5,13 @@ Every CPython has the text. It depends on the version of Python, and so does the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from adamtune.tasks.datasets import Split, fingerprint
+from adamtune.tasks.data import Data
 
 UNKNOWN = 0
 """The id of all characters that do not occur in the training part."""
@@ -20,10 +20,10 @@ VALIDATION_WINDOWS = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Text(Split):
+class Text(Data):
     """Windows of a text: training and validation rows are an int64 tensor ``[windows, context + 1]`` each."""
 
-    vocabulary: int
+    vocabulary: int = field(kw_only=True)
     """Distinct ids, ``UNKNOWN`` included."""
 
 
@@ -40,13 +40,7 @@ def python_reference(context: int) -> Text:
     tokens = torch.tensor([ids.get(character, UNKNOWN) for character in text])
     train, held_out = tokens[:cut], tokens[cut + context :]
     validation = _spaced_windows(held_out, context + 1)
-    # The hash is of the text, not of its windows, which repeat every character context + 1 times.
-    return Text(
-        (train.unfold(0, context + 1, 1),),
-        (validation,),
-        fingerprint(train, validation),
-        vocabulary=len(ids) + 1,
-    )
+    return Text((train.unfold(0, context + 1, 1),), (validation,), vocabulary=len(ids) + 1)
 
 
 def read() -> str:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from math import log
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from adamtune.tasks.base import (
-    Count,
-    Model,
-    ReferenceTask,
-    Rows,
-    Settings,
-    TaskEntry,
-    Width,
-    batches_per_epoch,
-)
+from adamtune.tasks.base import Count, Task, Width
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,8 +16,14 @@ if TYPE_CHECKING:
     from adamtune.tasks.text import Text
 
 
-class TransformerSettings(Settings):
-    """A causal, pre-norm Transformer that predicts the next character."""
+class Transformer(Task):
+    """Next-character prediction with a small Transformer: the Python language reference.
+
+    It is causal and has its norms before the layers.
+    """
+
+    data_settings = ("dataset",)
+    directions = {"bpc": "minimize"}
 
     dataset: Literal["python-reference"] = Field("python-reference", description="which text to learn")
     d_model: Width = Field(32, description="width of the residual stream, a multiple of heads")
@@ -37,6 +34,31 @@ class TransformerSettings(Settings):
     context: Annotated[int, Field(ge=2, le=1024)] = Field(32, description="characters seen at once")
     batch_size: Count = Field(32, description="stretches of text in every batch")
     steps: Count = Field(300, description="optimizer steps of one training")
+
+    def data(self) -> Text:
+        """Windows of the text ``[rows, context + 1]``."""
+        from adamtune.tasks.text import python_reference
+
+        return python_reference(self.context)
+
+    def model(self) -> nn.Module:
+        """Characters ``[batch, context]`` to logits ``[batch, context, vocabulary]``."""
+        from adamtune.tasks.decoder import Decoder
+
+        return Decoder(self.data().vocabulary, self.context, self.d_model, self.layers, self.heads)
+
+    def loss(self, model: Any, batch: Any) -> Tensor:
+        """Mean cross-entropy of a character, in nats."""
+        from torch.nn.functional import cross_entropy
+
+        (windows,) = batch
+        logits = model(windows[:, :-1])
+        return cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+
+    def metrics(self, model: Any, batch: Any) -> Mapping[str, Tensor]:
+        """The loss in nats, and in bits per character."""
+        loss = self.loss(model, batch)
+        return {"loss": loss, "bpc": loss / log(2)}
 
     @field_validator("heads")
     @classmethod
@@ -50,67 +72,8 @@ class TransformerSettings(Settings):
             )
         return heads
 
-    @property
-    def training_steps(self) -> int:
-        """The setting itself."""
-        return self.steps
-
     def step_bytes(self) -> int:
         """In each block 17 results and 3 of attention; the logits; and the parameters' gradients."""
         characters, tokens = 104, self.batch_size * self.context
         block = 17 * tokens * self.d_model + 3 * tokens * self.heads * self.context + 12 * self.d_model**2
         return 4 * (self.layers * block + 2 * characters * (tokens + self.d_model))
-
-
-@dataclass(frozen=True, eq=False)
-class Transformer(ReferenceTask):
-    """Prediction of each next character in windows ``[batch, context + 1]`` by a decoder."""
-
-    data: Text
-    d_model: int
-    layers: int
-    heads: int
-
-    def build(self) -> nn.Module:
-        """Characters ``[batch, context]`` to logits ``[batch, context, vocabulary]``."""
-        from adamtune.tasks.decoder import Decoder
-
-        context = self.train[0].shape[1] - 1
-        return Decoder(self.data.vocabulary, context, self.d_model, self.layers, self.heads)
-
-    def loss(self, model: Model, batch: Rows) -> Tensor:
-        """Mean cross-entropy of a character, in nats."""
-        from torch.nn.functional import cross_entropy
-
-        (windows,) = batch
-        logits = model(windows[:, :-1])
-        return cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
-
-    def scores(self, model: Model, rows: Rows) -> dict[str, Tensor]:
-        """The loss in nats, and in bits per character."""
-        loss = self.loss(model, rows)
-        return {"val_loss": loss, "val_bpc": loss / log(2)}
-
-
-def make(settings: TransformerSettings) -> Transformer:
-    """The task on its text.
-
-    Raises:
-        ValueError: the batch is larger than the text has windows.
-    """
-    from adamtune.tasks.text import python_reference
-
-    data = python_reference(settings.context)
-    batches_per_epoch(len(data.train[0]), settings.batch_size)
-    return Transformer(
-        data, settings.batch_size, settings.steps, settings.d_model, settings.layers, settings.heads
-    )
-
-
-TRANSFORMER = TaskEntry(
-    "transformer",
-    "next-character prediction with a small Transformer: the Python language reference",
-    TransformerSettings,
-    {"val_loss": "minimize", "val_bpc": "minimize", "train_loss": "minimize"},
-    make,
-)

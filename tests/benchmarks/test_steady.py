@@ -11,13 +11,13 @@ import torch
 
 from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.sequential import Sequential
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 from benchmarks import plain_training, scaling, steady
 
 
 @pytest.fixture(scope="module")
-def task() -> Task:
+def task() -> LoadedTask:
     return TASKS["mlp"].build({"hidden": [4], "epochs": 1})
 
 
@@ -41,7 +41,7 @@ class Counting(Sequential):
 
 
 def test_the_rate_of_an_engine_is_its_member_steps_over_the_time(
-    task: Task, monkeypatch: pytest.MonkeyPatch
+    task: LoadedTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock: Iterator[float] = iter(range(100))
     monkeypatch.setattr(steady, "perf_counter", lambda: next(clock))
@@ -54,7 +54,7 @@ def test_the_rate_of_an_engine_is_its_member_steps_over_the_time(
     assert len({each.hyperparameters["lr"] for each in engine.admitted}) == len(engine.admitted)
 
 
-def test_members_are_trained_with_what_the_plain_script_draws(task: Task) -> None:
+def test_members_are_trained_with_what_the_plain_script_draws(task: LoadedTask) -> None:
     drawn = list(islice(steady.draws(seed=0), 5))
     for settings, member in zip(drawn, steady.members(task), strict=False):
         trained = {**member.hyperparameters, **member.schedule_hyperparameters}
@@ -66,7 +66,7 @@ def test_members_are_trained_with_what_the_plain_script_draws(task: Task) -> Non
 
 
 @pytest.mark.parametrize("schedule", plain_training.SCHEDULES)
-def test_both_sides_have_the_same_schedules(task: Task, schedule: str) -> None:
+def test_both_sides_have_the_same_schedules(task: LoadedTask, schedule: str) -> None:
     from adamtune.schedules.registry import lr_factors
 
     drawn = {"schedule": schedule, "warmup_fraction": 0.1}
@@ -82,7 +82,7 @@ def test_plain_processes_meet_and_train() -> None:
     assert steady.plain_rate("mlp", {"hidden": [4], "epochs": 1}, processes=2, seconds=0.2) > 0
 
 
-def test_a_stretch_trains_as_its_task_does(task: Task) -> None:
+def test_a_stretch_trains_as_its_task_does(task: LoadedTask) -> None:
     stretch = scaling.Stretch(task)
     assert stretch.steps == task.steps // 10 * 10
     rate = steady.engine_rate(Sequential(2), stretch, seconds=0)

@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,12 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from torch import Tensor
 
-import adamtune.tasks.registry
 from adamtune.search import loop
 from adamtune.search.run import STOPPING
 from adamtune.storage.local.lock import study_lock
-from adamtune.tasks.base import Model, Rows
-from adamtune.tasks.mlp import Mlp, MlpSettings, make
-from adamtune.tasks.registry import TASKS
+from adamtune.storage.studies import list_studies
+from adamtune.tasks.mlp import Mlp
 
 from .conftest import Ended
 from .studies import Adamtune, write
@@ -65,36 +61,22 @@ def commit_often(monkeypatch: pytest.MonkeyPatch) -> None:
 # A task that raises
 
 
-class Failing(Mlp):
-    """Raises where it is told to."""
-
-    where = "nowhere"
-
-    def loss(self, model: Model, batch: Rows) -> Tensor:
-        if self.where == "loss":
-            raise ZeroDivisionError("the labels are gone")
-        return super().loss(model, batch)
-
-    def scores(self, model: Model, rows: Rows) -> dict[str, Tensor]:
-        if self.where == "scores":
-            raise ZeroDivisionError("the labels are gone")
-        return super().scores(model, rows)
-
-
-def make_failing(settings: MlpSettings) -> Mlp:
-    task = make(settings)
-    return Failing(task.data, task.batch_size, task.steps, task.hidden)
-
-
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    entry = replace(TASKS["mlp"], make=make_failing)
-    monkeypatch.setattr(adamtune.tasks.registry, "TASKS", {**TASKS, "mlp": entry})
-    monkeypatch.setattr("adamtune.search.trial.TASKS", {**TASKS, "mlp": entry})
-    return lambda where: monkeypatch.setattr(Failing, "where", where)
+    """Makes a method of the mlp raise, and no other."""
+    methods = {name: getattr(Mlp, name) for name in ("loss", "metrics")}
+
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError("the labels are gone")
+
+    def fail(where: str) -> None:
+        for name, method in methods.items():
+            monkeypatch.setattr(Mlp, name, broken if name == where else method)
+
+    return fail
 
 
-@pytest.mark.parametrize("where", ["loss", "scores"])
+@pytest.mark.parametrize("where", ["loss", "metrics"])
 @pytest.mark.parametrize("engine", MEMBERS)
 def test_a_task_that_raises(
     engine: str, where: str, adamtune: Adamtune, failing: Callable[[str], None], file: Path
@@ -128,11 +110,9 @@ def test_a_task_that_cannot_be_built(adamtune: Adamtune, file: Path, monkeypatch
     def broken(*args: object) -> None:
         raise FileNotFoundError("diabetes.csv is not there")
 
-    monkeypatch.setattr("adamtune.search.trial.TASKS", {**TASKS, "mlp": replace(TASKS["mlp"], make=broken)})
-    ended = adamtune("search", file)
-    assert ended.code == 1
-    assert "diabetes.csv is not there" in ended.err
-    assert "Traceback" not in ended.err
+    monkeypatch.setattr(Mlp, "data", broken)
+    fails(adamtune("search", file), 2, "FileNotFoundError: diabetes.csv is not there")
+    assert list_studies(str(file.with_name("studies.db"))) == []
 
 
 # The database

@@ -131,7 +131,8 @@ def test_a_list_that_may_be_meant_as_a_range(
 
 PROBLEMS = """\
 5 problems in FILE:
-FILE:2: task.name: unknown task 'cmn'; did you mean 'cnn'? allowed: mlp, cnn, transformer
+FILE:2: task.name: unknown task 'cmn'; did you mean 'cnn'? allowed: mlp, cnn, transformer, a file such \
+as churn.py, a module such as package.module
   2 | task: {name: cmn}
     |        ^
 FILE:4: space.eps: found -1; allowed: [0, inf)

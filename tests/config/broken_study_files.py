@@ -107,7 +107,9 @@ BROKEN = [
         "name: x\ntask: mpl\n",
         (2, "task", "unknown task 'mpl'; did you mean 'mlp'? allowed: mlp,"),
     ),
-    broken("task-number", "name: x\ntask: 3\n", (2, "task", "found 3; allowed: mlp, cnn, transformer")),
+    broken(
+        "task-number", "name: x\ntask: 3\n", (2, "task", "found 3; allowed: mlp, cnn, transformer, a file")
+    ),
     broken(
         "task-list", "name: x\ntask: [mlp]\n", (2, "task", "found ['mlp']; allowed: mlp, cnn, transformer")
     ),

@@ -94,7 +94,7 @@ def test_knows_every_task_with_its_settings_and_metrics(entry):
     for metric in entry.metrics:
         study = {"name": "x", "task": {"name": entry.name, **settings}, "objective": {"metric": metric}}
         assert accepts(SCHEMA, study)
-    data = entry.settings.DATA
+    data = entry.settings.data_settings
     searched = {name: [value] for name, value in settings.items() if name not in data}
     assert accepts(SCHEMA, {"name": "x", "task": entry.name, "space": {"task": searched}})
     assert not accepts(SCHEMA, {"name": "x", "task": entry.name, "space": {"task": {"no": [1]}}})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -36,11 +36,11 @@ def _double() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tasks() -> Mapping[str, Task]:
+def tasks() -> Mapping[str, LoadedTask]:
     """Every task of the catalog, small."""
     return {name: entry.build(SETTINGS[name]) for name, entry in TASKS.items()}
 
 
 @pytest.fixture(scope="session")
-def mlp(tasks: Mapping[str, Task]) -> Task:
+def mlp(tasks: Mapping[str, LoadedTask]) -> LoadedTask:
     return tasks["mlp"]

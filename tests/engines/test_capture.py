@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from adamtune.engines.population.capture import CannotCapture, Capture
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
 from .models import FEATURES, Calls, Toy
@@ -333,7 +333,7 @@ def test_a_replay_equals_the_gradient_of_any_program(program: Program) -> None:
     assert_replays(program.gradient)
 
 
-def placed(task: Task, seed: int, shared: bool, members: int = 3) -> tuple[dict[str, Tensor], Any]:
+def placed(task: LoadedTask, seed: int, shared: bool, members: int = 3) -> tuple[dict[str, Tensor], Any]:
     """Parameters of random members, and a batch of the task's rows."""
     generator = torch.Generator().manual_seed(seed)
     parameters = {
@@ -348,7 +348,7 @@ def placed(task: Task, seed: int, shared: bool, members: int = 3) -> tuple[dict[
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("name", TASKS)
-def test_a_replay_equals_a_tasks_gradients(name: str, shared: bool, tasks: Mapping[str, Task]) -> None:
+def test_a_replay_equals_a_tasks_gradients(name: str, shared: bool, tasks: Mapping[str, LoadedTask]) -> None:
     task = tasks[name]
     parameters, batch = placed(task, 0, shared)
     with torch.no_grad():
@@ -374,7 +374,7 @@ def test_a_replay_equals_a_tasks_gradients(name: str, shared: bool, tasks: Mappi
 
 @pytest.mark.parametrize("name", TASKS)
 def test_losses_gradients_and_scores_equal_those_of_each_member_alone(
-    name: str, tasks: Mapping[str, Task]
+    name: str, tasks: Mapping[str, LoadedTask]
 ) -> None:
     task = tasks[name]
     validation = tuple(each.double() if each.is_floating_point() else each for each in task.validation)
@@ -415,7 +415,9 @@ class Computed(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_steps_working_set_is_less_than_half_of_its_results(name: str, tasks: Mapping[str, Task]) -> None:
+def test_a_steps_working_set_is_less_than_half_of_its_results(
+    name: str, tasks: Mapping[str, LoadedTask]
+) -> None:
     parameters, batch = placed(tasks[name], 0, shared=True)
     with Computed() as computed:
         capture = capture_gradients(tasks[name], parameters, batch, shared=True)

@@ -9,7 +9,7 @@ import torch
 
 from adamtune.engines.base import Evaluation, Member, diverged_at
 from adamtune.optimizers.registry import OPTIMIZERS
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
 from .models import Toy
@@ -19,14 +19,14 @@ HUGE = {"sgd": 1e200, "adam": 1e300}
 """Learning rates with which a training in float64 diverges."""
 
 
-def exploding(task: Task, trial: int, optimizer: str = "sgd") -> Member:
+def exploding(task: LoadedTask, trial: int, optimizer: str = "sgd") -> Member:
     return member(task, trial, optimizer, lr=HUGE[optimizer])
 
 
 @pytest.mark.parametrize("optimizer", HUGE)
 @pytest.mark.parametrize("name", TASKS)
 def test_a_diverging_member_does_not_change_the_others(
-    name: str, optimizer: str, tasks: Mapping[str, Task]
+    name: str, optimizer: str, tasks: Mapping[str, LoadedTask]
 ) -> None:
     task = tasks[name]
     calm = some(task, 3)
@@ -40,7 +40,7 @@ def test_a_diverging_member_does_not_change_the_others(
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_diverging_member_does_not_change_the_others_in_float32(optimizer: str, mlp: Task) -> None:
+def test_a_diverging_member_does_not_change_the_others_in_float32(optimizer: str, mlp: LoadedTask) -> None:
     calm = some(mlp, 3)
     wild = member(mlp, 9, optimizer, lr=1e30)
     found = finish(population(4, dtype=torch.float32), [calm[0], wild, *calm[1:]])
@@ -70,7 +70,7 @@ BEYOND_FLOAT32: list[tuple[str, dict[str, float]]] = [
 
 @pytest.mark.parametrize(("optimizer", "changed"), BEYOND_FLOAT32)
 def test_engines_agree_on_numbers_beyond_float32(
-    optimizer: str, changed: dict[str, float], mlp: Task
+    optimizer: str, changed: dict[str, float], mlp: LoadedTask
 ) -> None:
     """A rule that computes with such a number diverges; one whose update it makes zero does not."""
     extreme = member(mlp, 0, optimizer, **changed)
@@ -81,7 +81,9 @@ def test_engines_agree_on_numbers_beyond_float32(
     assert (batched[-1].diverged_at is None) == ("eps" in changed)
 
 
-def test_another_error_of_the_optimizer_is_not_divergence(mlp: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_error_of_the_optimizer_is_not_divergence(
+    mlp: LoadedTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failing(*args: object) -> None:
         raise RuntimeError("a tensor is on another device")
 
@@ -106,7 +108,9 @@ def test_an_evaluation_has_the_step_of_the_divergence(make: Make) -> None:
 
 @pytest.mark.parametrize("make", [population, sequential])
 @pytest.mark.parametrize("optimizer", HUGE)
-def test_the_slot_of_a_diverged_member_is_free_and_cleared(make: Make, optimizer: str, mlp: Task) -> None:
+def test_the_slot_of_a_diverged_member_is_free_and_cleared(
+    make: Make, optimizer: str, mlp: LoadedTask
+) -> None:
     engine = make(2)
     calm = member(mlp, 0, "amsgrad", lr=0.01)
     engine.admit([exploding(mlp, 1, optimizer), calm])
@@ -125,7 +129,7 @@ def test_the_slot_of_a_diverged_member_is_free_and_cleared(make: Make, optimizer
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_members_may_all_diverge(make: Make, mlp: Task) -> None:
+def test_members_may_all_diverge(make: Make, mlp: LoadedTask) -> None:
     engine = make(3)
     engine.admit([exploding(mlp, trial) for trial in range(3)])
     assert all(each.diverged_at is not None and not each.finished for each in engine.advance())

@@ -11,7 +11,7 @@ from torch import Tensor
 from adamtune.engines.base import Engine, Evaluation, Member
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
 from .training import (
@@ -32,7 +32,7 @@ STEPS = 54
 """Of 60 steps, so that the engines still have the members' state."""
 
 
-def covering(task: Task, shift: int) -> list[Member]:
+def covering(task: LoadedTask, shift: int) -> list[Member]:
     """Members with every rule twice and every schedule at least once, in pairs that differ by ``shift``."""
     rules, schedules = list(OPTIMIZERS), list(SCHEDULES)
     count = max(2 * len(rules), len(schedules))
@@ -42,7 +42,7 @@ def covering(task: Task, shift: int) -> list[Member]:
     ]
 
 
-def product(task: Task) -> list[Member]:
+def product(task: LoadedTask) -> list[Member]:
     pairs = [(rule, schedule) for rule in OPTIMIZERS for schedule in SCHEDULES]
     return [varied_member(task, i, *pair) for i, pair in enumerate(pairs)]
 
@@ -91,13 +91,13 @@ def determined(name: str, tensor: Tensor) -> Tensor:
     return torch.cat([query, value])
 
 
-def test_the_data_of_the_tasks_vary(tasks: Mapping[str, Task]) -> None:
+def test_the_data_of_the_tasks_vary(tasks: Mapping[str, LoadedTask]) -> None:
     for task in tasks.values():
         for rows in (*task.train, *task.validation):
             assert rows[:50].double().std() > 0
 
 
-def test_covering_has_every_rule_and_schedule(tasks: Mapping[str, Task]) -> None:
+def test_covering_has_every_rule_and_schedule(tasks: Mapping[str, LoadedTask]) -> None:
     for shift, task in enumerate(tasks.values()):
         members = covering(task, shift)
         assert {each.optimizer for each in members} == set(OPTIMIZERS)
@@ -105,11 +105,13 @@ def test_covering_has_every_rule_and_schedule(tasks: Mapping[str, Task]) -> None
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_rule_and_schedule_equals_the_sequential_engine(name: str, tasks: Mapping[str, Task]) -> None:
+def test_every_rule_and_schedule_equals_the_sequential_engine(
+    name: str, tasks: Mapping[str, LoadedTask]
+) -> None:
     assert_equivalent(covering(tasks[name], list(TASKS).index(name)))
 
 
-def test_members_of_one_replicate_with_shared_batches_equal_the_sequential_engine(mlp: Task) -> None:
+def test_members_of_one_replicate_with_shared_batches_equal_the_sequential_engine(mlp: LoadedTask) -> None:
     shared = [each for each in covering(mlp, 5) if each.replicate == 0]
     assert len(shared) > 4
     assert_equivalent(shared)
@@ -118,12 +120,12 @@ def test_members_of_one_replicate_with_shared_batches_equal_the_sequential_engin
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_every_pair_of_rule_and_schedule_equals_the_sequential_engine(
-    name: str, tasks: Mapping[str, Task]
+    name: str, tasks: Mapping[str, LoadedTask]
 ) -> None:
     assert_equivalent(product(tasks[name]), threads=2)
 
 
-def test_state_is_compared_for_every_rule(mlp: Task) -> None:
+def test_state_is_compared_for_every_rule(mlp: LoadedTask) -> None:
     members = [varied_member(mlp, i, rule, "constant") for i, rule in enumerate(OPTIMIZERS)]
     engine = sequential(len(members))
     trained(engine, members)

@@ -11,7 +11,7 @@ from adamtune.engines.population.engine import Population
 from adamtune.engines.sequential import Sequential
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
 from .models import Toy
@@ -29,7 +29,9 @@ def on_gpu(slots: int, dtype: torch.dtype = torch.float64) -> Population:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_rule_equals_the_sequential_engine_on_the_cpu(name: str, tasks: Mapping[str, Task]) -> None:
+def test_every_rule_equals_the_sequential_engine_on_the_cpu(
+    name: str, tasks: Mapping[str, LoadedTask]
+) -> None:
     schedules = list(SCHEDULES)
     members = [varied_member(tasks[name], i, rule, schedules[i]) for i, rule in enumerate(OPTIMIZERS)]
     found = finish(on_gpu(len(members)), members)
@@ -38,7 +40,7 @@ def test_every_rule_equals_the_sequential_engine_on_the_cpu(name: str, tasks: Ma
         assert_close(curve(found[each]), alone(each))
 
 
-def test_the_sequential_engine_on_the_gpu_equals_that_on_the_cpu(mlp: Task) -> None:
+def test_the_sequential_engine_on_the_gpu_equals_that_on_the_cpu(mlp: LoadedTask) -> None:
     each = member(mlp, optimizer="nadam", schedule="cosine")
     assert_close(curve(finish(Sequential(1, "cuda", torch.float64), [each])[each]), alone(each))
 
@@ -76,13 +78,15 @@ def waits_are_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("waits_are_errors")
 @pytest.mark.parametrize("replicates", [1, 2])
 @pytest.mark.parametrize("name", TASKS)
-def test_a_step_does_not_wait_for_the_gpu(name: str, replicates: int, tasks: Mapping[str, Task]) -> None:
+def test_a_step_does_not_wait_for_the_gpu(
+    name: str, replicates: int, tasks: Mapping[str, LoadedTask]
+) -> None:
     members = [member(tasks[name], i, rule, replicate=i % replicates) for i, rule in enumerate(OPTIMIZERS)]
     found = finish(on_gpu(len(members), torch.float32), members)
     assert all(len(each) == 10 for each in found.values())
 
 
-def test_members_come_and_go(mlp: Task) -> None:
+def test_members_come_and_go(mlp: LoadedTask) -> None:
     members = some(mlp, 5)
     engine = on_gpu(4)
     engine.admit(members[:4])
@@ -93,7 +97,7 @@ def test_members_come_and_go(mlp: Task) -> None:
     assert_close(curve(found[members[0]]), alone(members[0])[1:])
 
 
-def test_a_restored_engine_continues_to_the_last_bit(mlp: Task) -> None:
+def test_a_restored_engine_continues_to_the_last_bit(mlp: LoadedTask) -> None:
     members = some(mlp, 4)
     engine, restored = on_gpu(4, torch.float32), on_gpu(4, torch.float32)
     engine.admit(members)
@@ -104,7 +108,7 @@ def test_a_restored_engine_continues_to_the_last_bit(mlp: Task) -> None:
         assert curve(evaluations) == curve(expected[each])
 
 
-def test_a_diverging_member_does_not_change_the_others(mlp: Task) -> None:
+def test_a_diverging_member_does_not_change_the_others(mlp: LoadedTask) -> None:
     calm, wild = some(mlp, 3), member(mlp, 9, "sgd", lr=1e200)
     found = finish(on_gpu(4), [calm[0], wild, *calm[1:]])
     assert found[wild][-1].diverged_at is not None

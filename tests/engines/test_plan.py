@@ -19,7 +19,7 @@ from adamtune.engines.population.verification import working_set
 from adamtune.engines.sequential import Sequential
 from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
 from .models import FEATURES, Calls, Toy
@@ -35,19 +35,19 @@ def _as_users_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
-def made(task: Task, trials: int = 256, seeds: int = 1, **settings: Any) -> Plan:
+def made(task: LoadedTask, trials: int = 256, seeds: int = 1, **settings: Any) -> Plan:
     engine, device = settings.get("engine", "auto"), settings.get("device", "auto")
     population = settings.get("population", "auto")
     return make_plan(task, engine, population, device, seeds).for_trials(trials, seeds, population)
 
 
-def unbatchable() -> Task:
+def unbatchable() -> LoadedTask:
     head = nn.Linear(FEATURES, 1)
     return Toy(lambda: Calls(lambda self, x: self.head(x) if x.sum() > 0 else self.head(-x), head=head))
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_it_is_the_same_whenever_it_is_made(name: str, tasks: Mapping[str, Task]) -> None:
+def test_it_is_the_same_whenever_it_is_made(name: str, tasks: Mapping[str, LoadedTask]) -> None:
     first = made(tasks[name])
     torch.manual_seed(1)
     assert made(tasks[name]) == first
@@ -55,7 +55,7 @@ def test_it_is_the_same_whenever_it_is_made(name: str, tasks: Mapping[str, Task]
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_reference_tasks_are_trained_in_lockstep(name: str, tasks: Mapping[str, Task]) -> None:
+def test_reference_tasks_are_trained_in_lockstep(name: str, tasks: Mapping[str, LoadedTask]) -> None:
     found = made(tasks[name])
     assert (found.engine, found.device, found.threads) == ("population", "cpu", 2)
     assert found.slots > 1
@@ -71,7 +71,7 @@ def test_a_larger_model_makes_a_smaller_population() -> None:
     assert slots(16) > slots(256) > slots(2048) >= 2
 
 
-def test_a_population_is_at_most_a_part_of_the_budget(mlp: Task) -> None:
+def test_a_population_is_at_most_a_part_of_the_budget(mlp: LoadedTask) -> None:
     sizes = {trials: made(mlp, trials).slots for trials in (1, 8, 64, 256, 100_000)}
     assert list(sizes.values()) == sorted(sizes.values())
     assert all(size <= max(2, trials // 2) for trials, size in sizes.items())
@@ -80,13 +80,13 @@ def test_a_population_is_at_most_a_part_of_the_budget(mlp: Task) -> None:
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5, 7, 100])
 @pytest.mark.parametrize("trials", [1, 10, 1000])
-def test_a_trials_replicates_are_trained_together(trials: int, seeds: int, mlp: Task) -> None:
+def test_a_trials_replicates_are_trained_together(trials: int, seeds: int, mlp: LoadedTask) -> None:
     slots = made(mlp, trials, seeds).slots
     assert slots % seeds == 0
     assert slots >= seeds
 
 
-def test_what_the_study_file_says_is_done(mlp: Task) -> None:
+def test_what_the_study_file_says_is_done(mlp: LoadedTask) -> None:
     found = made(mlp, population=12)
     assert (found.engine, found.slots) == ("population", 12)
     found = made(mlp, population=1, seeds=3)
@@ -112,13 +112,13 @@ def test_it_is_an_error_to_ask_for_lockstep_then() -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_a_device_that_is_not_there_is_an_error(device: str, mlp: Task) -> None:
+def test_a_device_that_is_not_there_is_an_error(device: str, mlp: LoadedTask) -> None:
     for engine in ("auto", "population", "sequential"):
         with pytest.raises(UsageError, match=f"device: {device} is not available here; use auto or cpu"):
             made(mlp, device=device, engine=engine)
 
 
-def test_a_gpu_is_used_where_there_is_one(mlp: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_used_where_there_is_one(mlp: LoadedTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     on_gpu, on_cpu = made(mlp, 100_000), made(mlp, 100_000, device="cpu")
     assert (on_gpu.device, on_gpu.threads) == ("cuda", 1)
@@ -126,7 +126,7 @@ def test_a_gpu_is_used_where_there_is_one(mlp: Task, monkeypatch: pytest.MonkeyP
 
 
 def test_systems_without_processor_affinity_have_a_plan_too(
-    mlp: Task, monkeypatch: pytest.MonkeyPatch
+    mlp: LoadedTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """macOS and Windows: ``os.sched_getaffinity`` is Linux's."""
     monkeypatch.delattr(os, "sched_getaffinity")
@@ -140,7 +140,7 @@ def test_more_memory_for_a_larger_batch() -> None:
     assert memory(8) < memory(64) < memory(256)
 
 
-def test_a_plan_builds_its_engine(mlp: Task) -> None:
+def test_a_plan_builds_its_engine(mlp: LoadedTask) -> None:
     members = some(mlp, 3)
     found = {}
     for engine, kind in (("population", Population), ("sequential", Sequential)):
@@ -154,7 +154,7 @@ def test_a_plan_builds_its_engine(mlp: Task) -> None:
 
 
 def test_an_optimizer_without_a_rule_is_trained_sequentially(
-    mlp: Task, monkeypatch: pytest.MonkeyPatch
+    mlp: LoadedTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without = replace(OPTIMIZERS["lion"], rule=None)
     monkeypatch.setattr("adamtune.engines.plan.OPTIMIZERS", {**OPTIMIZERS, "lion": without})

@@ -14,7 +14,7 @@ from adamtune.engines.base import Engine, Evaluation, Member
 from adamtune.engines.population.step import STRETCH
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
 from .conftest import SETTINGS
@@ -37,7 +37,7 @@ from .training import (
 )
 
 
-def mixed(task: Task, count: int) -> list[Member]:
+def mixed(task: LoadedTask, count: int) -> list[Member]:
     """Members of many rules and schedules, and of two replicates."""
     rules, schedules = list(OPTIMIZERS), list(SCHEDULES)
     return [
@@ -45,7 +45,7 @@ def mixed(task: Task, count: int) -> list[Member]:
     ]
 
 
-def test_permuting_the_members_permutes_the_results(mlp: Task) -> None:
+def test_permuting_the_members_permutes_the_results(mlp: LoadedTask) -> None:
     members = mixed(mlp, 11)
     shuffled = random.Random(1).sample(members, len(members))
     assert shuffled != members
@@ -56,20 +56,20 @@ def test_permuting_the_members_permutes_the_results(mlp: Task) -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_population_of_one_equals_the_sequential_engine(name: str, tasks: Mapping[str, Task]) -> None:
+def test_a_population_of_one_equals_the_sequential_engine(name: str, tasks: Mapping[str, LoadedTask]) -> None:
     each = member(tasks[name], optimizer="nadam", schedule="cosine", lr=0.01, warmup_fraction=0.1)
     assert_close(curve(finish(population(1), [each])[each]), alone(each))
 
 
 @pytest.mark.parametrize("threads", [2, 3, 16])
-def test_results_do_not_depend_on_the_number_of_threads(threads: int, mlp: Task) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(threads: int, mlp: LoadedTask) -> None:
     members = mixed(mlp, 7)
     found, expected = finish(population(7, threads), members), finish(population(7), members)
     for each in members:
         assert_close(curve(found[each]), curve(expected[each]))
 
 
-def test_replicates_and_seeds_have_different_results(mlp: Task) -> None:
+def test_replicates_and_seeds_have_different_results(mlp: LoadedTask) -> None:
     members = [
         member(mlp, trial, replicate=replicate, seed=seed)
         for trial, (seed, replicate) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)])
@@ -78,7 +78,7 @@ def test_replicates_and_seeds_have_different_results(mlp: Task) -> None:
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_members_of_a_replicate_start_alike(make: Make, tasks: Mapping[str, Task]) -> None:
+def test_members_of_a_replicate_start_alike(make: Make, tasks: Mapping[str, LoadedTask]) -> None:
     task = tasks["transformer"]
     members = [member(task, trial, replicate=trial % 2, lr=0.1**trial) for trial in range(4)]
     engine = make(4)
@@ -93,7 +93,7 @@ def test_members_of_a_replicate_start_alike(make: Make, tasks: Mapping[str, Task
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_members_of_a_replicate_see_the_same_batches(make: Make, mlp: Task) -> None:
+def test_members_of_a_replicate_see_the_same_batches(make: Make, mlp: LoadedTask) -> None:
     """With a learning rate near 0 weights hardly change, so that training losses differ by batches alone."""
     members = [
         member(mlp, trial, optimizer, replicate=trial % 2, lr=1e-30)
@@ -143,7 +143,7 @@ def test_members_that_come_and_go_do_not_change_the_others(replicates: int, thre
         assert_close(curve(evaluations), curve(expected[each])[: len(evaluations)])
 
 
-def test_a_member_admitted_later_has_the_results_of_one_alone(tasks: Mapping[str, Task]) -> None:
+def test_a_member_admitted_later_has_the_results_of_one_alone(tasks: Mapping[str, LoadedTask]) -> None:
     """The members are of one replicate but at different steps, so their batches differ."""
     first, second = some(tasks["cnn"], 2)
     engine = population(2)
@@ -196,7 +196,7 @@ def test_an_evaluation_interval_may_be_longer_than_a_stretch(replicates: int) ->
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_cohorts_train_side_by_side(threads: int, tasks: Mapping[str, Task]) -> None:
+def test_cohorts_train_side_by_side(threads: int, tasks: Mapping[str, LoadedTask]) -> None:
     wide = TASKS["mlp"].build({**SETTINGS["mlp"], "hidden": [5, 3], "batch_size": 8})
     members = [member(task, i, lr=0.01) for i, task in enumerate([tasks["mlp"], wide, tasks["mlp"], wide])]
     engine = population(4, threads)
@@ -208,7 +208,7 @@ def test_cohorts_train_side_by_side(threads: int, tasks: Mapping[str, Task]) -> 
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_more_members_than_free_slots_are_refused(make: Make, mlp: Task) -> None:
+def test_more_members_than_free_slots_are_refused(make: Make, mlp: LoadedTask) -> None:
     engine: Engine = make(2)
     members = some(mlp, 3)
     with pytest.raises(ValueError, match="3 members for 2 free slots"):
@@ -221,7 +221,7 @@ def test_more_members_than_free_slots_are_refused(make: Make, mlp: Task) -> None
     assert [each.member for each in engine.advance()] == members[1:]
 
 
-def test_seconds_are_divided_among_the_members(mlp: Task) -> None:
+def test_seconds_are_divided_among_the_members(mlp: LoadedTask) -> None:
     engine = population(3)
     engine.admit(some(mlp, 3))
     seconds = {each.seconds for each in engine.advance()}
@@ -230,7 +230,7 @@ def test_seconds_are_divided_among_the_members(mlp: Task) -> None:
 
 
 @pytest.mark.parametrize("make", [population, sequential])
-def test_the_state_of_torchs_generator_does_not_change(make: Make, mlp: Task) -> None:
+def test_the_state_of_torchs_generator_does_not_change(make: Make, mlp: LoadedTask) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     finish(make(2), some(mlp, 2))
@@ -255,7 +255,7 @@ def same(found: Sequence[Evaluation], expected: Sequence[Evaluation]) -> bool:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_same_members_twice_give_the_same_bits(threads: int, mlp: Task) -> None:
+def test_the_same_members_twice_give_the_same_bits(threads: int, mlp: LoadedTask) -> None:
     members = mixed(mlp, 7)
     found, again = finish(population(7, threads), members), finish(population(7, threads), members)
     assert all(same(found[each], again[each]) for each in members)

@@ -14,7 +14,7 @@ from adamtune.engines.base import Engine, Evaluation, Member
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.local.checkpoints import load, save
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
 from .models import FEATURES, Calls, Toy
@@ -33,7 +33,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 @pytest.fixture
-def cohorts() -> list[Task]:
+def cohorts() -> list[LoadedTask]:
     """Tasks of different widths and batch sizes."""
 
     def narrow() -> nn.Module:
@@ -43,7 +43,7 @@ def cohorts() -> list[Task]:
     return [Toy(**times), Toy(narrow, **times), Toy(batch_size=6, **times)]
 
 
-def members_of(cohorts: list[Task], count: int) -> list[Member]:
+def members_of(cohorts: list[LoadedTask], count: int) -> list[Member]:
     rules, schedules = list(OPTIMIZERS), list(SCHEDULES)
     return [
         varied_member(cohorts[i % len(cohorts)], i, rules[i % len(rules)], schedules[i % len(schedules)])
@@ -51,7 +51,7 @@ def members_of(cohorts: list[Task], count: int) -> list[Member]:
     ]
 
 
-def half_trained(engine: Engine, cohorts: list[Task]) -> list[Member]:
+def half_trained(engine: Engine, cohorts: list[LoadedTask]) -> list[Member]:
     """Trains members to different steps, some in the slots of released ones; those in training."""
     members = members_of(cohorts, 13)
     engine.admit(members[:10])
@@ -75,7 +75,9 @@ def assert_same_bits(
         assert curve(found[each]) == curve(expected[each]), (each.trial, each.optimizer)
 
 
-def test_a_restored_engine_continues_to_the_last_bit(make: Make, cohorts: list[Task], tmp_path: Path) -> None:
+def test_a_restored_engine_continues_to_the_last_bit(
+    make: Make, cohorts: list[LoadedTask], tmp_path: Path
+) -> None:
     engine, restored = make(10), make(10)
     members = half_trained(engine, cohorts)
     save(tmp_path / "state", engine.state())
@@ -87,7 +89,7 @@ def test_a_restored_engine_continues_to_the_last_bit(make: Make, cohorts: list[T
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_continues_to_the_last_bit_in_float32(
-    name: str, make: Make, tasks: Mapping[str, Task]
+    name: str, make: Make, tasks: Mapping[str, LoadedTask]
 ) -> None:
     torch.set_default_dtype(torch.float32)
     members = members_of([tasks[name]], 4)
@@ -101,7 +103,7 @@ def test_every_task_continues_to_the_last_bit_in_float32(
     assert_same_bits(rest(restored), rest(engine))
 
 
-def test_a_restored_engine_can_be_saved_again(make: Make, cohorts: list[Task]) -> None:
+def test_a_restored_engine_can_be_saved_again(make: Make, cohorts: list[LoadedTask]) -> None:
     engine, second, third = make(10), make(10), make(10)
     members = half_trained(engine, cohorts)
     second.restore(members, copied(engine.state()))
@@ -109,7 +111,7 @@ def test_a_restored_engine_can_be_saved_again(make: Make, cohorts: list[Task]) -
     assert_same_bits(rest(third), rest(engine))
 
 
-def test_restoring_replaces_the_members_in_training(make: Make, cohorts: list[Task]) -> None:
+def test_restoring_replaces_the_members_in_training(make: Make, cohorts: list[LoadedTask]) -> None:
     engine, other = make(10), make(10)
     members = half_trained(engine, cohorts)
     half_trained(other, cohorts)
@@ -117,7 +119,7 @@ def test_restoring_replaces_the_members_in_training(make: Make, cohorts: list[Ta
     assert_same_bits(rest(other), rest(engine))
 
 
-def test_training_does_not_change_a_state_taken_before(make: Make, mlp: Task) -> None:
+def test_training_does_not_change_a_state_taken_before(make: Make, mlp: LoadedTask) -> None:
     engine = make(2)
     engine.admit(some(mlp, 2))
     engine.advance()
@@ -127,7 +129,7 @@ def test_training_does_not_change_a_state_taken_before(make: Make, mlp: Task) ->
     torch.testing.assert_close(state, before, rtol=0, atol=0)
 
 
-def test_a_state_can_be_restored_more_than_once(make: Make, mlp: Task) -> None:
+def test_a_state_can_be_restored_more_than_once(make: Make, mlp: LoadedTask) -> None:
     engine, members = make(2), some(mlp, 2)
     engine.admit(members)
     engine.advance()

@@ -17,7 +17,7 @@ from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.sequential import Sequential
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.randomness import initial_module
 
 from ..examples import drawn
@@ -32,7 +32,9 @@ Make = Callable[[int], Engine]
 """Takes the number of slots and makes an engine."""
 
 
-def capture_gradients(task: Task, parameters: Mapping[str, Tensor], batch: Any, shared: bool) -> Capture:
+def capture_gradients(
+    task: LoadedTask, parameters: Mapping[str, Tensor], batch: Any, shared: bool
+) -> Capture:
     """A capture of losses and gradients of a task without buffers, frozen weights and random draws."""
     source = Source(task, torch.device("cpu"), next(iter(parameters.values())).dtype)
     members = len(next(iter(parameters.values())))
@@ -40,19 +42,19 @@ def capture_gradients(task: Task, parameters: Mapping[str, Tensor], batch: Any, 
     return BatchedTask(source).gradients(parameters, {}, batch, shared, draws)
 
 
-def capture_scores(task: Task, parameters: Mapping[str, Tensor], rows: Any) -> Capture:
+def capture_scores(task: LoadedTask, parameters: Mapping[str, Tensor], rows: Any) -> Capture:
     """A capture of the metrics of such a task."""
     source = Source(task, torch.device("cpu"), next(iter(parameters.values())).dtype)
     return BatchedTask(source).metrics(parameters, {}, rows)
 
 
-def initial_parameters(task: Task, seed: int, replicate: int) -> dict[str, Tensor]:
+def initial_parameters(task: LoadedTask, seed: int, replicate: int) -> dict[str, Tensor]:
     """A replicate's parameters before the first step."""
     return {name: each.detach() for name, each in initial_module(task, seed, replicate).named_parameters()}
 
 
 def member(
-    task: Task,
+    task: LoadedTask,
     trial: int = 0,
     optimizer: str = "adam",
     schedule: str = "constant",
@@ -76,14 +78,14 @@ def member(
     )
 
 
-def varied_member(task: Task, trial: int, optimizer: str, schedule: str) -> Member:
+def varied_member(task: LoadedTask, trial: int, optimizer: str, schedule: str) -> Member:
     """A member whose hyperparameters follow from its number; odd numbers have replicate 1, even ones 0."""
     draw = random.Random(f"{trial} {optimizer} {schedule}")
     own = drawn(OPTIMIZERS[optimizer], draw)
     return Member(trial, trial % 2, 7, task, optimizer, own, schedule, drawn(SCHEDULES[schedule], draw))
 
 
-def some(task: Task, count: int, **same: Any) -> list[Member]:
+def some(task: LoadedTask, count: int, **same: Any) -> list[Member]:
     """Members of one task with different learning rates, so that no two have the same results."""
     return [member(task, trial, lr=2e-3 * 1.7**trial, **same) for trial in range(count)]
 

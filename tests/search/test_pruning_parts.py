@@ -124,7 +124,7 @@ def test_trainings_of_one_length_are_compared_by_their_steps() -> None:
     """Stored rungs keep their meaning."""
     config = study(Path(), search={"pruner": "asha"}, space={"lr": LR, "task": {"hidden": [[4], [8]]}})
     own = optuna.create_study(study_name="s")
-    assert pruning_study(config, own, Tasks(config).steps)._storage is own._storage
+    assert pruning_study(config, own, Tasks(config))._storage is own._storage
 
 
 def test_rungs_of_an_older_version_are_not_compared() -> None:

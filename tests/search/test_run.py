@@ -21,7 +21,6 @@ from adamtune.search.run import resume, run
 from adamtune.search.samplers import per_trial
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.studies import list_studies, read_study
-from adamtune.tasks.base import ReferenceTask
 
 from .studies import ENGINES, GRID, SPACE, WILD, in_optuna, interrupt, searched, study, trials
 
@@ -332,7 +331,7 @@ def test_trials_and_timeout_may_change(folder: Path) -> None:
 def test_other_data_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     searched(study(folder))
     before = trials(study(folder))
-    monkeypatch.setattr(ReferenceTask, "data_hash", property(lambda self: "f" * 64))
+    monkeypatch.setattr("adamtune.tasks.loaded.fingerprint", lambda *tensors: "f" * 64)
     with pytest.raises(
         Refused, match=r"study s was trained on other data: .* now it is ffffffffffff.*--name"
     ):

@@ -88,7 +88,7 @@ def test_the_hash_of_several_data_sets_depends_on_each(folder: Path, monkeypatch
 
     def changed(context: int) -> Text:
         data = python_reference(context)
-        return replace(data, hash="f" * 64) if context == 16 else data
+        return replace(data, validation=(data.validation[0][1:],)) if context == 16 else data
 
     monkeypatch.setattr("adamtune.tasks.text.python_reference", changed)
     with pytest.raises(Refused, match="trained on other data"):

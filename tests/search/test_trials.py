@@ -20,7 +20,7 @@ from adamtune.errors import UsageError
 from adamtune.reports.files import to_json
 from adamtune.search.trial import RunningTrial, Tasks, members
 from adamtune.storage.studies import read_study
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 
 from .studies import ENGINES, WILD, in_optuna, interrupt, searched, study
 
@@ -48,7 +48,7 @@ def test_the_first_replicate_is_the_one_there_would_be_alone(folder: Path, anoth
     assert [each["settings"] for each in several] == [each["settings"] for each in alone]
 
 
-def build(tasks: Tasks, settings: dict[str, Any]) -> Task:
+def build(tasks: Tasks, settings: dict[str, Any]) -> LoadedTask:
     """The task of a trial with these settings."""
     return tasks.build(tasks.settings(settings))
 

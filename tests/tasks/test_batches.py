@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamtune.tasks.base import Task, batches_per_epoch
+from adamtune.tasks.base import batches_per_epoch
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.randomness import batch_indices, derive, initial_module
 from adamtune.tasks.registry import TASKS
 
@@ -17,12 +18,12 @@ BATCHES = 4  # of 8 rows in an epoch of 40 samples' 32 training rows
 
 
 @pytest.fixture(scope="module")
-def task() -> Task:
+def task() -> LoadedTask:
     return TASKS["mlp"].build({"dataset": "friedman1", "samples": 40, "hidden": [3], "batch_size": 8})
 
 
 @given(cuts=st.lists(st.integers(1, 20), max_size=4))
-def test_any_start_gives_the_rows_of_a_full_pass(task: Task, cuts: list[int]) -> None:
+def test_any_start_gives_the_rows_of_a_full_pass(task: LoadedTask, cuts: list[int]) -> None:
     bounds = sorted({0, 21, *cuts})
     pieces = [batch_indices(task, 7, 0, a, b) for a, b in pairwise(bounds)]
     full = batch_indices(task, 7, 0, 0, 21)
@@ -31,7 +32,7 @@ def test_any_start_gives_the_rows_of_a_full_pass(task: Task, cuts: list[int]) ->
     assert torch.equal(torch.cat(pieces), full)
 
 
-def test_an_epoch_is_a_permutation_and_each_is_another(task: Task) -> None:
+def test_an_epoch_is_a_permutation_and_each_is_another(task: LoadedTask) -> None:
     epochs = batch_indices(task, 7, 0, 0, 3 * BATCHES).view(3, -1)
     assert torch.equal(epochs.sort().values, torch.arange(32).expand(3, 32))
     assert len({tuple(epoch.tolist()) for epoch in epochs}) == 3
@@ -43,14 +44,14 @@ def test_left_over_rows_are_not_repeated_in_an_epoch() -> None:
     assert len(first.unique()) == len(second.unique()) == 30
 
 
-def test_seeds_and_replicates_see_other_batches(task: Task) -> None:
+def test_seeds_and_replicates_see_other_batches(task: LoadedTask) -> None:
     orders = {
         tuple(batch_indices(task, *key, 0, BATCHES).flatten().tolist()) for key in ((0, 0), (0, 1), (1, 0))
     }
     assert len(orders) == 3
 
 
-def test_batches_do_not_touch_the_global_generator(task: Task) -> None:
+def test_batches_do_not_touch_the_global_generator(task: LoadedTask) -> None:
     before = torch.get_rng_state()
     batch_indices(task, 99, 0, 0, 9)
     assert torch.equal(torch.get_rng_state(), before)

@@ -10,7 +10,8 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.randomness import batch_indices, initial_module
 from adamtune.tasks.registry import TASKS
 
@@ -23,7 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
 every_task = pytest.mark.parametrize("name", sorted(TASKS))
 
 
-def train(task: Task, lr: float, steps: int | None = None) -> torch.nn.Module:
+def train(task: LoadedTask, lr: float, steps: int | None = None) -> torch.nn.Module:
     """Plain training with torch.optim.Adam."""
     model = task.build()
     model.load_state_dict(initial_module(task, 0, 0).state_dict())
@@ -40,7 +41,7 @@ def take(rows: Rows, indices: torch.Tensor) -> Rows:
 
 
 @torch.no_grad()
-def scores(task: Task, model: torch.nn.Module) -> dict[str, float]:
+def scores(task: LoadedTask, model: torch.nn.Module) -> dict[str, float]:
     return {name: float(value) for name, value in task.scores(model, task.validation).items()}
 
 

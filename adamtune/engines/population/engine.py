@@ -12,7 +12,7 @@ import torch
 from adamtune.engines.base import Evaluation, Member, Source
 from adamtune.engines.population.group import Group
 from adamtune.engines.population.verification import batched_task
-from adamtune.tasks.base import Task
+from adamtune.tasks.loaded import LoadedTask
 
 KEPT = 4
 """Cohorts without members that are kept: capturing their steps again would take time."""
@@ -40,7 +40,7 @@ class Population:
     ) -> None:
         self.slots, self._threads = slots, min(threads, slots)
         self._device, self._dtype = torch.device(device), dtype
-        self._cohorts: dict[Task, list[Group]] = {}  # a group for each thread
+        self._cohorts: dict[LoadedTask, list[Group]] = {}  # a group for each thread
         self._groups: dict[Member, Group] = {}  # in order of admission
         self._pool = ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
 
@@ -101,7 +101,7 @@ class Population:
             groups |= dict.fromkeys(own, group)
         self._groups = {member: groups[member] for member in members}
 
-    def _cohort(self, task: Task) -> list[Group]:
+    def _cohort(self, task: LoadedTask) -> list[Group]:
         """The groups of a task, one for each thread."""
         if task not in self._cohorts:
             self._drop_idle_cohorts()

@@ -22,7 +22,8 @@ from adamtune.engines.metrics import checked_loss
 from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.draws import Draws, Key
 from adamtune.engines.population.gradients import BatchedTask, Method
-from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import leaves, map_rows, take_rows
 from adamtune.tasks.randomness import batch_indices, derive, seeded
 
@@ -47,7 +48,9 @@ METHODS = (
 """The methods in the order in which they are tried: the fastest first."""
 
 
-_FOUND: WeakKeyDictionary[Task, dict[tuple[torch.device, torch.dtype], Method | str]] = WeakKeyDictionary()
+_FOUND: WeakKeyDictionary[LoadedTask, dict[tuple[torch.device, torch.dtype], Method | str]] = (
+    WeakKeyDictionary()
+)
 
 
 def batched_task(source: Source) -> BatchedTask:
@@ -94,7 +97,7 @@ MEASURED = 4
 """Members whose working set is measured together, because they share a layer's scratch memory."""
 
 
-def working_set(task: Task) -> int:
+def working_set(task: LoadedTask) -> int:
     """The working set of one member's step in bytes: what the step writes to, on the CPU.
 
     Raises:

@@ -10,11 +10,13 @@ import torch
 from sklearn.datasets import load_diabetes, load_digits, make_friedman1
 
 from adamtune.tasks.cnn import DIGITS_ROWS
-from adamtune.tasks.datasets import Split, diabetes, digits, fingerprint, friedman1, standardise
+from adamtune.tasks.data import Data
+from adamtune.tasks.datasets import diabetes, digits, friedman1, standardise
+from adamtune.tasks.loaded import fingerprint, load_data
 from adamtune.tasks.mlp import DIABETES_ROWS
 from adamtune.tasks.text import UNKNOWN, python_reference, read
 
-SHAPES: list[tuple[Callable[[], Split], int, int, tuple[int, ...]]] = [
+SHAPES: list[tuple[Callable[[], Data], int, int, tuple[int, ...]]] = [
     (diabetes, 353, 89, (10,)),
     (lambda: friedman1(50), 40, 10, (10,)),
     (digits, 1437, 360, (1, 8, 8)),
@@ -23,7 +25,7 @@ every_table = pytest.mark.parametrize(("load", "train", "validation", "shape"), 
 
 
 @every_table
-def test_shapes(load: Callable[[], Split], train: int, validation: int, shape: tuple[int, ...]) -> None:
+def test_shapes(load: Callable[[], Data], train: int, validation: int, shape: tuple[int, ...]) -> None:
     split = load()
     for (inputs, target), rows in ((split.train, train), (split.validation, validation)):
         assert inputs.shape == (rows, *shape)
@@ -33,7 +35,7 @@ def test_shapes(load: Callable[[], Split], train: int, validation: int, shape: t
 
 @every_table
 def test_statistics_come_from_the_training_rows_alone(
-    load: Callable[[], Split], train: int, validation: int, shape: tuple[int, ...]
+    load: Callable[[], Data], train: int, validation: int, shape: tuple[int, ...]
 ) -> None:
     split = load()
     axes = (0,) if len(shape) == 1 else (0, 1, 2, 3)
@@ -60,7 +62,7 @@ def test_validation_is_scaled_by_the_training_rows() -> None:
     ids=["diabetes", "friedman1", "digits"],
 )
 def test_every_row_lies_in_exactly_one_part_beside_its_target(
-    load: Callable[[], Split], source: Callable[[], tuple[np.ndarray, np.ndarray]]
+    load: Callable[[], Data], source: Callable[[], tuple[np.ndarray, np.ndarray]]
 ) -> None:
     """Standardised and raw rows are the same once each column is rescaled to [0, 1]."""
     split, (features, target) = load(), source()
@@ -125,23 +127,27 @@ def test_vocabulary_comes_from_the_training_part(monkeypatch: pytest.MonkeyPatch
     assert text.validation[0].unique().tolist() == [UNKNOWN, 2]
 
 
+def hash_of(data: Data) -> str:
+    return load_data(data, {}).hash
+
+
 def test_hashes_are_stable_and_tell_data_apart() -> None:
-    loads: list[Callable[[], Split]] = [
+    loads: list[Callable[[], Data]] = [
         diabetes.__wrapped__,
         digits.__wrapped__,
         lambda: friedman1.__wrapped__(50),
         lambda: friedman1.__wrapped__(60),
         lambda: python_reference.__wrapped__(5),
     ]
-    first, second = ([load().hash for load in loads] for _ in range(2))
+    first, second = ([hash_of(load()) for load in loads] for _ in range(2))
     assert first == second
     assert len(set(first)) == len(loads)
 
 
 def test_the_known_hashes() -> None:
     """Studies kept with these hashes are refused when the data change: do not change them lightly."""
-    assert diabetes().hash.startswith("d84933f1")
-    assert digits().hash.startswith("146ff77c")
+    assert hash_of(diabetes()).startswith("d84933f1")
+    assert hash_of(digits()).startswith("146ff77c")
 
 
 def test_fingerprint_sees_type_shape_and_content() -> None:

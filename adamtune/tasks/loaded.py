@@ -1,0 +1,158 @@
+"""A task with its data in memory, as engines train it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adamtune.tasks.base import Rows, Task, batches_per_epoch, evaluation_interval
+from adamtune.tasks.conversion import memory
+from adamtune.tasks.data import Data
+from adamtune.tasks.pytree import count_rows, leaves
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedTask:
+    """Everything an engine needs to train one model.
+
+    Attributes:
+        task: the task with its settings.
+        train: the training rows, a tree of tensors. They may be a view in which rows overlap: do not write to
+            them.
+        validation: the validation rows, likewise.
+        test: the test rows, which a search never looks at; None if there are none.
+        data_hash: SHA-256 (hex) of all rows.
+        steps: optimizer steps of one full training.
+        evaluate_every: optimizer steps between two evaluations; the last evaluation is always at ``steps``.
+    """
+
+    task: Task
+    train: Rows
+    validation: Rows
+    test: Rows | None
+    data_hash: str
+    steps: int
+    evaluate_every: int
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of every batch."""
+        return self.task.batch_size
+
+    def build(self) -> nn.Module:
+        """A new model, whose weights are drawn from torch's global generator."""
+        return self.task.model()
+
+    def loss(self, model: Any, batch: Rows) -> Tensor:
+        """The training loss of a batch ``[batch, ...]``: a scalar, to be minimised."""
+        return self.task.loss(model, batch)
+
+    def scores(self, model: Any, rows: Rows) -> dict[str, Tensor]:
+        """The task's metrics over ``rows``, except ``train_loss``: each a scalar."""
+        found = self.task.metrics(model, rows)
+        loss = found["loss"] if "loss" in found else self.task.loss(model, rows)
+        return {"val_loss": loss, **{f"val_{name}": each for name, each in found.items() if name != "loss"}}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedData:
+    """The rows of a task.
+
+    Attributes:
+        used: the settings that ``data`` read, with their values. Equal values give equal data.
+    """
+
+    train: Rows
+    validation: Rows
+    test: Rows | None
+    hash: str
+    used: Mapping[str, Any]
+
+
+class Loader:
+    """Loads tasks. Tasks whose ``data`` reads equal settings share their data."""
+
+    def __init__(self) -> None:
+        self._data: list[LoadedData] = []
+
+    @property
+    def used(self) -> set[str]:
+        """The names of the settings that ``data`` has read."""
+        return {name for each in self._data for name in each.used}
+
+    def load(self, task: Task) -> LoadedTask:
+        """The task with its data.
+
+        Raises:
+            ValueError: the data are not as ``Data`` says, or a batch is larger than the training data.
+        """
+        data = self._load_data(task)
+        batches = batches_per_epoch(count_rows(data.train), task.batch_size)
+        steps = getattr(task, "steps", None) or task.epochs * batches
+        rows = data.train, data.validation, data.test
+        return LoadedTask(task, *rows, data.hash, steps, evaluation_interval(steps))
+
+    def _load_data(self, task: Task) -> LoadedData:
+        for known in self._data:
+            if all(getattr(task, name) == value for name, value in known.used.items()):
+                return known
+        with _recorded(task) as used:
+            data = task.data()
+        found = load_data(data, {name: getattr(task, name) for name in sorted(used)})
+        # Equal data are kept once, whatever the settings that they were made with.
+        equal = next((each for each in self._data if each.hash == found.hash), found)
+        found = LoadedData(equal.train, equal.validation, equal.test, found.hash, found.used)
+        self._data.append(found)
+        return found
+
+
+def load(task: Task) -> LoadedTask:
+    """The task with its data; see ``Loader.load``."""
+    return Loader().load(task)
+
+
+def load_data(data: Data, used: Mapping[str, Any]) -> LoadedData:
+    """The data of a task with their hash. Raises ValueError if they are no ``Data``."""
+    if not isinstance(data, Data):
+        raise ValueError(f"data() returned {type(data).__name__}: return Data(train=..., validation=...)")
+    rows = [data.train, data.validation, *([] if data.test is None else [data.test])]
+    digest = fingerprint(*chain.from_iterable(map(leaves, rows)))
+    return LoadedData(data.train, data.validation, data.test, digest, used)
+
+
+@contextmanager
+def _recorded(task: Task) -> Iterator[set[str]]:
+    """While it is entered, the names of the settings that are read are added to the set."""
+    used: set[str] = set()
+    kind, fields = type(task), type(task).model_fields.keys()
+
+    class Recorded(kind):  # type: ignore[misc, valid-type]
+        def __getattribute__(self, name: str) -> Any:
+            if name in fields:
+                used.add(name)
+            elif name == "__dict__" or name.startswith(("model_", "__pydantic")):
+                used.update(fields)  # such as model_dump, or the hash of a cached function's argument
+            return super().__getattribute__(name)
+
+    Recorded.__module__ = kind.__module__
+    object.__setattr__(task, "__class__", Recorded)
+    try:
+        yield used
+    finally:
+        object.__setattr__(task, "__class__", kind)
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """SHA-256 (hex) of the tensors' types, shapes and contents; rows that overlap in memory count once."""
+    digest = sha256()
+    for tensor in map(memory, tensors):
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

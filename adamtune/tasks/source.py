@@ -1,0 +1,209 @@
+"""Loads the Python files of a user's tasks, says where a mistake in them is, and hashes them. Torch-free."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+from typing import Any
+
+from pydantic import PydanticUserError, ValidationError
+
+from adamtune.errors import AdamtuneError, UsageError, origin
+
+_loaded: dict[Path, tuple[str, ModuleType]] = {}
+"""The module of each file that was loaded, and the hash of its code then."""
+_own: set[str] = set()
+"""The names in ``sys.modules`` of the last file and of what it imported from its folder."""
+_folders: set[str] = set()
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module of a file; it may import other files of its folder.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
+    with user_errors(path):
+        known = code_hash(path)
+        if path not in _loaded or _loaded[path][0] != known:
+            _loaded[path] = known, _execute(path)
+    return _loaded[path][1]
+
+
+def load_module(name: str) -> ModuleType:
+    """The module of a dotted name, which may lie in the current folder.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    with user_errors(name):
+        return import_module(name)
+
+
+@contextmanager
+def user_errors(place: object) -> Iterator[None]:
+    """Turns what a user's code raises into a message with the file and line; what it prints goes to stderr.
+
+    Args:
+        place: names the code where its line is not known.
+
+    Raises:
+        UsageError: the code raised.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except AdamtuneError:
+        raise
+    except SyntaxError as error:
+        raise UsageError(f"{error.filename}:{error.lineno}: {error.msg}") from error
+    except SystemExit as error:
+        raise UsageError(
+            f"{_place(error, place)}: ends the program: put this under if __name__ == '__main__'"
+        ) from error
+    except ValidationError as error:  # which is raised where no user's code is
+        raise UsageError(f"{place}: {_said(error)}") from error
+    except PydanticUserError as error:
+        raise UsageError(_setting_error(error, _place(error, place))) from error
+    except Exception as error:
+        raise UsageError(f"{_place(error, place)}: {_said(error)}") from error
+
+
+def _place(error: BaseException, place: object) -> str:
+    """``FILE:LINE`` of the user's code that raised; ``place`` if it was none of it."""
+    found = origin(error)
+    installed = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    return str(place) if found is None or found.startswith(installed) else found
+
+
+def _said(error: Exception) -> str:
+    """The message of an error in one line, with its type unless it was raised here to be read."""
+    if isinstance(error, ValidationError):
+        found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
+        return "; ".join(f"{name}: {message.removeprefix('Value error, ')}" for name, message in found)
+    lines = str(error).strip().splitlines() or ["no message"]
+    raised = Path(extract_tb(error.__traceback__)[-1].filename)
+    own = isinstance(error, ValueError | TypeError) and raised.is_relative_to(Path(__file__).parent)
+    return lines[0] if own else f"{type(error).__name__}: {lines[0]}"
+
+
+def _setting_error(error: PydanticUserError, place: str) -> str:
+    """What is wrong with a setting, as pydantic found when it read the class that begins at ``place``."""
+    untyped = re.search(r"attribute was detected: `(\w+) = |^Field '(\w+)'", error.message)
+    if untyped is None:
+        return f"{place}: {error.message.splitlines()[0]}"
+    name = untyped[1] or untyped[2]
+    file, _, line = place.rpartition(":")
+    return f"{_line(Path(file), int(line), name)}: {name} has no type: write it as {name}: int = 64"
+
+
+def _execute(path: Path) -> ModuleType:
+    """Runs a file as a module, as ``python FILE`` would find the modules that it imports."""
+    for name in _own:
+        sys.modules.pop(name, None)  # of another file, whose folder may have modules of the same names
+    _own.clear()
+    sys.path[:] = [str(path.parent), *(each for each in sys.path if each not in _folders)]
+    _folders.add(str(path.parent))
+    taken = path.stem in sys.modules or path.stem in sys.stdlib_module_names
+    module = ModuleType(f"adamtune_task_{path.stem}" if taken else path.stem)
+    module.__file__ = str(path)
+    before = set(sys.modules)
+    sys.modules[module.__name__] = module
+    writing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Field name .* shadows an attribute")  # the task says it itself
+            exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
+    finally:
+        sys.dont_write_bytecode = writing
+        new = {name: sys.modules.get(name) for name in sys.modules.keys() - before}
+        _own.update(name for name, each in new.items() if _file_of(each).is_relative_to(path.parent))
+    return module
+
+
+def _file_of(module: object) -> Path:
+    return Path(getattr(module, "__file__", None) or "/")
+
+
+def line_of(task: type, name: str | None = None) -> str:
+    """``FILE:LINE`` of a class, or of what its body defines under a name."""
+    file = getattr(task, "_file", None)
+    return _line(Path(file), task.__name__, name) if file else task.__name__
+
+
+def _line(path: Path, which: str | int, name: str | None) -> str:
+    """``FILE:LINE`` of the class of a name or line, or of what its body defines under a name."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ClassDef) and which in (node.name, node.lineno):
+            own = [each.lineno for each in node.body if name is not None and name in _defined(each)]
+            return f"{path}:{(own or [node.lineno])[-1]}"
+    return str(path)
+
+
+def _defined(node: ast.stmt) -> set[str]:
+    """The names that a statement in the body of a class defines."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    names = {each.id for each in targets if isinstance(each, ast.Name)}
+    return names | {node.name} if isinstance(node, ast.FunctionDef) else names
+
+
+def code_hash(path: Path) -> str:
+    """SHA-256 (hex) of the code of a file and of the files of its folder that it imports.
+
+    Comments, docstrings and layout do not count.
+    """
+    root = path.parent
+    while (root / "__init__.py").exists():
+        root = root.parent
+    digest = sha256()
+    for each in sorted(_imports_of(path, root, {})):
+        code = ast.unparse(_without_docstrings(ast.parse(each.read_bytes(), each)))
+        digest.update(f"{each.relative_to(root)}\0{code}\0".encode())
+    return digest.hexdigest()
+
+
+def _imports_of(path: Path, root: Path, found: dict[Path, None]) -> dict[Path, None]:
+    """The file, and every file below ``root`` that it imports, directly or not."""
+    found[path] = None
+    for node in ast.walk(ast.parse(path.read_bytes(), path)):
+        for name in _imported_names(node, path, root):
+            stem = root.joinpath(*name.split("."))
+            for each in (stem.with_suffix(".py"), stem / "__init__.py"):
+                if each.is_file() and each not in found:
+                    _imports_of(each, root, found)
+    return found
+
+
+def _imported_names(node: ast.AST, path: Path, root: Path) -> list[str]:
+    """The dotted names that an import statement may mean, from ``root``, and of the packages around them."""
+    if isinstance(node, ast.Import):
+        names = [each.name for each in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        package = path.relative_to(root).parts[: -node.level] if node.level else ()
+        base = [*package, *([node.module] if node.module else [])]
+        names = [".".join([*base, each.name]) for each in node.names]
+    else:
+        return []
+    return [".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body: Any = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
+            body[:] = body[1:] or [ast.Pass()]
+    return tree
