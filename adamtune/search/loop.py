@@ -14,6 +14,7 @@ from optuna.trial import Trial
 from adamtune.engines.base import Engine, Evaluation
 from adamtune.errors import AdamtuneError
 from adamtune.search.faults import training_faults
+from adamtune.search.programs import Programs
 from adamtune.search.progress import Reason
 from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
@@ -37,7 +38,7 @@ class Loop:
         tracker: counts the trials.
     """
 
-    def __init__(self, session: Session, engine: Engine, tasks: Tasks, tracker: Tracker) -> None:
+    def __init__(self, session: Session, engine: Engine, tasks: Tasks | Programs, tracker: Tracker) -> None:
         self._session, self._engine, self._tasks, self._tracker = session, engine, tasks, tracker
         self._config, self._study = session.config, session.study
         view = VIEWS.get(self._config.search.sampler, Study)
@@ -111,7 +112,8 @@ class Loop:
 
     def _begin(self, trial: Trial, settings: Mapping[str, Any], seconds: float = 0.0) -> RunningTrial:
         with training_faults(self._config.name):
-            task = self._tasks.build(self._tasks.settings(settings))
+            tasks: Any = self._tasks
+            task = tasks.build(tasks.settings(settings))
         training = RunningTrial(trial, members(self._config, trial.number, settings, task), seconds)
         self._trainings[trial.number] = training
         return training

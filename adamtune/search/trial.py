@@ -96,8 +96,8 @@ class Tasks:
         return user_errors(line_of(self.entry.settings, "data") if own else f"task {self.entry.label}")
 
 
-def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: LoadedTask) -> list[Member]:
-    """A trial's members: one for each of its training seeds."""
+def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: Any) -> list[Member]:
+    """A trial's members, one for each of its training seeds: of a ``LoadedTask`` or a ``Program``."""
     optimizer, schedule = settings["optimizer"], settings["schedule"]
     return [
         Member(
@@ -165,7 +165,7 @@ class RunningTrial:
         if evaluations[0].finished:
             return self._end(study, TrialState.COMPLETE, value, attrs)
         # Not trial.should_prune, which judges by the view that the sampler was shown.
-        if study.pruner.prune(study, storage_of(study).get_trial(trial_id(self.trial))):
+        if (total is None or step < total) and study.pruner.prune(study, storage_of(study).get_trial(trial_id(self.trial))):
             return self._end(study, TrialState.PRUNED, value, attrs)
         return None
 
