@@ -34,8 +34,8 @@ class Run:
     A run may be made by hand, to call the function without a search: ``train(Run({"lr": 1e-3, ...}))``.
 
     Attributes:
-        settings: everything that the trial is trained with, by name: ``optimizer`` and ``schedule`` with their
-            hyperparameters, then the settings of the task.
+        settings: everything that the trial is trained with, by name: ``optimizer`` and ``schedule`` with
+            their hyperparameters, then the settings of the task.
         seed: an integer in [0, 2**32) to use for everything random. Trials of a study have the same one, and
             each training seed of a trial another.
         metrics: the names of the metrics that the function reports.

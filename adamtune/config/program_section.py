@@ -5,14 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from adamtune.catalog import ONE_MINUS, as_trained
 from adamtune.config.aliases import illegal_value
 from adamtune.config.distributions import RANGE_KEYS, DistributionReader
-from adamtune.config.problems import Problems
+from adamtune.config.problems import KeyPath, Problems
 from adamtune.config.space import Distribution, Fixed, Space
 from adamtune.config.study import CommandChoice, TaskChoice
 from adamtune.config.validation import validate
@@ -21,7 +19,7 @@ from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.base import Direction
 from adamtune.tasks.program import ProgramEntry, placeholders
 
-SEARCHED = ("space", "task")
+SEARCHED: KeyPath = ("space", "task")
 SCALAR: Any = bool | int | float | str
 VALUE: Any = SCALAR | None | list[Any]
 HYPERPARAMETERS = frozenset(
@@ -31,7 +29,7 @@ HYPERPARAMETERS = frozenset(
 """Names that a setting of a task cannot have, because one dict has all settings of a trial."""
 NUMBERS = ("seed", "trial")
 """Names that a command may use beside its settings."""
-METRICS: Any = Annotated[dict[str, Direction], Field(min_length=1)]
+DIRECTION: Any = Direction
 KEYS = ("command", "metrics", "parameters")
 
 
@@ -98,7 +96,8 @@ def _metrics(raw: object, problems: Problems) -> dict[str, Direction] | None:
         return None
     if "step" in raw:
         problems.add((*path, "step"), "is the step of a report; give the metric another name")
-    return validate(METRICS, raw, path, problems)
+    found = {name: validate(DIRECTION, each, (*path, name), problems) for name, each in raw.items()}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 _NO_METRICS = "needs the metrics that the command reports and their good directions, such as metrics:"
@@ -130,7 +129,7 @@ def _searched(raw: object, settings: Mapping[str, object], problems: Problems) -
     return {name: each for name, each in found.items() if each is not None}
 
 
-def _is_free(name: str, path: tuple[str, ...], problems: Problems) -> bool:
+def _is_free(name: str, path: KeyPath, problems: Problems) -> bool:
     """Whether a setting may have this name; records a problem if not."""
     if name in HYPERPARAMETERS or name in NUMBERS:
         problems.add(path, f"{name} has a meaning of its own in every trial: give this setting another name")
@@ -160,9 +159,9 @@ def check_command(choice: CommandChoice, space: Space, problems: Problems) -> No
     settings = {*choice.settings, *space.task}
     in_command = placeholders(choice.command)
     for name in choice.parameters:
-        path = ("task", "command") if name in in_command else ("task", "parameters")
+        key = "command" if name in in_command else "parameters"
         if lacking := [] if name in settings | set(NUMBERS) else _lacking(name, space):
-            problems.add(path, _unknown(name, lacking, space, settings))
+            problems.add(("task", key), _unknown(name, lacking, space, settings))
     for _, path, each in space.distributions():
         name = as_trained(path[-1], 0.0)[0]
         if not isinstance(each, Fixed) and not {name, ONE_MINUS + name} & set(choice.parameters):

@@ -172,7 +172,9 @@ class StudyConfig(ScalarKeys):
         """
         ends = {name: _ends(each.extremes()) for name, each in self.space.task.items()}
         combinations = (dict(zip(ends, values, strict=True)) for values in product(*ends.values()))
-        model = self.task.entry.settings
+        entry = self.task.entry
+        assert isinstance(entry, TaskEntry)
+        model = entry.settings
         return [model.model_validate({**self.task.settings, **each}) for each in combinations]
 
     def canonical(self) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from pydantic.fields import FieldInfo
 from adamtune.config.aliases import find_alias, illegal_value, unknown_key, unknown_name
 from adamtune.config.distributions import DistributionReader
 from adamtune.config.problems import KeyPath, Problems
-from adamtune.config.space import Distribution, all_combinations, combinations
 from adamtune.config.program_section import HYPERPARAMETERS, read_command, read_function
-from adamtune.config.study import TaskChoice
+from adamtune.config.space import Distribution, all_combinations, combinations
+from adamtune.config.study import CommandChoice, TaskChoice
 from adamtune.config.validation import check
 from adamtune.errors import UsageError
 from adamtune.tasks.base import Task
@@ -28,7 +28,7 @@ ONE_EACH = "move it to the task, with one value, and make a study for each"
 
 def read_task(
     raw: object, searched: object, problems: Problems, folder: Path
-) -> tuple[TaskChoice | None, dict[str, Distribution]]:
+) -> tuple[TaskChoice | CommandChoice | None, dict[str, Distribution]]:
     """The task of a study and its searched settings.
 
     Args:

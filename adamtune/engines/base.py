@@ -97,8 +97,8 @@ class Engine(Protocol):
                 from there, with the same results as without a pause. In between, no member may be admitted.
 
         Returns:
-            One evaluation a member, in order of admission, those of one trial at one step; of one member alone
-            if it has diverged or failed; none after a pause.
+            One evaluation a member, in order of admission, those of one trial at one step; of one member
+            alone if it has diverged or failed; none after a pause.
         """
 
     def release(self, members: Sequence[Member]) -> None:

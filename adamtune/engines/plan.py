@@ -147,7 +147,9 @@ def workers_plan(workers: int | Literal["auto"], seeds: int) -> Plan:
         UsageError: the system is not POSIX.
     """
     if os.name != "posix":
-        raise UsageError("functions and commands need the processes of a POSIX system, such as Linux or macOS")
+        raise UsageError(
+            "functions and commands need the processes of a POSIX system, such as Linux or macOS"
+        )
     processes = 1 if workers == "auto" else workers
     # One trial more where members do not fill the processes evenly.
     trials = -(-processes // seeds) + (seeds > 1 and processes > 1)

@@ -139,7 +139,7 @@ class Loop:
         self._tracker.under_way = sum(each.fraction for each in self._trainings.values())
 
     def _check_failures(self) -> None:
-        """Raises AdamtuneError if too many trials have failed one after the other; everything is committed."""
+        """Commits and raises AdamtuneError if too many trials have failed one after the other."""
         failures, most = self._tracker.failures, self._config.search.max_failures
         if failures < most:
             return
@@ -147,9 +147,9 @@ class Loop:
         self._session.finish_commit()
         self._session.leave(self._trainings)
         raise AdamtuneError(
-            f"study {self._config.name}: {failures} trials failed one after the other. {self._tracker.last_failure}"
-            "\nWhat ended before is kept: mend the task, then run the same command again"
-            " (search.max_failures is the number of failures that end a search)."
+            f"study {self._config.name}: {failures} trials failed one after the other."
+            f" {self._tracker.last_failure}\nWhat ended before is kept: mend the task, then run the same"
+            " command again (search.max_failures is the number of failures that end a search)."
         )
 
     def _let_go(self, training: RunningTrial, found: list[Evaluation]) -> None:

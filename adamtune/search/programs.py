@@ -15,8 +15,8 @@ from adamtune.tasks.program import Program, ProgramEntry
 class Programs:
     """The programs of a study's trials: what ``Tasks`` is for tasks.
 
-    The steps of a training are known once a function asks for its optimizer, or by the setting ``steps``. Where
-    they are not, a training counts as long as that of the first trial that is complete.
+    The steps of a training are known once a function asks for its optimizer, or by the setting ``steps``.
+    Where they are not, a training counts as long as that of the first trial that is complete.
 
     Args:
         study: the study file.

@@ -22,6 +22,7 @@ from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.optuna_private import ask_parameter, storage_of, trial_id
 from adamtune.storage.records import TrialAttrs, write_trial
 from adamtune.tasks.base import Task
+from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import LoadedTask, Loader
 from adamtune.tasks.source import line_of, user_errors
 
@@ -40,7 +41,9 @@ class Tasks:
     """
 
     def __init__(self, study: StudyConfig) -> None:
-        self._study, self.entry, self._loader = study, study.task.entry, Loader()
+        entry = study.task.entry
+        assert isinstance(entry, TaskEntry)
+        self._study, self.entry, self._loader = study, entry, Loader()
         self._settings: dict[str, Task] = {}
         self._loaded: dict[str, LoadedTask] = {}
 
@@ -165,7 +168,8 @@ class RunningTrial:
         if evaluations[0].finished:
             return self._end(study, TrialState.COMPLETE, value, attrs)
         # Not trial.should_prune, which judges by the view that the sampler was shown.
-        if (total is None or step < total) and study.pruner.prune(study, storage_of(study).get_trial(trial_id(self.trial))):
+        is_last = total is not None and step >= total
+        if not is_last and study.pruner.prune(study, storage_of(study).get_trial(trial_id(self.trial))):
             return self._end(study, TrialState.PRUNED, value, attrs)
         return None
 

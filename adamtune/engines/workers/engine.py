@@ -12,12 +12,12 @@ from typing import Any
 
 from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.plan import cores
-from adamtune.engines.workers.process import Guard, Process
+from adamtune.engines.workers.process import Guard
 from adamtune.engines.workers.programs import training
 from adamtune.engines.workers.training import Training
 
 TICK_SECONDS, SHORT_TICK_SECONDS = 0.05, 0.002
-"""How long the engine waits for output before it looks at the processes; the short one where one is ending."""
+"""How long the engine waits for output before it looks at the processes; less where one is ending."""
 
 
 class Workers:
@@ -40,7 +40,7 @@ class Workers:
         if workers > 1:
             self._environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // workers)))
         self._trainings: dict[Member, Training] = {}  # in order of admission
-        self._ending: list[Process] = []
+        self._ending: list[Training] = []
         self._selector = DefaultSelector()
         self._guard: Guard | None = None
 
@@ -70,14 +70,15 @@ class Workers:
 
     def _wait(self) -> None:
         """Reads what the processes print and report, and looks which have ended."""
-        processes = [each.process for each in self._trainings.values() if each.process is not None]
-        is_short = any(each.is_silent for each in (*processes, *self._ending))
+        processes = [each.process for each in (*self._trainings.values(), *self._ending)]
+        is_short = any(each is not None and each.is_silent for each in processes)
         for key, _ in self._selector.select(SHORT_TICK_SECONDS if is_short else TICK_SECONDS):
             key.data()
         for each in self._trainings.values():
             if each.process is not None:
                 each.poll(self._timeout)
-        self._ending = [each for each in self._ending if not each.poll()]
+        for each in [each for each in self._ending if each.has_stopped]:
+            self._ending.remove(each)
 
     def _evaluations(self) -> list[Evaluation]:
         """The next evaluation of every trial that has one, in order of admission."""
@@ -92,11 +93,13 @@ class Workers:
     def release(self, members: Sequence[Member]) -> None:
         """Frees the slots of members whose training ends here; a process may take a moment to end."""
         for member in members:
-            ended = self._trainings.pop(member)
-            process = ended.stop()
-            if process is not None:
-                self._ending.append(process)
-            ended.remove()
+            self._stop(self._trainings.pop(member))
+
+    def _stop(self, training: Training, keep: bool = False) -> None:
+        """Ends a training; its checkpoint is deleted unless it is to be kept."""
+        training.stop(keep)
+        if not training.has_stopped:
+            self._ending.append(training)
 
     def state(self) -> dict[str, Any]:
         """Each member's last report, and the reports that no evaluation was made of yet."""
@@ -115,8 +118,8 @@ class Workers:
 
     def close(self) -> None:
         """Ends all processes: what they trained since their last checkpoint is lost."""
-        stopped = [each.stop() for each in self._trainings.values()]
-        self._ending += [each for each in stopped if each is not None]
+        for each in self._trainings.values():
+            self._stop(each, keep=True)
         self._trainings = {}
         try:
             while self._ending:

@@ -1,7 +1,7 @@
 """The program that calls a user's function; the search starts it once for each training.
 
-Messages are lines of JSON on a socket: the search sends the settings of the training, then answers each message
-with whether the training continues.
+Messages are lines of JSON on a socket: the search sends the settings of the training, then answers each
+message with whether the training continues.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from socket import socket
 from types import FrameType
 from typing import Any
 
-from adamtune.tasks.registry import find_function
 from adamtune.function import Pruned, Run
+from adamtune.tasks.registry import find_function
 
 
 def main(descriptor: int) -> None:

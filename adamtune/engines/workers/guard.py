@@ -1,7 +1,7 @@
 """A process that kills the processes of a search when the search dies, even by SIGKILL.
 
-It is run as a script by the search, which tells it the process groups that it starts (``+GROUP``) and that ended
-(``-GROUP``) through the guard's standard input. The end of that input is the end of the search.
+It is run as a script by the search, which tells it the process groups that it starts (``+GROUP``) and that
+ended (``-GROUP``) through the guard's standard input. The end of that input is the end of the search.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ MOST_BYTES = 2**20
 class Log:
     """A file to which the output of a process is appended.
 
-    Where it grows beyond twice ``MOST_BYTES``, bytes in its middle are left out. It is made at the first output.
+    Where it grows beyond three times ``MOST_BYTES``, bytes in its middle are left out. It is made at the
+    first output.
 
     Args:
         path: the file.
@@ -46,5 +47,8 @@ class Log:
         with self.path.open("rb") as file:
             file.seek(max(0, self.path.stat().st_size - 200 * count))
             text = file.read().decode(errors="replace")
-        lines = ["".join(each if each.isprintable() else " " for each in line).rstrip() for line in text.splitlines()]
+        lines = [
+            "".join(each if each.isprintable() else " " for each in line).rstrip()
+            for line in text.splitlines()
+        ]
         return [line for line in lines if line][-count:]

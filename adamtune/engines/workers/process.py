@@ -13,7 +13,7 @@ from pathlib import Path
 from selectors import EVENT_READ, BaseSelector
 from socket import socket
 from time import perf_counter
-from typing import IO, Any
+from typing import IO
 
 from adamtune.engines.workers import guard
 from adamtune.engines.workers.guard import MARK, kill
@@ -175,5 +175,3 @@ def describe(code: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
-
-

@@ -27,8 +27,8 @@ REPORT, CHECKPOINT, SETTINGS = "ADAMTUNE_REPORT", "ADAMTUNE_CHECKPOINT", "ADAMTU
 class Function(Training):
     """A training that is a user's function; ``function.py`` calls it."""
 
-    def __init__(self, member: Member, folder: Path) -> None:
-        super().__init__(member, folder)
+    def __init__(self, member: Member, parent: Path) -> None:
+        super().__init__(member, parent)
         self._channel: socket | None = None
         self._received = b""
         self._is_waiting = self._is_done = False
@@ -40,7 +40,7 @@ class Function(Training):
         arguments = [sys.executable, "-m", "adamtune.engines.workers.function", str(other.fileno())]
         # Sets of text have another order in each process otherwise.
         environment = {**environment, "PYTHONHASHSEED": str(self.seed)}
-        out = self.log.write
+        out = self.folder.log.write
         with other:
             process = Process(arguments, environment, self.program.folder, guard, selector, out, out, other)
         self._send(
@@ -48,7 +48,7 @@ class Function(Training):
                 "function": self.program.function,
                 "settings": self.values,
                 "seed": self.seed,
-                "folder": str(self._checkpoint.resolve()),
+                "folder": str(self.folder.checkpoint),
             }
         )
         self._channel.setblocking(False)
@@ -107,9 +107,9 @@ class Function(Training):
 class Command(Training):
     """A training that is a command, which prints its reports or writes them to a file."""
 
-    def __init__(self, member: Member, folder: Path) -> None:
-        super().__init__(member, folder)
-        self._report_file = self._folder / "report.jsonl"
+    def __init__(self, member: Member, parent: Path) -> None:
+        super().__init__(member, parent)
+        self._report_file = self.folder.path / "report.jsonl"
 
     @override
     def launch(self, guard: Guard, selector: BaseSelector, environment: Mapping[str, str]) -> Process:
@@ -123,18 +123,18 @@ class Command(Training):
         values |= {"seed": self.seed, "trial": member.trial}
         environment = {
             **environment,
-            REPORT: str(self._report_file.resolve()),
-            CHECKPOINT: str(self._checkpoint.resolve()),
+            REPORT: str(self._report_file),
+            CHECKPOINT: str(self.folder.checkpoint),
             SETTINGS: json.dumps(values),
         }
         assert self.program.command is not None
         arguments = fill(self.program.command, values)
         return Process(
-            arguments, environment, self.program.folder, guard, selector, self._print, self.log.write
+            arguments, environment, self.program.folder, guard, selector, self._print, self.folder.log.write
         )
 
     def _reader(self) -> ReportReader:
-        return ReportReader(self.program.metrics, self.log.write)
+        return ReportReader(self.program.metrics, self.folder.log.write)
 
     def _print(self, data: bytes) -> None:
         self._accept_all(self._printed.feed(data))
@@ -156,7 +156,7 @@ class Command(Training):
             self._accept_all([*self._printed.finish(), *self._written.finish()])
 
 
-def training(member: Member, folder: Path) -> Training:
+def training(member: Member, parent: Path) -> Training:
     """The training of a member, whose task is a ``Program``."""
     is_function = getattr(member.task, "function", None) is not None
-    return (Function if is_function else Command)(member, folder)
+    return (Function if is_function else Command)(member, parent)

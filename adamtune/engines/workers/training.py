@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -12,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from adamtune.engines.base import Evaluation, Member
-from adamtune.engines.workers.log import Log
+from adamtune.engines.workers.folder import Folder
 from adamtune.engines.workers.process import GRACE_SECONDS, Guard, Process, describe
 from adamtune.engines.workers.reports import Report
 from adamtune.tasks.program import Program
@@ -25,14 +23,12 @@ LOG_LINES = 20
 class Training:
     """A member in training; the base of functions and of commands.
 
-    Its folder has its checkpoint and all its reports, so that a training that continues from its checkpoint
-    loses none. The folder is deleted when the training ends; the log beside it is kept.
-
     Args:
         member: the member; its task is a ``Program``.
-        folder: the folder of the study's trials.
+        parent: the folder of the study's trials.
 
     Attributes:
+        folder: its files.
         process: its process, while it runs.
         failure: why it failed, and the last lines of its log.
         is_finished: whether the program has ended well.
@@ -40,12 +36,10 @@ class Training:
         last: the last report.
     """
 
-    def __init__(self, member: Member, folder: Path) -> None:
-        assert isinstance(member.task, Program)
-        self.member, self.program = member, member.task
-        name = f"trial-{member.trial}" + (f".seed-{member.replicate}" if member.replicate else "")
-        self._folder, self.log = folder / name, Log(folder / f"{name}.log")
-        self._checkpoint, self._journal = self._folder / "checkpoint", self._folder / "reports.jsonl"
+    def __init__(self, member: Member, parent: Path) -> None:
+        program: object = member.task
+        assert isinstance(program, Program)
+        self.member, self.program, self.folder = member, program, Folder(member, parent)
         self.process: Process | None = None
         self.failure: str | None = None
         self.is_finished = False
@@ -54,6 +48,7 @@ class Training:
         self._total = self.program.steps
         self._began: float | None = None
         self._seconds = 0.0
+        self._keep = False
 
     @property
     def values(self) -> dict[str, Any]:
@@ -70,8 +65,8 @@ class Training:
 
     def begin(self) -> None:
         """Removes what an earlier trial of the same number has left."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self.log.path.unlink(missing_ok=True)
+        self.folder.remove()
+        self.folder.log.path.unlink(missing_ok=True)
 
     @property
     def is_idle(self) -> bool:
@@ -80,7 +75,7 @@ class Training:
 
     def start(self, guard: Guard, selector: BaseSelector, environment: Mapping[str, str]) -> None:
         """Starts the process. If it cannot be started, the training has failed."""
-        self._checkpoint.mkdir(parents=True, exist_ok=True)
+        self.folder.create()
         self._began = perf_counter()
         try:
             self.process = self.launch(guard, selector, environment)
@@ -110,7 +105,7 @@ class Training:
         if self.last and report.step <= self.last.step:
             return False
         self.last = self.reports[report.step] = report
-        self._note(report._asdict())
+        self.folder.note(report._asdict())
         return True
 
     def set_total(self, total: int) -> None:
@@ -119,7 +114,7 @@ class Training:
 
     def fail(self, reason: str) -> None:
         """Ends the training as failed."""
-        self.failure = "\n".join([reason, *self.log.last_lines(LOG_LINES)])
+        self.failure = "\n".join([reason, *self.folder.log.last_lines(LOG_LINES)])
         self._pause_clock()
 
     def poll(self, timeout: float | None) -> None:
@@ -141,28 +136,30 @@ class Training:
     def finish(self) -> None:
         """Ends the training well."""
         self.is_finished = True
-        self._note({"finished": True})
+        self.folder.note({"finished": True})
         self._pause_clock()
 
-    def stop(self) -> Process | None:
-        """Ends the process, which may take a moment; returns it."""
+    def stop(self, keep: bool) -> None:
+        """Ends the process, which may take a moment, and deletes the folder unless it is to be kept."""
+        self._keep = keep
         if self.process is not None:
             # A program that waits for an answer ends by itself.
             self.process.stop(GRACE_SECONDS if self.answer(goes_on=False) else 0.0)
             self.disconnect()
-        return self.process
 
-    def remove(self) -> None:
-        """Deletes the folder of a training that has ended."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the process has ended after ``stop``."""
+        if self.process is not None and not self.process.poll():
+            return False
+        if not self._keep:
+            self.folder.remove()
+        return True
 
-    def _note(self, entry: Mapping[str, Any]) -> None:
-        """Keeps a line in the file of reports."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self._journal.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-
-    # -- evaluations ------------------------------------------------------------------------------------------
+    def kill(self) -> None:
+        """Kills the process at once."""
+        if self.process is not None:
+            self.process.kill()
 
     @property
     def divergence(self) -> Report | None:
@@ -204,8 +201,6 @@ class Training:
             self._began = perf_counter()
         return seconds
 
-    # -- resuming ---------------------------------------------------------------------------------------------
-
     def state(self) -> dict[str, Any]:
         """Plain values from which ``restore`` continues."""
         return {
@@ -220,16 +215,7 @@ class Training:
         self.reports = {step: Report(step, metrics) for step, metrics in saved["reports"]}
         self.last = Report(*saved["last"]) if saved["last"] else None
         self.is_finished, self._total = saved["finished"], saved["total"]
-        if self.is_finished:
-            return
-        if not self._checkpoint.is_dir() or not any(self._checkpoint.iterdir()):
-            shutil.rmtree(self._folder, ignore_errors=True)
-            return
-        for line in self._journal.read_text().splitlines() if self._journal.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:  # the search was killed while it wrote the line
-                continue
+        for entry in () if self.is_finished else self.folder.entries():
             if "finished" in entry:
                 self.is_finished = True
             elif not self.last or entry["step"] > self.last.step:
