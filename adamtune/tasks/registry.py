@@ -72,20 +72,6 @@ def find_task(name: str, folder: Path | None = None) -> TaskEntry | ProgramEntry
     return None
 
 
-def find_function(name: str) -> Trainable:
-    """The function of a ``ProgramEntry`` of this name.
-
-    Raises:
-        UsageError: its file or module is wrong, or has no such function.
-    """
-    place, _, own_name = name.rpartition(":")
-    module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
-    function = getattr(module, own_name, None)
-    if not isinstance(function, Trainable):
-        raise UsageError(f"{module.__file__}: has no function {own_name} with @adamtune.trainable")
-    return function
-
-
 def _file_of(module: object) -> Path | None:
     try:
         return Path(getfile(module))  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import PydanticUserError, ValidationError
 
 from adamtune.errors import AdamtuneError, UsageError, origin
+from adamtune.function import Trainable
 
 _loaded: dict[Path, tuple[str, ModuleType]] = {}
 """The module of each file that was loaded, and the hash of its code then."""
@@ -51,6 +52,20 @@ def load_module(name: str) -> ModuleType:
         sys.path.append(here)
     with user_errors(name):
         return import_module(name)
+
+
+def find_function(name: str) -> Trainable:
+    """The function of a ``ProgramEntry`` of this name.
+
+    Raises:
+        UsageError: its file or module is wrong, or has no such function.
+    """
+    place, _, own_name = name.rpartition(":")
+    module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
+    function = getattr(module, own_name, None)
+    if not isinstance(function, Trainable):
+        raise UsageError(f"{module.__file__}: has no function {own_name} with @adamtune.trainable")
+    return function
 
 
 @contextmanager

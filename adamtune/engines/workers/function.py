@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from adamtune.function import Pruned, Run
-from adamtune.tasks.registry import find_function
+from adamtune.tasks.source import find_function
 
 
 def main(descriptor: int) -> None:
