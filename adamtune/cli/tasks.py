@@ -21,20 +21,20 @@ def tasks(
     ] = None,
 ) -> None:
     """List the tasks with their settings, defaults and metrics, or those of one task."""
-    from adamtune.tasks.registry import TASKS
+    from adamtune.tasks.registry import known_names
 
-    shown = TASKS.values() if task is None else [_found(task)]
+    shown = map(_found, known_names() if task is None else [task])
     typer.echo("\n\n".join(map(_described, shown)))
 
 
 def _found(name: str) -> TaskEntry | ProgramEntry:
     from adamtune.config.aliases import unknown_name
     from adamtune.errors import UsageError
-    from adamtune.tasks.registry import FORMS, TASKS, find_task
+    from adamtune.tasks.registry import FORMS, find_task, known_names
 
     entry = find_task(name)
     if entry is None:
-        raise UsageError(f"{unknown_name('task', name, TASKS)}, {FORMS}")
+        raise UsageError(f"{unknown_name('task', name, known_names())}, {FORMS}")
     return entry
 
 

@@ -137,7 +137,7 @@ def _measured(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
 
 
 def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tuple[str, str]]:
-    from adamtune.reports.numbers import clock, significant
+    from adamtune.reports.numbers import duration, significant
 
     trainings = study.trials * study.search.seeds
     seconds = trainings * task.steps * model.step_seconds
@@ -146,7 +146,7 @@ def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tup
         ("model", f"{model.parameters:,} parameters; {significant(mebibytes)} MiB for each training"),
         (
             "time",
-            f"{clock(seconds)} one after the other in plain torch: {trainings} trainings of {task.steps}"
+            f"{duration(seconds)} one after the other in plain torch: {trainings} trainings of {task.steps}"
             f" steps of {significant(1000 * model.step_seconds)} ms; less in lockstep",
         ),
         ("metrics", ", ".join(model.metrics)),

@@ -20,7 +20,7 @@ from adamtune.errors import UsageError
 from adamtune.tasks.base import Task
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.program import ProgramEntry
-from adamtune.tasks.registry import FORMS, TASKS, find_task
+from adamtune.tasks.registry import FORMS, TASKS, find_task, known_names
 
 SEARCHED: KeyPath = ("space", "task")
 ONE_EACH = "move it to the task, with one value, and make a study for each"
@@ -45,7 +45,9 @@ def read_task(
     if "command" in settings and "name" not in settings:
         return read_command(settings, searched, problems, folder)
     if "name" not in settings:
-        problems.add(("task",), f"is missing 'name' or 'command'; allowed: {', '.join(TASKS)}, {FORMS}")
+        problems.add(
+            ("task",), f"is missing 'name' or 'command'; allowed: {', '.join(known_names())}, {FORMS}"
+        )
         return None, {}
     entry = _find(settings.pop("name"), path, problems, folder)
     if entry is None:
@@ -60,7 +62,7 @@ def read_task(
 def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> TaskEntry | ProgramEntry | None:
     """The task of a name, or None after problems are recorded."""
     if not isinstance(name, str):
-        problems.add(path, illegal_value(name, f"{', '.join(TASKS)}, {FORMS}"))
+        problems.add(path, illegal_value(name, f"{', '.join(known_names())}, {FORMS}"))
         return None
     try:
         entry = find_task(name, folder)
@@ -68,9 +70,9 @@ def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> Task
         problems.add(path, str(error), cause=error)
         return None
     if entry is None:
-        alias, said = find_alias(name, TASKS), unknown_name("task", name, TASKS)
+        alias, said = find_alias(name, TASKS), unknown_name("task", name, known_names())
         if (folder / f"{name}.py").is_file():
-            said = f"unknown task {name!r}; did you mean {name}.py? allowed: {', '.join(TASKS)}"
+            said = f"unknown task {name!r}; did you mean {name}.py? allowed: {', '.join(known_names())}"
         problems.add(path, said if alias else f"{said}, {FORMS}")
         return TASKS[alias.name] if alias else None  # so that the settings are checked, too
     return entry

@@ -7,7 +7,7 @@ gives it another meaning fails there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -31,7 +31,6 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 __all__ = [
     "COMPUTED_VIEWS",
     "DispatchMode",
-    "Graph",
     "OpOverload",
     "arguments",
     "change_counts",
@@ -43,6 +42,7 @@ __all__ = [
     "overload_name",
     "overloads",
     "require_gradient",
+    "return_types",
     "storage_id",
     "tree_leaves",
     "tree_map",
@@ -50,7 +50,6 @@ __all__ = [
     "uncompiled",
     "unwrapped",
     "wrapped_like",
-    "writes_to_list",
 ]
 
 # OpOverload: the type of one overload of an operator, such as ``torch.ops.aten.add.Tensor``. A capture is a
@@ -87,11 +86,17 @@ class DispatchMode(TorchDispatchMode):
 def arguments(kernel: OpOverload) -> Sequence[Any]:
     """The formal arguments of an overload, in order.
 
-    Each has ``name``, ``type``, ``is_write``, ``is_out``, ``has_default_value()`` and ``default_value``.
-    Without them, the values of a recorded call cannot be matched with the names of its arguments, and the
-    overload that writes into given tensors cannot be found.
+    Each has ``name``, ``type``, ``is_write``, ``is_out``, ``has_default_value()`` and ``default_value``, and
+    ``real_type``, which tells dtypes, layouts and memory formats from whole numbers. Without them, the values
+    of a recorded call cannot be matched with the names of its arguments, the overload that writes into given
+    tensors cannot be found, and the C interface cannot be given the arguments.
     """
     return cast(Sequence[Any], kernel._schema.arguments)
+
+
+def return_types(kernel: OpOverload) -> list[Any]:
+    """The types of what an overload returns. Without them, a replay could not free what calls return."""
+    return [each.real_type for each in kernel._schema.returns]
 
 
 def is_mutable(kernel: OpOverload) -> bool:
@@ -100,14 +105,6 @@ def is_mutable(kernel: OpOverload) -> bool:
     Without it, a capture would drop or reorder calls that change tensors in place.
     """
     return bool(kernel._schema.is_mutable)
-
-
-def writes_to_list(kernel: OpOverload) -> bool:
-    """Whether an overload writes to the tensors of a list argument.
-
-    TorchScript deletes such calls as having no effect; without this check, a replay would lack them.
-    """
-    return any(each.is_write and isinstance(each.type, torch._C.ListType) for each in arguments(kernel))
 
 
 def operator_name(kernel: OpOverload) -> str:
@@ -217,45 +214,3 @@ def wrapped_like(tensor: Tensor, other: Tensor) -> Tensor:
     Without it, the gradients that a model takes itself could not be given to it.
     """
     return _add_batch_dim(tensor, maybe_get_bdim(other), maybe_get_level(other))
-
-
-class Graph:
-    """A TorchScript function under construction. Its inputs are tensors; it returns nothing.
-
-    A replay is such a function: its interpreter calls a kernel in a microsecond, Python in four, and it does
-    not hold Python's lock. Without it, replays would call each kernel from Python.
-    """
-
-    def __init__(self) -> None:
-        self._graph = cast(Any, torch._C.Graph())  # torch's stubs leave most of its methods out
-
-    def add_input(self) -> Any:
-        """A new argument of the function, a tensor."""
-        return self._graph.addInput()
-
-    def add_constant(self, value: object) -> Any:
-        """A constant. Raises TypeError or RuntimeError if TorchScript has no such constants."""
-        return self._graph.insertConstant(value)
-
-    def add_list(self, values: Sequence[Any]) -> Any:
-        """A list of tensors, made of their values in this graph."""
-        node = self._graph.create("prim::ListConstruct", list(values), 1)
-        self._graph.insertNode(node)
-        node.output().setType(torch._C.ListType.ofTensors())
-        return node.output()
-
-    def add_call(self, kernel: OpOverload, values: Sequence[Any]) -> bool:
-        """Calls an operator with a value for each of its arguments.
-
-        Returns:
-            Whether TorchScript, which picks the overload by the values' types, picked ``kernel``.
-        """
-        schema = kernel._schema
-        node = self._graph.create(schema.name, list(values), len(schema.returns))
-        self._graph.insertNode(node)
-        return bool(node.schema() == str(schema))
-
-    def function(self) -> Callable[..., None]:
-        """The finished function of the inputs, in the order of ``add_input``."""
-        self._graph.registerOutput(self._graph.insertConstant(None))
-        return cast("Callable[..., None]", torch._C._create_function_from_graph("replay", self._graph))

@@ -174,10 +174,12 @@ def _check_data(session: Session, tasks: Tasks) -> None:
     if kept is None:
         session.set_attribute("data_hash", now)
     elif kept != now and kept != _default_hash(tasks, now):
+        cause = "the same Python and scikit-learn versions, too"
+        if tasks.entry.file is not None:
+            cause = "and seed what data() draws"
         raise Refused(
             f"study {config.name} was trained on other data: its hash is {kept[:12]}, now it is"
-            f" {now[:12]}. Put the old data back (the same Python and scikit-learn"
-            " versions, too), or start a new study with --name."
+            f" {now[:12]}. Put the old data back ({cause}), or start a new study with --name."
         )
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from adamtune.config import StudyConfig
+from adamtune.engines.base import Source, in_precision
+from adamtune.engines.metrics import checked_loss, plain_metrics
 from adamtune.errors import UsageError
 from adamtune.search.trial import Tasks
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.pytree import count_rows, take_rows
+from adamtune.tasks.pytree import count_rows, map_rows, take_rows
+from adamtune.tasks.randomness import seeded
 from adamtune.tasks.source import line_of, user_errors
 
 TIMED = 3
@@ -93,48 +93,37 @@ def check_task(task: LoadedTask, whole: bool = True) -> Measurement:
 
     Args:
         task: the task.
-        whole: whether the loss of every training row is computed, so that a wrong row is found.
+        whole: whether the loss of every training and test row is computed, so that a wrong row is found.
 
     Raises:
         UsageError: the task has a mistake; the message names the line of the user's code.
     """
-    with _seeded(), user_errors(f"task {type(task.task).__name__}"):
-        model = _model(task)
-        batch = take_rows(task.train, slice(task.batch_size))
-        task.loss(model.eval(), batch)  # gives lazy layers their shapes
-        trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
-        if not trained:
-            raise _mistake(task, "model", "the model has no parameters to train")
-        kept, seconds = _step(task, model.train(), batch, trained)
+    with seeded(0), user_errors(line_of(type(task.task), "model")):
+        _check_model(task)
+        source = Source(task, torch.device("cpu"))
+        model = source.module(0, 0)
+        kept, seconds = _step(source, model)
         with torch.no_grad():
             if whole:
-                _check_rows(task, model.eval())
-            metrics = _check_metrics(task, model.eval())
-    count = sum(each.numel() for each in trained.values())
+                _check_rows(source, model.eval())
+            metrics = _check_metrics(source, model.eval())
+    count = sum(each.numel() for each in model.parameters() if each.requires_grad)
     return Measurement(count, (*metrics, "train_loss"), kept + 4 * count, seconds)
 
 
-@contextmanager
-def _seeded() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        yield
-
-
-def _mistake(task: LoadedTask, method: str, message: str) -> UsageError:
+def _mistake(task: LoadedTask, method: str, message: object) -> UsageError:
     return UsageError(f"{line_of(type(task.task), method)}: {message}")
 
 
-def _model(task: LoadedTask) -> nn.Module:
+def _check_model(task: LoadedTask) -> None:
     model = task.build()
     if not isinstance(model, nn.Module):
         raise _mistake(task, "model", f"model() returned {type(model).__name__}: return an nn.Module")
-    return model
+    if not any(each.requires_grad for each in model.parameters()):
+        raise _mistake(task, "model", "the model has no parameters to train")
 
 
-def _step(
-    task: LoadedTask, model: nn.Module, batch: Rows, trained: dict[str, nn.Parameter]
-) -> tuple[int, float]:
+def _step(source: Source, model: nn.Module) -> tuple[int, float]:
     """Computes a loss and its gradients; the bytes kept for them, and the seconds that they take."""
     kept: dict[int, int] = {}
 
@@ -143,58 +132,67 @@ def _step(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        gradients = _gradients(task, model, batch, trained)
-    if all(each is None for each in gradients):
-        raise _mistake(task, "loss", "the loss does not depend on the model's parameters")
-    for name, each in zip(trained, gradients, strict=True):
+        gradients = _gradients(source, model)
+    if all(each is None for each in gradients.values()):
+        raise _mistake(source.task, "loss", "the loss does not depend on the model's parameters")
+    for name, each in gradients.items():
         if each is not None and not torch.isfinite(each).all():
-            raise _mistake(task, "loss", f"the gradient of {name} is NaN or infinite before the first step")
-    return sum(kept.values()), min(_seconds(task, model, batch, trained) for _ in range(TIMED))
+            message = f"the gradient of {name} is NaN or infinite before the first step"
+            raise _mistake(source.task, "loss", message)
+    return sum(kept.values()), min(_seconds(source, model) for _ in range(TIMED))
 
 
-def _seconds(task: LoadedTask, model: nn.Module, batch: Rows, trained: dict[str, nn.Parameter]) -> float:
+def _seconds(source: Source, model: nn.Module) -> float:
     began = perf_counter()
-    _gradients(task, model, batch, trained)
+    _gradients(source, model)
     return perf_counter() - began
 
 
-def _gradients(
-    task: LoadedTask, model: nn.Module, batch: Rows, trained: dict[str, nn.Parameter]
-) -> tuple[Tensor | None, ...]:
-    loss = _checked_loss(task, task.loss(model, batch), "the first batch")
+def _gradients(source: Source, model: nn.Module) -> dict[str, Tensor | None]:
+    """The gradient of each parameter for the loss of the first batch; None where the loss has none."""
+    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    batch = take_rows(source.train, slice(source.task.batch_size))
+    loss = _loss(source, model, batch, "the first batch")
     if not loss.requires_grad:
-        raise _mistake(task, "loss", "the loss does not depend on the model's parameters")
-    return torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+        raise _mistake(source.task, "loss", "the loss does not depend on the model's parameters")
+    found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+    return dict(zip(trained, found, strict=True))
 
 
-def _checked_loss(task: LoadedTask, loss: Any, rows: str) -> Tensor:
-    if not isinstance(loss, Tensor) or loss.dim() or not loss.is_floating_point():
-        found = type(loss).__name__
-        if isinstance(loss, Tensor):
-            found = f"a tensor of shape {list(loss.shape)} and type {loss.dtype}"
-        raise _mistake(task, "loss", f"loss() returned {found}: return one real number, such as a mean")
+def _loss(source: Source, model: nn.Module, batch: Rows, rows: str) -> Tensor:
+    value = source.task.loss(model, batch)
+    try:
+        loss = checked_loss(value)
+    except UsageError as error:
+        raise _mistake(source.task, "loss", error) from error
     if not isfinite(loss.item()):
-        raise _mistake(task, "loss", f"the loss of {rows} is {loss.item()} before the first step")
+        raise _mistake(source.task, "loss", f"the loss of {rows} is {loss.item()} before the first step")
     return loss
 
 
-def _check_rows(task: LoadedTask, model: nn.Module) -> None:
+def _check_rows(source: Source, model: nn.Module) -> None:
     """Computes the loss of all training and test rows, in batches; the last may repeat rows of another."""
-    for name, rows in (("training", task.train), ("test", task.test)):
+    task = source.task
+    test = None if task.test is None else map_rows(lambda each: in_precision(each, source.dtype), task.test)
+    for name, rows in (("training", source.train), ("test", test)):
         count = 0 if rows is None else count_rows(rows)
         for first in range(0, count, task.batch_size):
             start = max(0, min(first, count - task.batch_size))
             batch = take_rows(rows, slice(start, start + task.batch_size))
-            last = start + count_rows(batch) - 1
-            _checked_loss(task, task.loss(model, batch), f"{name} rows {start} to {last}")
+            _loss(source, model, batch, f"{name} rows {start} to {start + count_rows(batch) - 1}")
 
 
-def _check_metrics(task: LoadedTask, model: nn.Module) -> list[str]:
+def _check_metrics(source: Source, model: nn.Module) -> list[str]:
     """The names of the metrics of the validation rows."""
-    found = task.scores(model, task.validation)
-    _checked_loss(task, found["val_loss"], "the validation rows")
-    for name, value in found.items():
-        if not isinstance(value, Tensor | int | float) or torch.as_tensor(value).numel() != 1:
-            what = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
-            raise _mistake(task, "metrics", f"the metric {name} is {what}: return one number")
+    task = source.task
+    with user_errors(line_of(type(task.task), "metrics")):
+        some = take_rows(source.validation, slice(task.batch_size))
+        for name, value in task.scores(model, some).items():
+            if not isinstance(value, Tensor | int | float) or torch.as_tensor(value).numel() != 1:
+                what = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
+                raise _mistake(task, "metrics", f"the metric {name} is {what}: return one number")
+        found = plain_metrics(task, model, source.validation, 0)
+    if not isfinite(found["val_loss"]):
+        message = f"the loss of the validation rows is {found['val_loss']} before the first step"
+        raise _mistake(task, "loss", message)
     return list(found)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adamtune.function import Trainable
 from adamtune.tasks.base import Direction
-from adamtune.tasks.source import code_hash
+from adamtune.tasks.code_hash import code_hash
 
 PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 """A name in braces; doubled braces are braces."""

@@ -79,6 +79,11 @@ def _file_of(module: object) -> Path | None:
         return None
 
 
+def known_names() -> list[str]:
+    """The names of the reference tasks and of those that installed packages offer."""
+    return [*TASKS, *sorted(entry_points(group=GROUP).names)]
+
+
 def _existing(path: Path) -> Path:
     """The path of a file, without ``..`` and links. Raises UsageError if there is no such file."""
     if not path.is_file():

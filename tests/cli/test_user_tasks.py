@@ -105,6 +105,19 @@ def test_changed_code_is_refused(adamtune: Adamtune, study: Path) -> None:
     assert adamtune("search", study, "--trials", "6").code == 0
 
 
+def test_data_that_differ_each_time_are_refused(adamtune: Adamtune, study: Path) -> None:
+    write_task(
+        study.parent,
+        ("import helper", "import helper\nimport time"),
+        (
+            "torch.randn(80, 3, generator=torch.Generator().manual_seed(0))",
+            "torch.randn(80, 3) + time.time() % 1",
+        ),
+    )
+    assert adamtune("search", study).code == 0
+    fails(adamtune("search", study, "--trials", "6"), 3, "Put the old data back (and seed what data() draws)")
+
+
 def test_a_task_that_has_gone_is_no_matter_for_reports(adamtune: Adamtune, study: Path) -> None:
     assert adamtune("search", study).code == 0
     study.with_name("churn.py").unlink()
@@ -134,10 +147,11 @@ MISTAKES = {
         LOSS,
         LOSS.replace("target)", "target, reduction='none')"),
         "def loss",
-        "loss() returned a tensor of shape [16] and type torch.float32: return one real number",
+        "loss returned a tensor of shape (16,) and type torch.float32: return one real number",
     ),
-    "number": (LOSS, "return 3.0", "def loss", "loss() returned float: return one real number"),
+    "number": (LOSS, "return 3.0", "def loss", "loss returned 3.0: return one real number"),
     "detached": (LOSS, LOSS + ".detach()", "def loss", "the loss does not depend on the model's parameters"),
+    "pair": (LOSS, LOSS + ", 3", "def loss", "loss returned ("),
     "nan": (LOSS, LOSS + " * float('nan')", "def loss", "the loss of the first batch is nan before"),
     "nan gradient": (
         LOSS,
@@ -157,13 +171,14 @@ MISTAKES = {
         "F.cross_entropy",
         "IndexError: Target 10 is out of bounds",
     ),
-    "metric": (ACCURACY, ".float()}", "def metrics", "metric val_accuracy is a tensor of shape [20]"),
+    "metric": (ACCURACY, ".float()}", "def metrics", "metric val_accuracy is a tensor of shape [16]"),
     "metric text": (
         'return {"accuracy": (model(inputs).argmax(-1) == target).float().mean()}',
         "return {'accuracy': 'good'}",
         "def metrics",
         "the metric val_accuracy is 'good': return one number",
     ),
+    "no metrics": ("return {", "return None, {", "def metrics", "metrics() returned tuple: return a dict"),
     "metric raises": (ACCURACY, ".float().mean() / {}['x']}", "return {", "KeyError: 'x'"),
     "data raises": (
         "return Data.split",
@@ -275,8 +290,8 @@ def test_tasks_documents_a_file(adamtune: Adamtune, study: Path, monkeypatch: py
         "setting default",
         "hidden 4 integer",
         "shift 0.5 a number",
-        "batch_size 16 integer in [1, 1000000]",
-        "epochs 2 integer in [1, 1000000]",
+        "batch_size 16 rows of every batch",
+        "epochs 2 passes over the training rows",
         "metric direction",
         "val_loss minimize",
         "val_accuracy maximize",

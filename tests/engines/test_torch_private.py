@@ -19,7 +19,6 @@ from adamtune.engines import torch_private
 from adamtune.engines.torch_private import (
     COMPUTED_VIEWS,
     DispatchMode,
-    Graph,
     OpOverload,
     arguments,
     change_counts,
@@ -31,6 +30,7 @@ from adamtune.engines.torch_private import (
     overload_name,
     overloads,
     require_gradient,
+    return_types,
     storage_id,
     tree_leaves,
     tree_map,
@@ -38,7 +38,6 @@ from adamtune.engines.torch_private import (
     uncompiled,
     unwrapped,
     wrapped_like,
-    writes_to_list,
 )
 
 aten = torch.ops.aten
@@ -166,6 +165,28 @@ def test_arguments_have_names_types_and_defaults() -> None:
     assert found[2].default_value == 1
 
 
+def test_real_types_tell_dtypes_from_whole_numbers() -> None:
+    types = {each.name: each.real_type for each in arguments(aten.sum.IntList_out)}
+    assert {name: each.kind() for name, each in types.items()} == {
+        "self": "TensorType",
+        "dim": "OptionalType",
+        "keepdim": "BoolType",
+        "dtype": "OptionalType",
+        "out": "TensorType",
+    }
+    assert types["dtype"].getElementType().kind() == "ScalarTypeType"
+    assert types["dim"].getElementType().kind() == "ListType"
+    assert types["dim"].getElementType().getElementType().kind() in ("IntType", "SymIntType")
+    assert arguments(aten.add.out)[2].real_type.kind() == "NumberType"
+
+
+def test_return_types() -> None:
+    assert [each.kind() for each in return_types(aten.sort.values)] == ["TensorType", "TensorType"]
+    (pieces,) = return_types(aten.unbind_copy.int)
+    assert (pieces.kind(), pieces.getElementType().kind()) == ("ListType", "TensorType")
+    assert return_types(aten.unbind_copy.int_out) == []
+
+
 def test_arguments_say_what_a_call_writes_to() -> None:
     written = {each.name: (each.is_write, each.is_out) for each in arguments(aten.sort.values)}
     assert [name for name, marks in written.items() if marks == (True, True)] == ["values", "indices"]
@@ -178,12 +199,6 @@ def test_is_mutable() -> None:
     assert is_mutable(aten.add.out)
     assert not is_mutable(aten.add.Tensor)
     assert not is_mutable(aten.view.default)
-
-
-def test_writes_to_list() -> None:
-    assert writes_to_list(aten._foreach_add_.List)
-    assert not writes_to_list(aten.add_.Tensor)
-    assert not writes_to_list(aten.stack.out), "reads a list, writes a tensor"
 
 
 def test_names_of_operators_and_overloads() -> None:
@@ -238,37 +253,6 @@ def test_change_counts_are_those_of_all_members_under_vmap() -> None:
     vmap(body)(torch.zeros(3, 2))
     vmap(vmap(body))(torch.zeros(3, 2, 2))
     assert found == [0, 1, 0, 1]
-
-
-def test_a_graph_is_a_function_that_calls_the_operators() -> None:
-    x, y, out = torch.arange(3.0), torch.ones(3), torch.zeros(2, 3)
-    graph = Graph()
-    a, b, target = (graph.add_input() for _ in range(3))
-    assert graph.add_call(aten.add_.Tensor, [a, b, graph.add_constant(2)])
-    assert graph.add_call(aten.stack.out, [graph.add_list([a, b]), graph.add_constant(0), target])
-    assert not out.any(), "nothing runs before the function is called"
-    run = graph.function()
-    for added in (2.0, 4.0):
-        assert run(x, y, out) is None
-        expected = torch.arange(3.0) + added
-        assert torch.equal(x, expected)
-        assert torch.equal(out, torch.stack([expected, y]))
-
-
-def test_a_graph_has_constants_of_every_kind_that_kernels_take() -> None:
-    graph = Graph()
-    for value in (None, True, 3, 0.5, [1, 2], [0.5], "mean", torch.float32, torch.device("cpu")):
-        graph.add_constant(value)
-    with pytest.raises((TypeError, RuntimeError)):
-        graph.add_constant(object())
-
-
-def test_a_graph_says_when_torchscript_picks_another_overload() -> None:
-    graph = Graph()
-    x = graph.add_input()
-    one = graph.add_constant(1)
-    assert graph.add_call(aten.add.Scalar, [x, one, one])
-    assert not graph.add_call(aten.add.Tensor, [x, one, one])
 
 
 def test_every_name_is_tested_here() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from adamtune.engines.population.draws import Draws
 from adamtune.engines.population.memory_plan import MemoryPlan, RecordedCall, storages_of, tensors_in
-from adamtune.engines.population.replay import KernelCall, compile_calls
+from adamtune.engines.population.replay import KernelCall, compile_calls, compute_and_copy
 from adamtune.engines.torch_private import (
     COMPUTED_VIEWS,
     DispatchMode,
@@ -167,7 +167,7 @@ def _replayed_call(call: RecordedCall, place: Callable[[Tensor], Tensor], draws:
         return KernelCall(torch.ops.aten.copy_.default, (results[0], args[0]), {})
     variant = _out_variant(call.kernel, len(results))
     if variant is None:
-        return KernelCall(_compute_and_copy, (call.kernel, results, args, kwargs), {})
+        return KernelCall(compute_and_copy, (call.kernel, results, args, kwargs), {})
     kernel, names = variant
     accepted = {each.name for each in arguments(kernel)}
     # Options such as the dtype follow from the tensors that it writes into.
@@ -187,8 +187,3 @@ def _out_variant(kernel: OpOverload, results: int) -> tuple[OpOverload, list[str
         if len(outs) == results and rest == wanted:
             return overload, outs
     return None
-
-
-def _compute_and_copy(kernel: OpOverload, results: Sequence[Tensor], args: Any, kwargs: Any) -> None:
-    for result, value in zip(results, tensors_in(kernel(*args, **kwargs)), strict=True):
-        result.copy_(value)
