@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from adamtune.tasks.entry import TaskEntry
+    from adamtune.tasks.program import ProgramEntry
 
 
 def tasks(
@@ -26,7 +27,7 @@ def tasks(
     typer.echo("\n\n".join(map(_described, shown)))
 
 
-def _found(name: str) -> TaskEntry:
+def _found(name: str) -> TaskEntry | ProgramEntry:
     from adamtune.config.aliases import unknown_name
     from adamtune.errors import UsageError
     from adamtune.tasks.registry import FORMS, find_task, known_names
@@ -37,12 +38,14 @@ def _found(name: str) -> TaskEntry:
     return entry
 
 
-def _described(task: TaskEntry) -> str:
+def _described(task: TaskEntry | ProgramEntry) -> str:
     from adamtune.reports.text import aligned
 
     fields = task.settings.model_fields.items()
     settings = [(name, _default(field), _meaning(field)) for name, field in fields]
     metrics = [(name, direction, "") for name, direction in task.metrics.items()]
+    if not task.settings.model_fields:
+        settings = [("any", "-", "run.settings has what the study file gives under task and space.task")]
     rows = [("setting", "default", ""), *settings, ("metric", "direction", ""), *metrics]
     more = ["  metrics() may return others: give their directions in the task, or in the study"]
     head = f"{task.label}: {task.summary}"

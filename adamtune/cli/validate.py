@@ -95,6 +95,8 @@ def _settled(study: StudyConfig, plan: Plan) -> list[tuple[str, str]]:
 
 def _task(study: StudyConfig) -> str:
     entry = study.task.entry
+    if study.task.name == "command":
+        return entry.summary
     return entry.name if entry.name == entry.label else f"{entry.label}, of {entry.name}"
 
 
@@ -103,8 +105,11 @@ def _plan(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
 
     Of a reference task that is what can be known without torch. A user's task is loaded and trained a little.
     """
-    from adamtune.engines.plan import expected_plan
+    from adamtune.engines.plan import expected_plan, workers_plan
+    from adamtune.tasks.program import ProgramEntry
 
+    if isinstance(study.task.entry, ProgramEntry):
+        return workers_plan(study.workers, study.search.seeds), []
     seeds, sizes = study.search.seeds, [each.step_bytes() for each in study.task_extremes()]
     if None in sizes:
         plan, model = _measured(study)

@@ -17,6 +17,7 @@ from types import ModuleType
 from pydantic import PydanticUserError, ValidationError
 
 from adamtune.errors import AdamtuneError, UsageError, origin
+from adamtune.function import Trainable
 from adamtune.tasks.code_hash import code_hash
 
 _loaded: dict[Path, tuple[str, ModuleType]] = {}
@@ -50,6 +51,20 @@ def load_module(name: str) -> ModuleType:
         sys.path.append(here)
     with user_errors(name):
         return import_module(name)
+
+
+def find_function(name: str) -> Trainable:
+    """The function of a ``ProgramEntry`` of this name.
+
+    Raises:
+        UsageError: its file or module is wrong, or has no such function.
+    """
+    place, _, own_name = name.rpartition(":")
+    module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
+    function = getattr(module, own_name, None)
+    if not isinstance(function, Trainable):
+        raise UsageError(f"{module.__file__}: has no function {own_name} with @adamtune.trainable")
+    return function
 
 
 @contextmanager
