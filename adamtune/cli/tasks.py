@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from adamtune.tasks.entry import TaskEntry
+    from adamtune.tasks.program import ProgramEntry
 
 
 def tasks(
@@ -20,29 +21,31 @@ def tasks(
     ] = None,
 ) -> None:
     """List the tasks with their settings, defaults and metrics, or those of one task."""
-    from adamtune.tasks.registry import TASKS
+    from adamtune.tasks.registry import known_names
 
-    shown = TASKS.values() if task is None else [_found(task)]
+    shown = map(_found, known_names() if task is None else [task])
     typer.echo("\n\n".join(map(_described, shown)))
 
 
-def _found(name: str) -> TaskEntry:
+def _found(name: str) -> TaskEntry | ProgramEntry:
     from adamtune.config.aliases import unknown_name
     from adamtune.errors import UsageError
-    from adamtune.tasks.registry import FORMS, TASKS, find_task
+    from adamtune.tasks.registry import FORMS, find_task, known_names
 
     entry = find_task(name)
     if entry is None:
-        raise UsageError(f"{unknown_name('task', name, TASKS)}, {FORMS}")
+        raise UsageError(f"{unknown_name('task', name, known_names())}, {FORMS}")
     return entry
 
 
-def _described(task: TaskEntry) -> str:
+def _described(task: TaskEntry | ProgramEntry) -> str:
     from adamtune.reports.text import aligned
 
     fields = task.settings.model_fields.items()
     settings = [(name, _default(field), _meaning(field)) for name, field in fields]
     metrics = [(name, direction, "") for name, direction in task.metrics.items()]
+    if not task.settings.model_fields:
+        settings = [("any", "-", "run.settings has what the study file gives under task and space.task")]
     rows = [("setting", "default", ""), *settings, ("metric", "direction", ""), *metrics]
     more = ["  metrics() may return others: give their directions in the task, or in the study"]
     head = f"{task.label}: {task.summary}"

@@ -47,7 +47,7 @@ def _two_value_notes(study: StudyConfig) -> list[str]:
 
 def _two_values(name: str, choice: Choice) -> str:
     """The note on a choice of two real numbers that differ by a factor of ten or more; else empty."""
-    from adamtune.reports.numbers import setting
+    from adamtune.reports.text import setting
 
     values = [each for each in choice.values if isinstance(each, float)]
     low, high = min(values, default=0.0), max(values, default=0.0)
@@ -78,7 +78,7 @@ def summary(study: StudyConfig) -> list[str]:
 
 
 def _settled(study: StudyConfig, plan: Plan) -> list[tuple[str, str]]:
-    from adamtune.reports.numbers import clock
+    from adamtune.reports.text import clock
     from adamtune.storage.location import without_password
 
     search = study.search
@@ -95,6 +95,8 @@ def _settled(study: StudyConfig, plan: Plan) -> list[tuple[str, str]]:
 
 def _task(study: StudyConfig) -> str:
     entry = study.task.entry
+    if study.task.name == "command":
+        return entry.summary
     return entry.name if entry.name == entry.label else f"{entry.label}, of {entry.name}"
 
 
@@ -103,8 +105,11 @@ def _plan(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
 
     Of a reference task that is what can be known without torch. A user's task is loaded and trained a little.
     """
-    from adamtune.engines.plan import expected_plan
+    from adamtune.engines.plan import expected_plan, workers_plan
+    from adamtune.tasks.program import ProgramEntry
 
+    if isinstance(study.task.entry, ProgramEntry):
+        return workers_plan(study.workers, study.search.seeds), []
     seeds, sizes = study.search.seeds, [each.step_bytes() for each in study.task_extremes()]
     if None in sizes:
         plan, model = _measured(study)
@@ -132,7 +137,7 @@ def _measured(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
 
 
 def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tuple[str, str]]:
-    from adamtune.reports.numbers import clock, significant
+    from adamtune.reports.text import duration, significant
 
     trainings = study.trials * study.search.seeds
     seconds = trainings * task.steps * model.step_seconds
@@ -141,7 +146,7 @@ def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tup
         ("model", f"{model.parameters:,} parameters; {significant(mebibytes)} MiB for each training"),
         (
             "time",
-            f"{clock(seconds)} one after the other in plain torch: {trainings} trainings of {task.steps}"
+            f"{duration(seconds)} one after the other in plain torch: {trainings} trainings of {task.steps}"
             f" steps of {significant(1000 * model.step_seconds)} ms; less in lockstep",
         ),
         ("metrics", ", ".join(model.metrics)),
@@ -193,7 +198,7 @@ def _text(distribution: Distribution) -> str:
 
 def _values(distribution: Distribution, convert: Callable[[Any], Any] = lambda value: value) -> str:
     from adamtune.config import Range
-    from adamtune.reports.numbers import setting
+    from adamtune.reports.text import setting
 
     separator = " to " if isinstance(distribution, Range) else ", "
     return separator.join(setting("", digits=12)(convert(each)) for each in distribution.extremes())

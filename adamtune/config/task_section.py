@@ -12,28 +12,23 @@ from pydantic.fields import FieldInfo
 from adamtune.config.aliases import find_alias, illegal_value, unknown_key, unknown_name
 from adamtune.config.distributions import DistributionReader
 from adamtune.config.problems import KeyPath, Problems
+from adamtune.config.program_section import HYPERPARAMETERS, read_command, read_function
 from adamtune.config.space import Distribution, all_combinations, combinations
-from adamtune.config.study import TaskChoice
+from adamtune.config.study import CommandChoice, TaskChoice
 from adamtune.config.validation import check
 from adamtune.errors import UsageError
-from adamtune.optimizers.registry import OPTIMIZERS
-from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.base import Task
 from adamtune.tasks.entry import TaskEntry
-from adamtune.tasks.registry import FORMS, TASKS, find_task
+from adamtune.tasks.program import ProgramEntry
+from adamtune.tasks.registry import FORMS, TASKS, find_task, known_names
 
 SEARCHED: KeyPath = ("space", "task")
-HYPERPARAMETERS = {form for entry in (*OPTIMIZERS.values(), *SCHEDULES.values()) for form in entry.forms} | {
-    "optimizer",
-    "schedule",
-}
-"""Names that a searched setting cannot have, because one dict has all settings of a trial."""
 ONE_EACH = "move it to the task, with one value, and make a study for each"
 
 
 def read_task(
     raw: object, searched: object, problems: Problems, folder: Path
-) -> tuple[TaskChoice | None, dict[str, Distribution]]:
+) -> tuple[TaskChoice | CommandChoice | None, dict[str, Distribution]]:
     """The task of a study and its searched settings.
 
     Args:
@@ -47,21 +42,27 @@ def read_task(
     """
     settings = dict(raw) if isinstance(raw, dict) else {"name": raw}
     path: KeyPath = ("task", "name") if isinstance(raw, dict) else ("task",)
+    if "command" in settings and "name" not in settings:
+        return read_command(settings, searched, problems, folder)
     if "name" not in settings:
-        problems.add(("task",), f"is missing 'name'; allowed: {', '.join(TASKS)}, {FORMS}")
+        problems.add(
+            ("task",), f"is missing 'name' or 'command'; allowed: {', '.join(known_names())}, {FORMS}"
+        )
         return None, {}
     entry = _find(settings.pop("name"), path, problems, folder)
     if entry is None:
         return None, {}
+    if isinstance(entry, ProgramEntry):
+        return read_function(entry, settings, searched, problems)
     distributions = _searched(entry, searched, settings, problems)
     fixed = _fixed(entry, settings, distributions, problems)
     return TaskChoice(name=entry.name, settings=fixed), distributions
 
 
-def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> TaskEntry | None:
+def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> TaskEntry | ProgramEntry | None:
     """The task of a name, or None after problems are recorded."""
     if not isinstance(name, str):
-        problems.add(path, illegal_value(name, f"{', '.join(TASKS)}, {FORMS}"))
+        problems.add(path, illegal_value(name, f"{', '.join(known_names())}, {FORMS}"))
         return None
     try:
         entry = find_task(name, folder)
@@ -69,9 +70,9 @@ def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> Task
         problems.add(path, str(error), cause=error)
         return None
     if entry is None:
-        alias, said = find_alias(name, TASKS), unknown_name("task", name, TASKS)
+        alias, said = find_alias(name, TASKS), unknown_name("task", name, known_names())
         if (folder / f"{name}.py").is_file():
-            said = f"unknown task {name!r}; did you mean {name}.py? allowed: {', '.join(TASKS)}"
+            said = f"unknown task {name!r}; did you mean {name}.py? allowed: {', '.join(known_names())}"
         problems.add(path, said if alias else f"{said}, {FORMS}")
         return TASKS[alias.name] if alias else None  # so that the settings are checked, too
     return entry

@@ -51,7 +51,7 @@ class Member:
 class Evaluation(NamedTuple):
     """A member's metrics after the steps since its last evaluation.
 
-    A member that has finished or diverged has left the engine when its evaluation is returned.
+    A member that has finished, diverged or failed has left the engine when its evaluation is returned.
 
     Attributes:
         member: the member.
@@ -61,6 +61,8 @@ class Evaluation(NamedTuple):
         diverged_at: the first step whose loss or scores were not finite, or None.
         finished: whether this is the member's last step.
         seconds: wall time since the last evaluation, divided evenly among the members trained together.
+        failure: why the training failed; None unless it did.
+        total: the steps of the whole training, where the task does not know them.
     """
 
     member: Member
@@ -69,6 +71,13 @@ class Evaluation(NamedTuple):
     diverged_at: int | None
     finished: bool
     seconds: float
+    failure: str | None = None
+    total: int | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether the member has left the engine."""
+        return self.finished or self.diverged_at is not None or self.failure is not None
 
 
 class Engine(Protocol):
@@ -81,14 +90,15 @@ class Engine(Protocol):
         """Puts members into free slots, at step 0. Raises ValueError if there are too few free slots."""
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
-        """Trains every member to its next evaluation.
+        """Trains to the next evaluation of every member, or of every member of some trials.
 
         Args:
             pause: asked before each step. When it returns True, training stops there; the next call continues
                 from there, with the same results as without a pause. In between, no member may be admitted.
 
         Returns:
-            One evaluation a member, in order of admission; none after a pause.
+            One evaluation a member, in order of admission, those of one trial at one step; of one member
+            alone if it has diverged or failed; none after a pause.
         """
 
     def release(self, members: Sequence[Member]) -> None:

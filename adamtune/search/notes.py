@@ -25,6 +25,7 @@ def notes(study: StudyConfig, slots: int) -> Iterator[str]:
     sampler, together = study.search.sampler, slots // study.search.seeds
     if sampler not in MODELS or study.trials <= STARTUP_TRIALS:
         return
+    # Trials in training together know nothing of each other's results.
     if together * GENERATIONS > study.trials:
         yield (
             f"{together} of {study.trials} trials are in training at once, so {sampler} learns little from"
@@ -51,6 +52,7 @@ def _drawn_at_random(sampler: str, space: Space) -> list[str]:
     """
     if sampler == "tpe":
         return []
+    # A parameter of one optimizer alone, such as momentum, is missing in the trials of the others.
     shared = [set.intersection(*map(set, each.values())) for each in (space.optimizers, space.schedules)]
     common = {"optimizer", "schedule", *space.task, *shared[0], *shared[1]}
     return [

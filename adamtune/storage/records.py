@@ -41,7 +41,11 @@ class StudyAttrs(TypedDict, total=False):
 
 
 class TrialAttrs(TypedDict, total=False):
-    """User attributes of a trial. ``diverged_at`` is there for diverged trials alone."""
+    """User attributes of a trial.
+
+    ``diverged_at`` is there for diverged trials alone, ``failure`` (the reason and the last lines of the log)
+    for failed ones, ``total_steps`` where a function or command told the steps of its whole training.
+    """
 
     settings: dict[str, Any]
     seeds: list[float]
@@ -49,6 +53,8 @@ class TrialAttrs(TypedDict, total=False):
     steps: int
     seconds: float
     diverged_at: int
+    failure: str
+    total_steps: int
 
 
 def write_study(storage: BaseStorage, study_id: int, attrs: StudyAttrs) -> None:
@@ -82,7 +88,7 @@ class StoredStudy:
 
 @dataclass
 class StoredTrial:
-    """A trial's rows in a local file; what has a name of Optuna's ``FrozenTrial`` is the same.
+    """A trial as it is read from a local file. Names of Optuna's ``FrozenTrial`` have the same meaning here.
 
     Attributes:
         state: Optuna's name of it.
@@ -120,6 +126,7 @@ def _external(value: float, distribution: str) -> Any:
     return int(value) if kind.startswith("Int") else value
 
 
+# The trials of a study repeat few distributions: each text is parsed once.
 @lru_cache(maxsize=4096)
 def _distribution(text: str) -> tuple[str, list[Any] | None]:
     parsed = json.loads(text)
@@ -139,6 +146,7 @@ class TrialRecord:
         steps: optimizer steps of one replicate.
         seconds: wall time of all replicates.
         params: the searched hyperparameters, as searched.
+        failure: why a trial failed, and the last lines of its log.
     """
 
     number: int
@@ -152,6 +160,7 @@ class TrialRecord:
     seconds: float
     diverged_at: int | None
     params: Mapping[str, Any]
+    failure: str | None = None
 
     @property
     def final_value(self) -> float:
@@ -161,12 +170,13 @@ class TrialRecord:
 
     def merit(self, direction: str) -> tuple[float, int]:
         """What complete trials are ranked by, the best first: the value, then the number."""
+        # The number makes the order of equal values the same in every report.
         return self.final_value if direction == "minimize" else -self.final_value, self.number
 
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study and its trials by number. What a study that adamtune did not make lacks is None.
+    """A study and its trials by number. What only adamtune stores is None in a study of another program.
 
     Attributes:
         in_use: whether a process trains it; True on a server, which cannot tell.
@@ -231,7 +241,7 @@ def study_record(study: StoredStudy, trials: Iterable[StoredTrial | FrozenTrial]
 
 
 def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
-    """A trial's record. A trial that adamtune did not make has what Optuna keeps of any trial."""
+    """A trial's record. That of another program's trial has only what Optuna stores with every trial."""
     attrs, intermediate = trial.user_attrs, trial.intermediate_values
     value = trial.values[0] if trial.values else None
     return TrialRecord(
@@ -239,6 +249,7 @@ def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
         state=state_of(_name(trial.state), "diverged_at" in attrs),
         value=value,
         seeds=attrs.get("seeds", [] if value is None else [value]),
+        # Another program's trial has no settings: what it searched is shown instead.
         settings=attrs.get("settings", trial.params),
         metrics=attrs.get("metrics", {}),
         intermediate=dict(sorted(intermediate.items())),  # on a server, a row that changed comes last
@@ -246,6 +257,7 @@ def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
         seconds=attrs.get("seconds", trial.duration.total_seconds() if trial.duration else 0.0),
         diverged_at=attrs.get("diverged_at"),
         params=trial.params,
+        failure=attrs.get("failure"),
     )
 
 
@@ -260,6 +272,7 @@ def state_of(state: str, diverged: bool) -> State:
 
 def counted(states: Mapping[State, int]) -> dict[State, int]:
     """How many trials are in each state, states without one included."""
+    # This is the order in which reports show them.
     names: tuple[State, ...] = ("complete", "pruned", "diverged", "failed", "running")
     return {name: states.get(name, 0) for name in names}
 
@@ -272,6 +285,7 @@ def shown_state(state: State, in_use: bool) -> str:
 def no_study(location: str, name: str, names: Iterable[str]) -> UsageError:
     """The error for a study that is not among ``names``."""
     known = list(names)
+    # A misspelt name is the usual cause; ten names are enough to find the right one.
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     listed = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")

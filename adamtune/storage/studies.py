@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from adamtune.errors import UsageError
@@ -16,7 +17,7 @@ from adamtune.storage.local import schema
 from adamtune.storage.local.checkpoints import Checkpoints
 from adamtune.storage.local.database import connect, database_errors, read_only, transaction
 from adamtune.storage.local.lock import is_in_use, study_lock
-from adamtune.storage.location import local_path, without_password
+from adamtune.storage.location import local_path, trials_folder, without_password
 from adamtune.storage.records import (
     StoredStudy,
     StoredTrial,
@@ -68,6 +69,7 @@ def latest_study(location: str) -> str:
     if not studies:
         raise UsageError(f"{without_password(location)}: holds no study yet. Run `adamtune search CONFIG`.")
     begun = [study for study in studies if study.last_activity is not None]
+    # As text, because the type of each is still `datetime | None`; ISO dates sort alike.
     return max(begun, key=lambda study: str(study.last_activity)).name if begun else studies[-1].name
 
 
@@ -91,10 +93,14 @@ def delete_study(location: str, name: str) -> None:
 
 def _delete_from_file(path: Path, name: str) -> None:
     with closing(connect(path)) as connection, database_errors(path), transaction(connection):
+        # Looked for again: another process may have deleted it before the lock was taken.
         study = schema.find_study(connection, name)
         if study is not None:
             schema.remove_study(connection, study.study_id)
+    # After the rows: a process killed in between leaves a file that nothing reads. The other way round, it
+    # would leave a study whose trials in training are lost.
     Checkpoints(path, name).remove()
+    rmtree(trials_folder(str(path), name), ignore_errors=True)
 
 
 class FileReader:
@@ -140,6 +146,7 @@ def _find(reader: FileReader | ServerReader, location: str, name: str) -> Stored
     return studies[name]
 
 
+# A list of studies needs no trials one by one: with 10,000 trials a study, reading them would take seconds.
 GROUPS = """
 SELECT t.study_id, t.state, d.key IS NOT NULL, count(*), min(v.value), max(v.value),
        max(coalesce(t.datetime_complete, t.datetime_start))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adamtune.tasks.base import Direction, Task
-from adamtune.tasks.source import code_hash
+from adamtune.tasks.code_hash import code_hash
 
 if TYPE_CHECKING:
     from adamtune.tasks.loaded import LoadedTask

@@ -16,6 +16,7 @@ from adamtune.tasks.base import Rows, Task, batches_per_epoch, evaluation_interv
 from adamtune.tasks.conversion import memory
 from adamtune.tasks.data import Data
 from adamtune.tasks.pytree import count_rows, leaves
+from adamtune.tasks.randomness import seeded
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,8 @@ class Loader:
         for known in self._data:
             if all(getattr(task, name) == value for name, value in known.used.items()):
                 return known
-        with _recorded(task) as used:
+        # With seeds, data that draw from a global generator are the same when the study is resumed.
+        with seeded(0), _recorded(task) as used:
             data = task.data()
         found = load_data(data, {name: getattr(task, name) for name in sorted(used)})
         # Equal data are kept once, whatever the settings that they were made with.
@@ -143,7 +145,7 @@ def _recorded(task: Task) -> Iterator[set[str]]:
                 used.update(fields)  # such as model_dump, or the hash of a cached function's argument
             return super().__getattribute__(name)
 
-    Recorded.__module__ = kind.__module__
+    Recorded._file = kind._file
     object.__setattr__(task, "__class__", Recorded)
     try:
         yield used

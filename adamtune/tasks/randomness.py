@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from adamtune.tasks.base import batches_per_epoch
-from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import count_rows, take_rows
+
+if TYPE_CHECKING:
+    from adamtune.tasks.loaded import LoadedTask
 
 
 def derive(*parts: int | str) -> int:

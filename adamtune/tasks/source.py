@@ -1,4 +1,4 @@
-"""Loads the Python files of a user's tasks, says where a mistake in them is, and hashes them. Torch-free."""
+"""Loads the Python files of users' tasks, and says where a mistake in them is. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import sysconfig
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
-from typing import Any
 
 from pydantic import PydanticUserError, ValidationError
 
 from adamtune.errors import AdamtuneError, UsageError, origin
+from adamtune.function import Trainable
+from adamtune.tasks.code_hash import code_hash
 
 _loaded: dict[Path, tuple[str, ModuleType]] = {}
 """The module of each file that was loaded, and the hash of its code then."""
@@ -51,6 +51,20 @@ def load_module(name: str) -> ModuleType:
         sys.path.append(here)
     with user_errors(name):
         return import_module(name)
+
+
+def find_function(name: str) -> Trainable:
+    """The function of a ``ProgramEntry`` of this name.
+
+    Raises:
+        UsageError: its file or module is wrong, or has no such function.
+    """
+    place, _, own_name = name.rpartition(":")
+    module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
+    function = getattr(module, own_name, None)
+    if not isinstance(function, Trainable):
+        raise UsageError(f"{module.__file__}: has no function {own_name} with @adamtune.trainable")
+    return function
 
 
 @contextmanager
@@ -140,7 +154,8 @@ def _file_of(module: object) -> Path:
 
 def line_of(task: type, name: str | None = None) -> str:
     """``FILE:LINE`` of a class, or of what its body defines under a name."""
-    file = getattr(task, "_file", None)
+    module = sys.modules.get(task.__module__)
+    file = getattr(module, "__file__", None)
     return _line(Path(file), task.__name__, name) if file else task.__name__
 
 
@@ -158,52 +173,3 @@ def _defined(node: ast.stmt) -> set[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     names = {each.id for each in targets if isinstance(each, ast.Name)}
     return names | {node.name} if isinstance(node, ast.FunctionDef) else names
-
-
-def code_hash(path: Path) -> str:
-    """SHA-256 (hex) of the code of a file and of the files of its folder that it imports.
-
-    Comments, docstrings and layout do not count.
-    """
-    root = path.parent
-    while (root / "__init__.py").exists():
-        root = root.parent
-    digest = sha256()
-    for each in sorted(_imports_of(path, root, {})):
-        code = ast.unparse(_without_docstrings(ast.parse(each.read_bytes(), each)))
-        digest.update(f"{each.relative_to(root)}\0{code}\0".encode())
-    return digest.hexdigest()
-
-
-def _imports_of(path: Path, root: Path, found: dict[Path, None]) -> dict[Path, None]:
-    """The file, and every file below ``root`` that it imports, directly or not."""
-    found[path] = None
-    for node in ast.walk(ast.parse(path.read_bytes(), path)):
-        for name in _imported_names(node, path, root):
-            stem = root.joinpath(*name.split("."))
-            for each in (stem.with_suffix(".py"), stem / "__init__.py"):
-                if each.is_file() and each not in found:
-                    _imports_of(each, root, found)
-    return found
-
-
-def _imported_names(node: ast.AST, path: Path, root: Path) -> list[str]:
-    """The dotted names that an import statement may mean, from ``root``, and of the packages around them."""
-    if isinstance(node, ast.Import):
-        names = [each.name for each in node.names]
-    elif isinstance(node, ast.ImportFrom):
-        package = path.relative_to(root).parts[: -node.level] if node.level else ()
-        base = [*package, *([node.module] if node.module else [])]
-        names = [".".join([*base, each.name]) for each in node.names]
-    else:
-        return []
-    return [".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)]
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        body: Any = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
-            body[:] = body[1:] or [ast.Pass()]
-    return tree

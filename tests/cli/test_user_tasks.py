@@ -105,6 +105,19 @@ def test_changed_code_is_refused(adamtune: Adamtune, study: Path) -> None:
     assert adamtune("search", study, "--trials", "6").code == 0
 
 
+def test_data_that_differ_each_time_are_refused(adamtune: Adamtune, study: Path) -> None:
+    write_task(
+        study.parent,
+        ("import helper", "import helper\nimport time"),
+        (
+            "torch.randn(80, 3, generator=torch.Generator().manual_seed(0))",
+            "torch.randn(80, 3) + time.time() % 1",
+        ),
+    )
+    assert adamtune("search", study).code == 0
+    fails(adamtune("search", study, "--trials", "6"), 3, "Put the old data back (and seed what data() draws)")
+
+
 def test_a_task_that_has_gone_is_no_matter_for_reports(adamtune: Adamtune, study: Path) -> None:
     assert adamtune("search", study).code == 0
     study.with_name("churn.py").unlink()
@@ -277,8 +290,8 @@ def test_tasks_documents_a_file(adamtune: Adamtune, study: Path, monkeypatch: py
         "setting default",
         "hidden 4 integer",
         "shift 0.5 a number",
-        "batch_size 16 integer in [1, 1000000]",
-        "epochs 2 integer in [1, 1000000]",
+        "batch_size 16 rows of every batch",
+        "epochs 2 passes over the training rows",
         "metric direction",
         "val_loss minimize",
         "val_accuracy maximize",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from pydantic import Field, ValidationError
@@ -15,10 +17,10 @@ from pydantic import Field, ValidationError
 from adamtune import Data, Task
 from adamtune.errors import UsageError
 from adamtune.tasks import registry
+from adamtune.tasks.code_hash import code_hash
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import Loader, load
 from adamtune.tasks.registry import TASKS, find_task
-from adamtune.tasks.source import code_hash
 
 from ..user_tasks import SOURCE, line_of, write_task
 
@@ -162,6 +164,17 @@ def test_equal_data_are_kept_once() -> None:
 
     first, second = (loader.load(Unused(rows=rows)) for rows in (7, 9))
     assert first.train.data_ptr() == second.train.data_ptr()
+
+
+def test_data_that_draw_from_global_generators_are_repeated() -> None:
+    class Random(Small):
+        def data(self) -> Data:
+            rows = torch.rand(8, 2), np.random.rand(8), np.array([random.random() for _ in range(8)])
+            return Data(train=rows, validation=rows)
+
+    before = torch.get_rng_state()
+    assert len({load(Random(batch_size=4)).data_hash for _ in range(2)}) == 1
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_what_is_no_data() -> None:
