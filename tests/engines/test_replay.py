@@ -144,6 +144,8 @@ def test_a_program_makes_calls_with_every_kind_of_argument(name: str) -> None:
 
 LEFT_TO_PYTHON = {
     "a number of unknown type": call(aten.elu.out, X, 0.3, out=empty(4, 5)),
+    "a rounded quotient of numbers": call(aten.div.out_mode, X, 0.7, rounding_mode="floor", out=empty(4, 5)),
+    "a result of another shape": call(aten.add.out, X, X, out=empty(0)),
     "a conjugate": call(aten.exp.out, (X + 1j).conj(), out=empty(4, 5, dtype=torch.complex64)),
     "a sparse tensor": computed(aten._to_dense.default, [empty(4, 5)], X.relu().to_sparse()),
     "a scaled addition": call(aten.add.out, X, X, alpha=2, out=empty(4, 5)),
@@ -246,6 +248,17 @@ def test_arithmetic_is_equal_to_torchs_in_every_layout() -> None:
         into = torch.empty_strided(target.shape, target.stride(), dtype=x.dtype)
         if torch.broadcast_shapes(x.shape, y.shape) == into.shape:
             assert_equals_python(call(aten.sub.out, x.clone(), y.clone(), out=into))
+
+
+@needs_programs
+def test_arithmetic_on_no_elements_writes_nothing() -> None:
+    target = torch.ones(24, dtype=torch.float32)
+    for shape in ((0, 3), (3, 0)):
+        x = drawn(*shape)
+        run = compile_calls([call(aten.add.out, x, x, out=target.as_strided(shape, (10, 2)))])
+        assert isinstance(run, Program)
+        run()
+        assert target.eq(1).all()
 
 
 @needs_programs
@@ -389,6 +402,19 @@ def test_a_replay_that_is_deleted_frees_its_tensors() -> None:
     del run
     gc.collect()
     assert found() is None
+
+
+@needs_programs
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_replays_that_are_deleted_leave_no_memory_behind() -> None:
+    tensors = [drawn(3, seed=seed) for seed in range(20)]
+    before = 0
+    for times in range(600):
+        compile_calls([call(aten.exp_.default, each) for each in tensors])
+        if times == 100:
+            before = memory()
+    # A tensor's handle takes 300 bytes and more.
+    assert memory() - before < 1_000_000
 
 
 @needs_programs
