@@ -6,14 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adamtune.function import Run, trainable
     from adamtune.tasks.base import Task
     from adamtune.tasks.data import Data
 
 __version__ = "0.2.0"
 
-__all__ = ["Data", "Task", "__version__"]
+__all__ = ["Data", "Run", "Task", "__version__", "trainable"]
 
-_MODULES = {"Data": "adamtune.tasks.data", "Task": "adamtune.tasks.base"}
+_MODULES = {
+    "Data": "adamtune.tasks.data",
+    "Run": "adamtune.function",
+    "Task": "adamtune.tasks.base",
+    "trainable": "adamtune.function",
+}
 
 
 def __getattr__(name: str) -> Any:

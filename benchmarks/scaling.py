@@ -24,7 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from adamtune.engines.population.engine import Population
-from adamtune.engines.population.gradients import working_set
+from adamtune.engines.population.verification import working_set
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import map_rows
 from adamtune.tasks.registry import TASKS

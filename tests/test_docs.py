@@ -187,9 +187,29 @@ def test_stale_tables_are_found() -> None:
     assert fresh.endswith("<!-- end -->\nb\n")
 
 
+def write_files(page: Path, folder: Path) -> None:
+    """Writes the Python files of a page, whose first line is their name in a comment."""
+    for block in BLOCKS:
+        name = re.match(r"# (\w+\.py)\n", block.text)
+        if block.page == page and name:
+            (folder / name[1]).write_text(block.text)
+
+
 @pytest.mark.parametrize("block", blocks("yaml"))
-def test_study_files_parse(block: Block) -> None:
-    parse_study(block.text, block.place)
+def test_study_files_parse(block: Block, tmp_path: Path) -> None:
+    write_files(block.page, tmp_path)
+    parse_study(block.text, block.place, folder=tmp_path)
+
+
+def test_the_task_of_the_documentation_is_searched(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "own-models.md"
+    write_files(page, tmp_path)
+    (study,) = (block.text for block in BLOCKS if block.page == page and block.language == "yaml")
+    (tmp_path / "study.yaml").write_text(study)
+    rows = [f"{age},{'gold' if age % 3 else 'basic'},{age > 50}" for age in range(20, 80)] * 4
+    (tmp_path / "churn.csv").write_text("\n".join(["age,plan,left", *rows]))
+    storage = str(tmp_path / "studies.db")
+    assert run(["search", str(tmp_path / "study.yaml"), "--storage", storage, "--trials", "2"]) == 0
 
 
 @pytest.mark.parametrize("block", blocks("json"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,11 @@ if TYPE_CHECKING:
     from adamtune.config.space import Choice, Distribution
     from adamtune.config.study import StudyConfig
     from adamtune.engines.plan import Plan
+    from adamtune.search.task_check import Measurement
+    from adamtune.tasks.loaded import LoadedTask
+
+STATE_BYTES = 12
+"""Bytes that Adam keeps for each parameter beside it: the gradient and two moments."""
 
 
 def validate(
@@ -56,12 +63,12 @@ def summary(study: StudyConfig) -> list[str]:
     from adamtune.reports.text import aligned
     from adamtune.search.notes import notes
 
-    rows, plan = list(_rows(study)), _plan(study)
+    rows, (plan, model) = list(_rows(study)), _plan(study)
     remarks = [*_two_value_notes(study), *notes(study, plan.slots)]
     searched = [(name, text) for name, text, each in rows if not isinstance(each, Fixed)]
     fixed = [(name, text) for name, text, each in rows if isinstance(each, Fixed)]
     return [
-        *aligned(_settled(study, plan)),
+        *aligned([*_settled(study, plan), *model]),
         f"searched ({len(searched)}):",
         *aligned(searched or [("nothing", "")], "  "),
         "fixed:",
@@ -78,7 +85,7 @@ def _settled(study: StudyConfig, plan: Plan) -> list[tuple[str, str]]:
     timeout = "" if search.timeout is None else f", at most {clock(search.timeout)}"
     return [
         ("study", f"{study.name}, kept in {without_password(study.storage)}"),
-        ("task", study.task.name),
+        ("task", _task(study)),
         ("objective", f"{study.objective.direction} {study.objective.metric}"),
         ("search", f"{study.trials} trials{timeout}; sampler {search.sampler}, pruner {search.pruner}"),
         ("seeds", f"{search.seeds} for each trial, from seed {search.seed}"),
@@ -86,14 +93,64 @@ def _settled(study: StudyConfig, plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
-def _plan(study: StudyConfig) -> Plan:
-    """The plan that the search will make, as far as it can be known without torch."""
-    from adamtune.engines.plan import expected_plan
+def _task(study: StudyConfig) -> str:
+    entry = study.task.entry
+    if study.task.name == "command":
+        return entry.summary
+    return entry.name if entry.name == entry.label else f"{entry.label}, of {entry.name}"
 
-    seeds = study.search.seeds
-    step_bytes = max(each.step_bytes() or 1 for each in study.task_extremes())
-    plan = expected_plan(study.engine, study.population, study.device, seeds, step_bytes)
-    return plan.for_trials(study.trials, seeds, study.population)
+
+def _plan(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
+    """The plan that the search will make, and what is known of the model.
+
+    Of a reference task that is what can be known without torch. A user's task is loaded and trained a little.
+    """
+    from adamtune.engines.plan import expected_plan, workers_plan
+    from adamtune.tasks.program import ProgramEntry
+
+    if isinstance(study.task.entry, ProgramEntry):
+        return workers_plan(study.workers, study.search.seeds), []
+    seeds, sizes = study.search.seeds, [each.step_bytes() for each in study.task_extremes()]
+    if None in sizes:
+        plan, model = _measured(study)
+    else:
+        step_bytes = max(each for each in sizes if each is not None)
+        plan, model = expected_plan(study.engine, study.population, study.device, seeds, step_bytes), []
+    return plan.for_trials(study.trials, seeds, study.population), model
+
+
+def _measured(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
+    """The plan of a study of a user's task, and its largest model in lines for people."""
+    from adamtune.cli.options import slow_imports
+
+    with slow_imports():
+        from adamtune.search.run import new_plan
+        from adamtune.search.task_check import largest_tasks, measure
+        from adamtune.search.trial import Tasks
+
+    tasks = Tasks(study)
+    measured = measure(study, tasks)
+    with redirect_stdout(sys.stderr):  # what the task prints is no output of this program
+        plan = new_plan(study, tasks, measured)
+    largest = largest_tasks(study, tasks, measured)[0][0]
+    return plan, _model(study, largest, measured[largest])
+
+
+def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tuple[str, str]]:
+    from adamtune.reports.text import duration, significant
+
+    trainings = study.trials * study.search.seeds
+    seconds = trainings * task.steps * model.step_seconds
+    mebibytes = (model.kept_bytes + STATE_BYTES * model.parameters) / 2**20
+    return [
+        ("model", f"{model.parameters:,} parameters; {significant(mebibytes)} MiB for each training"),
+        (
+            "time",
+            f"{duration(seconds)} one after the other in plain torch: {trainings} trainings of {task.steps}"
+            f" steps of {significant(1000 * model.step_seconds)} ms; less in lockstep",
+        ),
+        ("metrics", ", ".join(model.metrics)),
+    ]
 
 
 def _training(study: StudyConfig, plan: Plan) -> str:

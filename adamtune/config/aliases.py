@@ -35,7 +35,8 @@ ALIASES = (
     Alias("params parameters hyperparameters hyperparams search_space", "space"),
     Alias("study study_name experiment title", "name"),
     Alias("database db storage_url", "storage"),
-    Alias("population_size parallel n_jobs workers", "population"),
+    Alias("population_size parallel", "population"),
+    Alias("n_jobs num_workers jobs max_workers", "workers"),
     Alias("backend", "engine"),
     # keys of search and objective
     Alias("n_trials num_trials max_trials number_of_trials", "trials"),

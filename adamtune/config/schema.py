@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
 from adamtune.catalog import Entry, Hyperparameter
@@ -13,7 +12,7 @@ from adamtune.config.validation import adapter, not_null
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.entry import TaskEntry
-from adamtune.tasks.registry import FORMS, GROUP, TASKS
+from adamtune.tasks.registry import FORMS, TASKS, known_names
 
 JsonSchema = dict[str, Any]
 
@@ -98,7 +97,7 @@ def _space() -> JsonSchema:
 
 def _task() -> JsonSchema:
     named = [{"const": each.name, "description": each.summary} for each in TASKS.values()]
-    offered = [{"const": name} for name in sorted(entry_points(group=GROUP).names)]
+    offered = [{"const": name} for name in known_names() if name not in TASKS]
     other = {"type": "string", "pattern": "[.:]", "description": FORMS}
     names = {"anyOf": [*named, *offered, other]}
     settings = {"type": "object", "properties": {"name": names}, "required": ["name"]}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations as pairs
 from itertools import islice, product
 from math import prod
+from random import Random
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -89,6 +91,8 @@ Distribution = Fixed | Choice | Range
 
 MOST_COMBINATIONS = 1000
 """A reader checks this many combinations one by one, so that it takes a moment for any file."""
+MOST_SETTINGS = 20_000
+"""The same for combinations of a task's settings, of which every whole number counts."""
 
 
 def combinations(distributions: Mapping[str, Distribution]) -> Iterator[dict[str, Any]]:
@@ -102,6 +106,33 @@ def combinations(distributions: Mapping[str, Distribution]) -> Iterator[dict[str
     """
     values = product(*(each.extremes() for each in distributions.values()))
     return (dict(zip(distributions, each, strict=True)) for each in islice(values, MOST_COMBINATIONS))
+
+
+def all_combinations(distributions: Mapping[str, Distribution]) -> Iterator[dict[str, Any]]:
+    """The combinations of all whole numbers and choices, and of the ends of ranges of real numbers.
+
+    If there are more than ``MOST_SETTINGS``, they are every value, the combinations of each two settings up
+    to that number, and as many random combinations.
+
+    Args:
+        distributions: by name.
+
+    Returns:
+        Dicts of one value for each name.
+    """
+    values = {name: each.countable or each.extremes() for name, each in distributions.items()}
+    if prod(map(len, values.values())) <= MOST_SETTINGS:
+        yield from (dict(zip(values, each, strict=True)) for each in product(*values.values()))
+        return
+    first = {name: each[0] for name, each in values.items()}
+    for name, own in values.items():
+        yield from (first | {name: value} for value in own)
+    for names in pairs(values, 2):
+        both = islice(product(*(values[name] for name in names)), MOST_SETTINGS)
+        yield from (first | dict(zip(names, each, strict=True)) for each in both)
+    draw = Random(0)
+    for _ in range(MOST_SETTINGS):
+        yield {name: draw.choice(each) for name, each in values.items()}
 
 
 class Space(Frozen):

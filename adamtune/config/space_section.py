@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -18,12 +18,18 @@ from adamtune.tasks.registry import TASKS
 OPTIMIZER, SCHEDULE = ("space",), ("space", "schedule")
 """The key paths of the mappings that hold the hyperparameters of optimizers and of schedules."""
 
+OF_TASK = "unknown here; a fixed setting of the task goes to task, a searched one to space.task"
+
 Distributions = dict[str, dict[str, Distribution]]
 """Hyperparameters by optimizer or schedule."""
 
 
 def read_space(
-    optimizer: object, space: object, task: Mapping[str, Distribution], problems: Problems
+    optimizer: object,
+    space: object,
+    task: Mapping[str, Distribution],
+    problems: Problems,
+    settings: Collection[str] = (),
 ) -> Space:
     """The space of a study, which is complete only if no problem is recorded.
 
@@ -32,11 +38,15 @@ def read_space(
         space: the file's ``space``.
         task: the searched settings of the task.
         problems: receives the problems found.
+        settings: the names of the settings of the task.
     """
     if not isinstance(space, dict):
         problems.add(OPTIMIZER, illegal_value(space, "a mapping of hyperparameters, schedule and task"))
         space = {}
     raw = {key: each for key, each in space.items() if key not in ("schedule", "task")}
+    for key in [each for each in raw if each in settings and not owners(each, OPTIMIZERS)]:
+        problems.add((*OPTIMIZER, key), OF_TASK)
+        del raw[key]
     optimizers = _read_group(optimizer, ("optimizer",), raw, OPTIMIZER, problems)
     _check_together(optimizers, raw, problems)
     schedule = space.get("schedule", "constant")
@@ -149,6 +159,6 @@ def _inapplicable(key: str, entries: Sequence[Entry], path: KeyPath) -> str:
         advice = f"; for {chosen} write {alias.advice}" if alias else ""
         return f"can never apply: {chosen} does not have {key}; these have it: {', '.join(others)}{advice}"
     if path == OPTIMIZER and any(key in task.settings.model_fields for task in TASKS.values()):
-        return "unknown here; a fixed setting of the task goes to task, a searched one to space.task"
+        return OF_TASK
     extra = ("schedule", "task") if path == OPTIMIZER else ("name",)
     return unknown_key("hyperparameter", key, [*keys, *extra])

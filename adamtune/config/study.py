@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
@@ -16,6 +17,7 @@ from adamtune.config.space import Frozen, Space, Value
 from adamtune.errors import AdamtuneError, UsageError
 from adamtune.tasks.base import Direction, Task
 from adamtune.tasks.entry import TaskEntry
+from adamtune.tasks.program import ProgramEntry
 from adamtune.tasks.registry import find_task
 
 Sampler = Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"]
@@ -38,6 +40,9 @@ class ScalarKeys(Frozen):
     engine: Literal["auto", "population", "sequential"] = Field("auto", description="how trials are trained")
     population: Literal["auto"] | Count = Field("auto", description="how many trainings run in lockstep")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where tensors live")
+    workers: Literal["auto"] | Count = Field(
+        "auto", description="how many functions or commands run at once; auto is one"
+    )
 
 
 class Search(Frozen):
@@ -45,6 +50,12 @@ class Search(Frozen):
 
     trials: Count = Field(64, description="the study's total, resumed runs included")
     timeout: Duration | None = Field(None, description="ends the search after so much time")
+    trial_timeout: Duration | None = Field(
+        None, description="ends a function or command after so much time; its trial has failed"
+    )
+    max_failures: Count = Field(
+        10, description="ends the search where so many trials fail one after the other"
+    )
     sampler: Sampler = Field("tpe", description="what suggests the settings of the next trial")
     pruner: Pruner = Field("none", description="what stops trials that look hopeless")
     seeds: Annotated[int, Field(ge=1, le=1000)] = Field(
@@ -84,7 +95,7 @@ class TaskChoice(Frozen):
     settings: Mapping[str, Value]
 
     @property
-    def entry(self) -> TaskEntry:
+    def entry(self) -> TaskEntry | ProgramEntry:
         """The task itself, which is loaded if it is of a file or module.
 
         Raises:
@@ -94,6 +105,35 @@ class TaskChoice(Frozen):
         if entry is None:
             raise UsageError(f"there is no task {self.name}: install the package that has it")
         return entry
+
+
+class CommandChoice(Frozen):
+    """A command as the task of a study.
+
+    Attributes:
+        command: the command with its placeholders.
+        metrics: the metrics that it reports, and their good directions.
+        parameters: what the command gets, by name.
+        folder: the folder in which it runs.
+        settings: every setting that is not searched.
+    """
+
+    command: str
+    metrics: Mapping[str, Direction]
+    parameters: tuple[str, ...]
+    folder: str
+    settings: Mapping[str, Value]
+
+    @property
+    def name(self) -> str:
+        """The name of every command."""
+        return "command"
+
+    @property
+    def entry(self) -> ProgramEntry:
+        """The command itself."""
+        folder = Path(self.folder)
+        return ProgramEntry("command", "the command", self.command, self.metrics, None, folder, self.command)
 
 
 class StudyConfig(ScalarKeys):
@@ -107,7 +147,7 @@ class StudyConfig(ScalarKeys):
         text: the text of the study file, without the overrides. It is not part of ``canonical``.
     """
 
-    task: TaskChoice
+    task: TaskChoice | CommandChoice
     space: Space
     search: Search
     objective: Objective
@@ -132,7 +172,9 @@ class StudyConfig(ScalarKeys):
         """
         ends = {name: _ends(each.extremes()) for name, each in self.space.task.items()}
         combinations = (dict(zip(ends, values, strict=True)) for values in product(*ends.values()))
-        model = self.task.entry.settings
+        entry = self.task.entry
+        assert isinstance(entry, TaskEntry)
+        model = entry.settings
         return [model.model_validate({**self.task.settings, **each}) for each in combinations]
 
     def canonical(self) -> dict[str, Any]:
@@ -161,13 +203,15 @@ class StudyConfig(ScalarKeys):
     def meaning(self) -> dict[str, Any]:
         """The part of ``canonical`` that decides the settings and the result of every trial.
 
-        It lacks the name, the storage, and the end of the search: trials and timeout may be raised later.
+        It lacks the name, the storage, and what may be changed later: the end of the search, how many
+        processes there are, and the folder of a command.
         """
         canonical = self.canonical()
-        for key in ("name", "storage"):
+        for key in ("name", "storage", "workers"):
             del canonical[key]
-        for key in ("trials", "timeout"):
+        for key in ("trials", "timeout", "trial_timeout", "max_failures"):
             del canonical["search"][key]
+        canonical["task"].pop("folder", None)
         return canonical
 
     @property
@@ -217,6 +261,9 @@ def _file_values(study: StudyConfig) -> Iterator[tuple[tuple[str, str], object]]
     """Every value that decides a trial, by its optimizer or schedule ("" if none) and its key path."""
     meaning = study.meaning()
     yield ("", "task.name"), study.task.name
+    for key in ("command", "metrics", "parameters"):
+        if key in meaning["task"]:
+            yield ("", f"task.{key}"), meaning["task"][key]
     yield from ((("", f"task.{name}"), each) for name, each in study.task.settings.items())
     yield ("", "optimizer"), list(study.optimizers)
     yield ("", "space.schedule.name"), list(study.space.schedules)

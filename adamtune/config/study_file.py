@@ -10,10 +10,12 @@ from typing import Any
 from adamtune.config.aliases import illegal_value, unknown_name
 from adamtune.config.document import encodable, read_text, read_yaml
 from adamtune.config.numbers import read_number
-from adamtune.config.problems import Problems, printable
+from adamtune.config.problems import Problems, printable, show
+from adamtune.config.program_section import check_command
 from adamtune.config.space import Range, Space
 from adamtune.config.space_section import read_space
 from adamtune.config.study import (
+    CommandChoice,
     Objective,
     ObjectiveSection,
     ScalarKeys,
@@ -24,6 +26,7 @@ from adamtune.config.study import (
 )
 from adamtune.config.task_section import read_task
 from adamtune.config.validation import validate
+from adamtune.tasks.program import ProgramEntry
 
 Overrides = Mapping[str, object]
 """Values by dotted key path, such as ``{"search.trials": 8}``; a text is read as the file would be."""
@@ -113,7 +116,12 @@ def _read(data: dict[str, Any], text: str, problems: Problems, folder: Path) -> 
     raw_searched = raw_space.get("task", {}) if isinstance(raw_space, dict) else {}
     chosen = read_task(data["task"], raw_searched, problems, folder) if "task" in data else (None, {})
     task, searched = chosen
-    space = read_space(section["optimizer"], raw_space, searched, problems)
+    settings = [*task.entry.settings.model_fields, *task.settings] if task else ()
+    space = read_space(section["optimizer"], raw_space, searched, problems, settings)
+    if isinstance(task, CommandChoice):
+        check_command(task, space, problems)
+    if file and task:
+        _check_engine(file, task, problems)
     search = validate(Search, section["search"], ("search",), problems)
     objective = _objective(section["objective"], task, problems)
     if search and search.sampler == "grid":
@@ -124,17 +132,31 @@ def _read(data: dict[str, Any], text: str, problems: Problems, folder: Path) -> 
     return StudyConfig(**scalars, task=task, space=space, search=search, objective=objective, text=text)
 
 
-def _objective(raw: object, task: TaskChoice | None, problems: Problems) -> Objective | None:
+def _objective(raw: object, task: TaskChoice | CommandChoice | None, problems: Problems) -> Objective | None:
     section = validate(ObjectiveSection, raw, ("objective",), problems)
     if section is None or task is None:
         return None
     entry = task.entry
     metrics = entry.metrics
     metric = section.metric or next(iter(metrics))
-    if metric not in metrics:
-        problems.add(("objective", "metric"), unknown_name(f"metric of {entry.label}", metric, metrics))
-        return None
-    return Objective(metric=metric, direction=section.direction or metrics[metric])
+    # Other metrics of a user's task are known once they are computed, before the first trial.
+    if metric in metrics or (section.direction and entry.has_other_metrics):
+        return Objective(metric=metric, direction=section.direction or metrics[metric])
+    message = unknown_name(f"metric of {entry.label}", metric, metrics)
+    if entry.has_other_metrics:
+        message += "; of another metric give the direction, too, here or in the task's directions"
+    problems.add(("objective", "metric"), message)
+    return None
+
+
+def _check_engine(file: StudyFile, task: TaskChoice | CommandChoice, problems: Problems) -> None:
+    """Records problems of keys that do not apply to the kind of the task."""
+    is_program = isinstance(task.entry, ProgramEntry)
+    for key in ("engine", "population", "device") if is_program else ("workers",):
+        value = getattr(file, key)
+        advice = "functions and commands have workers" if is_program else "write population"
+        if value != "auto":
+            problems.add((key,), f"found {show(value)}, which does not apply to {task.entry.label}: {advice}")
 
 
 def _reject_ranges(space: Space, problems: Problems) -> None:

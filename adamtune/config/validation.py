@@ -113,13 +113,16 @@ def not_null(schema: JsonSchema) -> JsonSchema:
     return members[0] if len(members) == 1 else schema
 
 
+BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+
+
 def describe(schema: JsonSchema) -> str:
     """What a JSON Schema allows, in a few words: ``(0, inf)``, ``integer in [1, 8]``, ``tpe, gp``."""
     if "anyOf" in schema:
         return " or ".join(describe(each) for each in schema["anyOf"])
     words: dict[str, Callable[[], str]] = {
-        "number": lambda: _interval(schema),
-        "integer": lambda: f"integer in {_interval(schema)}",
+        "number": lambda: _interval(schema) if BOUNDS & schema.keys() else "a number",
+        "integer": lambda: f"integer in {_interval(schema)}" if BOUNDS & schema.keys() else "integer",
         "boolean": lambda: "true or false",
         "null": lambda: "null",
         "array": lambda: f"a list, each {describe(schema['items'])}{_length(schema)}",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 from math import isfinite
 from statistics import fmean
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from adamtune.tasks.base import Rows
+from adamtune.engines.torch_private import uncompiled
+from adamtune.errors import UsageError
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.randomness import initial_parameters
+from adamtune.tasks.pytree import map_rows, take_rows
+from adamtune.tasks.randomness import derive, initial_module, seeded
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +51,7 @@ class Member:
 class Evaluation(NamedTuple):
     """A member's metrics after the steps since its last evaluation.
 
-    A member that has finished or diverged has left the engine when its evaluation is returned.
+    A member that has finished, diverged or failed has left the engine when its evaluation is returned.
 
     Attributes:
         member: the member.
@@ -56,6 +61,8 @@ class Evaluation(NamedTuple):
         diverged_at: the first step whose loss or scores were not finite, or None.
         finished: whether this is the member's last step.
         seconds: wall time since the last evaluation, divided evenly among the members trained together.
+        failure: why the training failed; None unless it did.
+        total: the steps of the whole training, where the task does not know them.
     """
 
     member: Member
@@ -64,6 +71,13 @@ class Evaluation(NamedTuple):
     diverged_at: int | None
     finished: bool
     seconds: float
+    failure: str | None = None
+    total: int | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether the member has left the engine."""
+        return self.finished or self.diverged_at is not None or self.failure is not None
 
 
 class Engine(Protocol):
@@ -76,14 +90,15 @@ class Engine(Protocol):
         """Puts members into free slots, at step 0. Raises ValueError if there are too few free slots."""
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
-        """Trains every member to its next evaluation.
+        """Trains to the next evaluation of every member, or of every member of some trials.
 
         Args:
             pause: asked before each step. When it returns True, training stops there; the next call continues
                 from there, with the same results as without a pause. In between, no member may be admitted.
 
         Returns:
-            One evaluation a member, in order of admission; none after a pause.
+            One evaluation a member, in order of admission, those of one trial at one step; of one member
+            alone if it has diverged or failed; none after a pause.
         """
 
     def release(self, members: Sequence[Member]) -> None:
@@ -102,42 +117,85 @@ class Engine(Protocol):
 
 
 class Source:
-    """A task's data and starting weights on a device.
+    """A task's data and models on a device, in one precision.
 
     Args:
         task: the task.
         device: where the tensors are placed.
-        dtype: the precision of real numbers; whole numbers keep their type.
+        dtype: the precision of real numbers, float32 or float64, say; None leaves the model's weights as they
+            are. Data have the precision of the weights. Whole numbers and truth values keep their type.
 
     Attributes:
         train: the training rows.
         validation: the validation rows.
-        initial: takes a seed and a replicate and returns the starting weights by name.
+        dtype: the precision of losses.
+        initial: takes a seed and a replicate and returns the parameters and buffers before the first step, by
+            name.
+
+    Raises:
+        UsageError: the model has no weights to train.
     """
 
-    def __init__(self, task: LoadedTask, device: torch.device, dtype: torch.dtype) -> None:
-        self.task = task
-        self.device, self.dtype = device, dtype
-        self.train = self._rows(task.train)
-        self.validation = self._rows(task.validation)
+    def __init__(self, task: LoadedTask, device: torch.device, dtype: torch.dtype | None = None) -> None:
+        self.task, self.device, self._wanted = task, device, dtype
+        model = self.module(0, 0)
+        parameters = [each for each in model.parameters() if each.requires_grad]
+        if not parameters:
+            raise UsageError("the model has no weights to train: model() returns a module without parameters")
+        precisions = {each.dtype.to_real() for each in parameters}
+        self.dtype = dtype or max(precisions, key=lambda each: each.itemsize)
         # Members of one replicate start alike, and a study has few replicates: most weights are drawn once.
         self.initial = lru_cache(maxsize=16)(self._initial)
+        self.train, self.validation = (map_rows(self._placed, rows) for rows in (task.train, task.validation))
 
-    def _rows(self, rows: Rows) -> Rows:
-        return tuple(self._placed(each) for each in rows)
+    def module(self, seed: int, replicate: int) -> nn.Module:
+        """A replicate's model before its first step, in training mode."""
+        module = uncompiled(initial_module(self.task, seed, replicate)).to(self.device)
+        if self._wanted is not None:
+            for each in module.modules():
+                for parameter in each.parameters(recurse=False):
+                    parameter.data = in_precision(parameter.data, self._wanted)
+                for name, buffer in each.named_buffers(recurse=False):
+                    setattr(each, name, in_precision(buffer, self._wanted))
+        return module
+
+    @cached_property
+    def foreign_draws(self) -> str | None:
+        """The generator, other than torch's, that a training step draws from; None if there is none."""
+        module = self.module(0, 0)
+        with seeded(0):
+            numpy_before, python_before = np.random.get_state(legacy=False), random.getstate()
+            self.task.loss(module, take_rows(self.train, slice(self.task.batch_size)))
+            if random.getstate() != python_before:
+                return "Python's random module"
+            same = repr(np.random.get_state(legacy=False)) == repr(numpy_before)
+            return None if same else "NumPy's global generator"
 
     def _initial(self, seed: int, replicate: int) -> dict[str, Tensor]:
+        module = self.module(seed, replicate)
         return {
-            name: self._placed(each) for name, each in initial_parameters(self.task, seed, replicate).items()
+            name: each.detach() for name, each in chain(module.named_parameters(), module.named_buffers())
         }
 
     def _placed(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
+        return in_precision(tensor.to(self.device), self.dtype)
 
     def next_evaluation(self, step: int) -> int:
         """The step of the first evaluation after ``step``; the training's last step from there on."""
         every = self.task.evaluate_every
         return min(self.task.steps, (step // every + 1) * every)
+
+
+def evaluation_seed(member: Member, step: int) -> int:
+    """The seed of what the metrics of a member draw at a step."""
+    return derive(member.seed, "evaluation", member.replicate, step)
+
+
+def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor with real numbers as ``dtype`` and complex ones as precise; others stay as they are."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex())
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def evaluation(

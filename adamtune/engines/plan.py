@@ -7,8 +7,10 @@ Nothing is timed, because the same study file must give the same study. The figu
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from adamtune.errors import UsageError
@@ -34,11 +36,11 @@ class Plan:
 
     Attributes:
         slots: members in training at once, at most.
-        threads: groups of members that train side by side.
+        threads: groups of members that train side by side; processes of functions and commands.
         why: the choice as a line for people.
     """
 
-    engine: Literal["population", "sequential"]
+    engine: Literal["population", "sequential", "workers"]
     slots: int
     threads: int
     device: str
@@ -56,8 +58,8 @@ class Plan:
             population: members in training at once, or "auto".
             least: slots that members in training need, whatever the number of trials.
         """
-        if self.engine == "sequential":
-            return self
+        if self.engine != "population":
+            return replace(self, slots=max(self.slots, least))
         slots = min(self.slots, trials * seeds)
         if population == "auto":
             wanted = max(self.threads, trials * seeds // ROUNDS)
@@ -65,8 +67,24 @@ class Plan:
         slots = max(slots, least)
         return replace(self, slots=slots, why=f"Training {_how(slots, self.threads, self.device)}")
 
+    @contextmanager
+    def start(self, folder: Path, timeout: float | None) -> Iterator[Engine]:
+        """The engine, which ends its processes afterwards.
+
+        Args:
+            folder: the folder for logs and checkpoints of functions and commands.
+            timeout: the seconds that one of these may take; None for no limit.
+        """
+        if self.engine != "workers":
+            yield self.build()
+            return
+        from adamtune.engines.workers.engine import Workers
+
+        with closing(Workers(self.slots, self.threads, folder, timeout)) as workers:
+            yield workers
+
     def build(self) -> Engine:
-        """The engine."""
+        """The engine of tasks."""
         if self.engine == "sequential":
             from adamtune.engines.sequential import Sequential
 
@@ -117,6 +135,28 @@ def sequential_plan(seeds: int, device: str, reason: str = "") -> Plan:
     return Plan("sequential", seeds, 1, device, f"Training one after the other on {_place(device)}{reason}")
 
 
+def workers_plan(workers: int | Literal["auto"], seeds: int) -> Plan:
+    """The plan that trains functions or commands in processes.
+
+    Args:
+        workers: processes at once; "auto" is one, because with more of them the order in which trials end
+            decides what a sampler knows.
+        seeds: members of a trial.
+
+    Raises:
+        UsageError: the system is not POSIX.
+    """
+    if os.name != "posix":
+        raise UsageError(
+            "functions and commands need the processes of a POSIX system, such as Linux or macOS"
+        )
+    processes = 1 if workers == "auto" else workers
+    # One trial more where members do not fill the processes evenly.
+    trials = -(-processes // seeds) + (seeds > 1 and processes > 1)
+    how = "1 process" if processes == 1 else f"{processes} processes at once"
+    return Plan("workers", trials * seeds, processes, "cpu", f"Training in {how}")
+
+
 def lockstep_plan(population: int | Literal["auto"], device: str, seeds: int, step_bytes: int) -> Plan:
     """The plan that trains members in lockstep; arguments as ``make_plan``'s, the device being known."""
     fitting = fitting_slots(step_bytes, device) // seeds * seeds if population == "auto" else population
@@ -152,7 +192,7 @@ def _place(device: str) -> str:
 def _lockstep_memory(task: LoadedTask, optimizers: Sequence[str]) -> int:
     """Bytes of one member's working set in lockstep. Raises CannotCapture where lockstep is impossible."""
     from adamtune.engines.population.capture import CannotCapture
-    from adamtune.engines.population.gradients import working_set
+    from adamtune.engines.population.verification import working_set
 
     for name in optimizers:
         if OPTIMIZERS[name].rule is None:

@@ -6,21 +6,25 @@ tested against.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from math import nan
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from adamtune.engines.base import Evaluation, Member, Source, evaluation
+from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed
+from adamtune.engines.metrics import checked_loss, plain_metrics
 from adamtune.engines.torch_private import tree_map_only
 from adamtune.optimizers.registry import build
 from adamtune.schedules.registry import lr_factors
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.randomness import batch_indices, derive
+from adamtune.tasks.pytree import take_rows
+from adamtune.tasks.randomness import batch_indices, derive, seeded
 
 
 class Sequential:
@@ -29,11 +33,11 @@ class Sequential:
     Args:
         slots: members in training at once.
         device: where the members are trained.
-        dtype: the precision of parameters and data.
+        dtype: the precision of parameters and data; None leaves it to the model.
     """
 
     def __init__(
-        self, slots: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        self, slots: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
     ) -> None:
         self.slots = slots
         self._device, self._dtype = torch.device(device), dtype
@@ -86,13 +90,7 @@ class _Training:
         self.losses: list[float] = []
         self.seconds = 0.0
         self.task = member.task
-        # Building draws weights, which are replaced below; the global generator is left as it was.
-        with torch.random.fork_rng(devices=[]):
-            self.module = self.task.build().to(source.device, source.dtype)
-        for parameter, value in zip(
-            self.module.parameters(), source.initial(member.seed, member.replicate).values(), strict=True
-        ):
-            parameter.data = value.clone()
+        self.module = source.module(member.seed, member.replicate)
         self.optimizer = build(member.optimizer, self.module.parameters(), member.hyperparameters)
         factors = lr_factors(member.schedule, member.schedule_hyperparameters, self.task.steps)
         self.lrs = [member.hyperparameters["lr"] * factor for factor in factors]
@@ -102,7 +100,7 @@ class _Training:
         began = perf_counter()
         stop = self.source.next_evaluation(self.step - len(self.losses))
         if self.step < stop:
-            with torch.random.fork_rng(devices=[]):
+            with seeded(0):
                 self._take_steps(stop, pause)
         self.seconds += perf_counter() - began
         return self.step == stop
@@ -111,18 +109,17 @@ class _Training:
         self.module.train()
         losses = []
         indices = batch_indices(self.task, self.member.seed, self.member.replicate, self.step, stop)
-        for index in indices.to(self.source.train[0].device):
+        for index in indices.to(self.source.device):
             if pause():
                 break
-            losses.append(self._update(tuple(rows[index] for rows in self.source.train)))
+            losses.append(self._update(take_rows(self.source.train, index)))
         self.losses += torch.stack(losses).tolist() if losses else []
 
     def _update(self, batch: Rows) -> Tensor:
-        # What a model draws itself (dropout) follows from seed, replicate and step, not from earlier draws.
-        torch.manual_seed(derive(self.member.seed, "step", self.member.replicate, self.step))
+        self._seed()
         self.optimizer.param_groups[0]["lr"] = self.lrs[self.step]
         self.optimizer.zero_grad()
-        loss = self.task.loss(self.module, batch)
+        loss = checked_loss(self.task.loss(self.module, batch))
         loss.backward()
         try:
             self.optimizer.step()
@@ -135,13 +132,24 @@ class _Training:
         self.step += 1
         return loss.detach()
 
+    def _seed(self) -> None:
+        """Seeds the generators for the next step.
+
+        What a model draws itself (dropout) follows from seed, replicate and step, not from earlier draws.
+        """
+        value = derive(self.member.seed, "step", self.member.replicate, self.step)
+        # torch.manual_seed looks for every kind of accelerator, which takes as long as a small layer.
+        seed = torch.default_generator.manual_seed if self.source.device.type == "cpu" else torch.manual_seed
+        seed(value)
+        if self.source.foreign_draws:
+            random.seed(value)
+            np.random.seed(value)
+
     def evaluate(self) -> Evaluation:
         """Scores the model; see ``Evaluation``."""
         began = perf_counter()
-        self.module.eval()
-        with torch.no_grad():
-            scores = self.task.scores(self.module, self.source.validation)
-        found = {name: float(score) for name, score in scores.items()}
+        seed = evaluation_seed(self.member, self.step)
+        found = plain_metrics(self.task, self.module, self.source.validation, seed)
         seconds = self.seconds + perf_counter() - began
         made = evaluation(self.member, self.step, self.losses, found, seconds)
         self.losses, self.seconds = [], 0.0

@@ -7,37 +7,67 @@ gives it another meaning fails there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from torch import Tensor
-from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
+from torch import Tensor, nn
+from torch._C._functorch import (
+    _add_batch_dim,
+    get_inplace_requires_grad_allowed,
+    get_unwrapped,
+    is_batchedtensor,
+    is_functorch_wrapped_tensor,
+    is_gradtrackingtensor,
+    maybe_get_bdim,
+    maybe_get_level,
+    set_inplace_requires_grad_allowed,
+)
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 __all__ = [
+    "COMPUTED_VIEWS",
     "DispatchMode",
-    "Graph",
     "OpOverload",
     "arguments",
     "change_counts",
+    "compiling",
+    "is_batched",
+    "is_differentiated",
     "is_mutable",
     "operator_name",
     "overload_name",
     "overloads",
+    "require_gradient",
+    "return_types",
     "storage_id",
     "tree_leaves",
+    "tree_map",
     "tree_map_only",
-    "writes_to_list",
+    "uncompiled",
+    "unwrapped",
+    "wrapped_like",
 ]
 
 # OpOverload: the type of one overload of an operator, such as ``torch.ops.aten.add.Tensor``. A capture is a
 # list of calls of such overloads; without the type, no call can be read.
 
-# tree_leaves, tree_map_only: visit the tensors in nested tuples, lists and dicts, which is how models and
-# kernels pass them. Without them, arguments and results of captures and optimizer states cannot be walked.
+# tree_leaves, tree_map, tree_map_only: visit the tensors in nested tuples, lists and dicts, as models and
+# kernels pass them. Without them, arguments and results of captures, and optimizer states, cannot be walked.
+
+
+COMPUTED_VIEWS = {
+    torch.ops.aten._conj.default: torch.ops.aten._conj_physical.default,
+    torch.ops.aten._neg_view.default: torch.ops.aten.neg.default,
+}
+"""The kernels that compute what a view of a tensor's conjugate or negative stands for.
+
+Such a view is a mark on a tensor that the memory of a capture does not have. Without these, no model with
+complex numbers could be captured.
+"""
 
 
 class DispatchMode(TorchDispatchMode):
@@ -56,11 +86,17 @@ class DispatchMode(TorchDispatchMode):
 def arguments(kernel: OpOverload) -> Sequence[Any]:
     """The formal arguments of an overload, in order.
 
-    Each has ``name``, ``type``, ``is_write``, ``is_out``, ``has_default_value()`` and ``default_value``.
-    Without them, the values of a recorded call cannot be matched with the names of its arguments, and the
-    overload that writes into given tensors cannot be found.
+    Each has ``name``, ``type``, ``is_write``, ``is_out``, ``has_default_value()`` and ``default_value``, and
+    ``real_type``, which tells dtypes, layouts and memory formats from whole numbers. Without them, the values
+    of a recorded call cannot be matched with the names of its arguments, the overload that writes into given
+    tensors cannot be found, and the C interface cannot be given the arguments.
     """
     return cast(Sequence[Any], kernel._schema.arguments)
+
+
+def return_types(kernel: OpOverload) -> list[Any]:
+    """The types of what an overload returns. Without them, a replay could not free what calls return."""
+    return [each.real_type for each in kernel._schema.returns]
 
 
 def is_mutable(kernel: OpOverload) -> bool:
@@ -69,14 +105,6 @@ def is_mutable(kernel: OpOverload) -> bool:
     Without it, a capture would drop or reorder calls that change tensors in place.
     """
     return bool(kernel._schema.is_mutable)
-
-
-def writes_to_list(kernel: OpOverload) -> bool:
-    """Whether an overload writes to the tensors of a list argument.
-
-    TorchScript deletes such calls as having no effect; without this check, a replay would lack them.
-    """
-    return any(each.is_write and isinstance(each.type, torch._C.ListType) for each in arguments(kernel))
 
 
 def operator_name(kernel: OpOverload) -> str:
@@ -115,53 +143,74 @@ def change_counts(*tensors: Tensor) -> tuple[int, ...]:
 
     Without it, a layer could not tell whether its inputs are still those that its result was computed from.
     """
-    return tuple(_unwrapped(each)._version for each in tensors)
+    return tuple(unwrapped(each)._version for each in tensors)
 
 
-def _unwrapped(tensor: Tensor) -> Tensor:
-    """The tensor of all members behind the one that ``vmap`` hands to a function, which counts no changes."""
+def is_batched(tensor: Tensor) -> bool:
+    """Whether ``vmap`` has a tensor of its own for each member behind this one.
+
+    Without it, random draws into a tensor that all members share could not be told from others.
+    """
+    return bool(is_batchedtensor(tensor))
+
+
+def is_differentiated(tensor: Tensor) -> bool:
+    """Whether ``torch.func.grad`` differentiates by this tensor.
+
+    Without it, what that function does itself could not be told from what a model does under ``vmap``.
+    """
+    return bool(is_gradtrackingtensor(tensor))
+
+
+def require_gradient(tensor: Tensor, wanted: bool) -> None:
+    """``tensor.requires_grad_(wanted)`` while a function runs under ``vmap``, which refuses that.
+
+    Without it, no model could take a gradient with respect to its input in lockstep.
+    """
+    allowed = get_inplace_requires_grad_allowed()
+    set_inplace_requires_grad_allowed(True)
+    try:
+        tensor.requires_grad_(wanted)
+    finally:
+        set_inplace_requires_grad_allowed(allowed)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """While it is entered, ``torch.compiler.is_compiling()`` is true.
+
+    Libraries look at it before they read values of a tensor in order to take a shortcut: a capture must have
+    the way without shortcuts. Without it, models of ``transformers`` with a mask could not be captured.
+    """
+    before = torch.compiler._is_compiling_flag
+    torch.compiler._is_compiling_flag = True
+    try:
+        yield
+    finally:
+        torch.compiler._is_compiling_flag = before
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """The module that ``torch.compile`` was called with, or the module itself.
+
+    Without it, a compiled model would be compiled again for each member.
+    """
+    return cast(nn.Module, getattr(module, "_orig_mod", module))
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor of all members behind the one that ``vmap`` hands to a function.
+
+    Without it, no gradient could be taken inside of a function under ``vmap``, which refuses that.
+    """
     while is_functorch_wrapped_tensor(tensor):
         tensor = get_unwrapped(tensor)
     return tensor
 
 
-class Graph:
-    """A TorchScript function under construction. Its inputs are tensors; it returns nothing.
+def wrapped_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """A tensor of all members as ``vmap`` hands it to a function; ``other`` says where the members are.
 
-    A replay is such a function: its interpreter calls a kernel in a microsecond, Python in four, and it does
-    not hold Python's lock. Without it, replays would call each kernel from Python.
+    Without it, the gradients that a model takes itself could not be given to it.
     """
-
-    def __init__(self) -> None:
-        self._graph = cast(Any, torch._C.Graph())  # torch's stubs leave most of its methods out
-
-    def add_input(self) -> Any:
-        """A new argument of the function, a tensor."""
-        return self._graph.addInput()
-
-    def add_constant(self, value: object) -> Any:
-        """A constant. Raises TypeError or RuntimeError if TorchScript has no such constants."""
-        return self._graph.insertConstant(value)
-
-    def add_list(self, values: Sequence[Any]) -> Any:
-        """A list of tensors, made of their values in this graph."""
-        node = self._graph.create("prim::ListConstruct", list(values), 1)
-        self._graph.insertNode(node)
-        node.output().setType(torch._C.ListType.ofTensors())
-        return node.output()
-
-    def add_call(self, kernel: OpOverload, values: Sequence[Any]) -> bool:
-        """Calls an operator with a value for each of its arguments.
-
-        Returns:
-            Whether TorchScript, which picks the overload by the values' types, picked ``kernel``.
-        """
-        schema = kernel._schema
-        node = self._graph.create(schema.name, list(values), len(schema.returns))
-        self._graph.insertNode(node)
-        return bool(node.schema() == str(schema))
-
-    def function(self) -> Callable[..., None]:
-        """The finished function of the inputs, in the order of ``add_input``."""
-        self._graph.registerOutput(self._graph.insertConstant(None))
-        return cast("Callable[..., None]", torch._C._create_function_from_graph("replay", self._graph))
+    return _add_batch_dim(tensor, maybe_get_bdim(other), maybe_get_level(other))

@@ -51,7 +51,10 @@ def build(
     optimizer.check(hyperparameters)
     options = arguments(name, hyperparameters)
     if optimizer.implementation == "fused":
-        options["fused"] = all(each.device.type in {"cpu", "cuda"} for each in parameters)
+        fitting = {"cpu", "cuda"}
+        options["fused"] = all(
+            each.is_floating_point() and each.device.type in fitting for each in parameters
+        )
     elif optimizer.implementation == "foreach":
         options["foreach"] = True
     built: torch.optim.Optimizer = optimizer_class(name)(parameters, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from adamtune.errors import AdamtuneError, memory_error
+from adamtune.errors import AdamtuneError, memory_error, origin
 
 
 @contextmanager
@@ -26,9 +26,13 @@ def training_faults(study: str) -> Iterator[None]:
                 f"study {study}: the memory is used up ({_said(memory)}). What was committed is kept. Set a"
                 " smaller population in the study file, a smaller model or batch, and use another --name."
             ) from error
+        place, advice = origin(error), "run the same command again (--debug shows where it failed)"
+        said = f"{place}: {_said(error)}" if place else _said(error)
+        if place is not None:
+            advice = "search with another --name, because trials of different code do not compare"
         raise AdamtuneError(
-            f"study {study}: the task failed: {_said(error)}. What was committed is kept: mend the task, then"
-            " run the same command again (--debug shows where it failed)."
+            f"study {study}: the task failed: {said}. What was committed"
+            f" is kept: mend the task, then {advice}."
         ) from error
 
 

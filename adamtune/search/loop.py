@@ -12,7 +12,9 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from adamtune.engines.base import Engine, Evaluation
+from adamtune.errors import AdamtuneError
 from adamtune.search.faults import training_faults
+from adamtune.search.programs import Programs
 from adamtune.search.progress import Reason, Tracker
 from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
@@ -35,7 +37,7 @@ class Loop:
         tracker: counts the trials.
     """
 
-    def __init__(self, session: Session, engine: Engine, tasks: Tasks, tracker: Tracker) -> None:
+    def __init__(self, session: Session, engine: Engine, tasks: Tasks | Programs, tracker: Tracker) -> None:
         self._session, self._engine, self._tasks, self._tracker = session, engine, tasks, tracker
         self._config, self._study = session.config, session.study
         view = VIEWS.get(self._config.search.sampler, Study)
@@ -63,6 +65,7 @@ class Loop:
                 evaluations = self._engine.advance(pause)
             self._paused = not evaluations and bool(self._trainings)
             self._record(evaluations)
+            self._check_failures()
             if perf_counter() - self._committed > COMMIT_SECONDS:
                 self._commit()
             observe()
@@ -108,7 +111,8 @@ class Loop:
 
     def _begin(self, trial: Trial, settings: Mapping[str, Any], seconds: float = 0.0) -> RunningTrial:
         with training_faults(self._config.name):
-            task = self._tasks.build(self._tasks.settings(settings))
+            tasks: Any = self._tasks
+            task = tasks.build(tasks.settings(settings))
         training = RunningTrial(trial, members(self._config, trial.number, settings, task), seconds)
         self._trainings[trial.number] = training
         return training
@@ -133,9 +137,23 @@ class Loop:
         self._tracker.end(ended)
         self._tracker.under_way = sum(each.fraction for each in self._trainings.values())
 
+    def _check_failures(self) -> None:
+        """Commits and raises AdamtuneError if too many trials have failed one after the other."""
+        failures, most = self._tracker.failures, self._config.search.max_failures
+        if failures < most:
+            return
+        self._commit()
+        self._session.finish_commit()
+        self._session.leave(self._trainings)
+        raise AdamtuneError(
+            f"study {self._config.name}: {failures} trials failed one after the other."
+            f" {self._tracker.last_failure}\nWhat ended before is kept: mend the task, then run the same"
+            " command again (search.max_failures is the number of failures that end a search)."
+        )
+
     def _let_go(self, training: RunningTrial, found: list[Evaluation]) -> None:
         del self._trainings[training.trial.number]
-        gone = {each.member for each in found if each.finished or each.diverged_at is not None}
+        gone = {each.member for each in found if each.ends}
         self._engine.release([member for member in training.members if member not in gone])
 
     def _commit(self) -> None:

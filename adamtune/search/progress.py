@@ -77,6 +77,8 @@ class Tracker:
         self._last: tuple[TrialRecord, ...] = ()
         self._notes: list[str] = []
         self.under_way = 0.0
+        self.failures = 0
+        self.last_failure = ""
         self._best: TrialRecord | None = None
         self.recount()
 
@@ -122,10 +124,22 @@ class Tracker:
         for each in ended:
             self.counts["running"] -= 1
             self.counts[each.state] += 1
+            self._note_failure(each)
             if each.state == "complete":
                 self._offer(each)
         self._ended += len(ended)
         self._last = tuple(ended)
+
+    def _note_failure(self, trial: TrialRecord) -> None:
+        """Counts failures one after the other, and tells people of the first."""
+        if trial.state != "failed":
+            self.failures = 0
+            return
+        reason = (trial.failure or "").splitlines()
+        self.last_failure = f"Trial {trial.number} failed: {': '.join([*reason[:1], *reason[1:][-1:]])}"
+        if not self.failures:
+            self.note(self.last_failure)
+        self.failures += 1
 
     def _offer(self, trial: TrialRecord) -> None:
         """Keeps a complete trial if it is the best so far."""

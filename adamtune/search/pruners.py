@@ -18,6 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.config import StudyConfig
+from adamtune.search.programs import Programs
 from adamtune.search.trial import Tasks
 from adamtune.storage.optuna_private import storage_of
 from adamtune.tasks.base import evaluation_interval
@@ -50,7 +51,7 @@ def pruner(name: str, steps: int) -> BasePruner:
     raise ValueError(f"no pruner is named {name}")
 
 
-def pruning_study(config: StudyConfig, study: Study, tasks: Tasks) -> Study:
+def pruning_study(config: StudyConfig, study: Study, tasks: Tasks | Programs) -> Study:
     """The study with its pruner, which compares trials by the part of their training that is done.
 
     Args:
@@ -59,10 +60,13 @@ def pruning_study(config: StudyConfig, study: Study, tasks: Tasks) -> Study:
         tasks: the study's tasks.
     """
     # Trainings differ in length where the task's epochs or batch size is searched.
-    storage, lengths = storage_of(study), {each.steps for each in tasks.extremes()}
-    if len(lengths) > 1:
-        storage = cast(BaseStorage, TenthsStorage(storage, tasks.steps))
-    length = TENTHS if len(lengths) > 1 else lengths.pop()
+    storage, length = storage_of(study), TENTHS
+    lengths = [] if isinstance(tasks, Programs) else list({each.steps for each in tasks.extremes()})
+    if len(lengths) == 1:
+        length = lengths[0]
+    else:
+        steps = tasks.length if isinstance(tasks, Programs) else tasks.steps
+        storage = cast(BaseStorage, TenthsStorage(storage, steps))
     return Study(study.study_name, storage, pruner=pruner(config.search.pruner, length))
 
 
@@ -73,10 +77,11 @@ class TenthsStorage:
 
     Args:
         storage: the storage.
-        steps: the optimizer steps of a trial's full training.
+        steps: the optimizer steps of a trial's full training; None where they are not known, and the trial
+            cannot be compared.
     """
 
-    def __init__(self, storage: BaseStorage, steps: Callable[[FrozenTrial], int]) -> None:
+    def __init__(self, storage: BaseStorage, steps: Callable[[FrozenTrial], int | None]) -> None:
         self._storage, self._steps = storage, steps
         self._finished: dict[int, FrozenTrial] = {}
 
@@ -103,11 +108,9 @@ class TenthsStorage:
         if trial.number in self._finished:
             return self._finished[trial.number]
         total, shown = self._steps(trial), copy(trial)
-        shown.intermediate_values = {
-            # Sorted: of two values in one tenth, the later is kept.
-            TENTHS * step // total: value
-            for step, value in sorted(trial.intermediate_values.items())
-        }
+        # Of several values in a tenth the first one is compared, which is that of the most alike steps.
+        values = sorted(trial.intermediate_values.items(), reverse=True) if total else ()
+        shown.intermediate_values = {TENTHS * step // (total or 1): value for step, value in values}
         shown.system_attrs = {
             key.removesuffix(OF_TENTHS): value
             for key, value in trial.system_attrs.items()

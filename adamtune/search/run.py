@@ -13,20 +13,24 @@ from typing import Any
 import optuna
 
 from adamtune.config import StudyConfig, override_search
-from adamtune.engines.plan import Plan, is_available, make_plan
-from adamtune.errors import Refused, UsageError
+from adamtune.engines.plan import Plan, is_available, make_plan, workers_plan
+from adamtune.errors import AdamtuneError, Refused, UsageError
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
+from adamtune.search.programs import Programs
 from adamtune.search.progress import Observer, Outcome, Reason, Tracker
 from adamtune.search.samplers.per_trial import check_packages
+from adamtune.search.task_check import Measured, largest_tasks
 from adamtune.search.trial import Tasks
 from adamtune.storage.local.lock import study_lock
-from adamtune.storage.location import local_path
+from adamtune.storage.location import local_path, trials_folder
 from adamtune.storage.open_session import open_session
 from adamtune.storage.server.connection import server_errors
 from adamtune.storage.session import Session
 from adamtune.storage.studies import read_study
+from adamtune.tasks.entry import TaskEntry
+from adamtune.tasks.program import ProgramEntry
 
 
 def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcome:
@@ -82,12 +86,10 @@ def _search(session: Session, observe: Observer) -> Outcome:
     saved = session.checkpoint()
     if saved is None and not tracker.counts["running"] and tracker.begun >= config.trials:
         return Outcome("already_complete", tracker.progress())
-    tasks = Tasks(config)
     try:
         with training_faults(config.name):
-            _check_data(session, tasks)
-            kept = _plan(session, tasks)
-    except UsageError:
+            tasks, kept = _prepare(session)
+    except AdamtuneError:
         session.delete_if_empty()  # it is not to be listed as a study that was begun
         raise
     # Members in training keep their slots, though the total may be lower now.
@@ -95,10 +97,14 @@ def _search(session: Session, observe: Observer) -> Outcome:
     plan = kept.for_trials(config.trials, config.search.seeds, config.population, least)
     for line in (plan.why, *notes(config, plan.slots), *_surprises(tracker, config.trials, foreign)):
         tracker.note(line)
-    loop = Loop(session, plan.build(), tasks, tracker)
-    if saved is not None:
-        loop.restore(saved)
-    with _interruptions(lambda: tracker.note(STOPPING)) as interrupted:
+    folder = trials_folder(config.storage, config.name)
+    with (
+        plan.start(folder, config.search.trial_timeout) as engine,
+        _interruptions(lambda: tracker.note(STOPPING)) as interrupted,
+    ):
+        loop = Loop(session, engine, tasks, tracker)
+        if saved is not None:
+            loop.restore(saved)
 
         def stop() -> Reason | None:
             if interrupted():
@@ -110,6 +116,25 @@ def _search(session: Session, observe: Observer) -> Outcome:
     return Outcome(reason, tracker.progress())
 
 
+def _prepare(session: Session) -> tuple[Tasks | Programs, Plan]:
+    """What the study trains and how, checked against what was trained before.
+
+    Raises:
+        UsageError: the task has a mistake, or the device is not there.
+        Refused: the code or the data has changed.
+    """
+    config, entry = session.config, session.config.task.entry
+    if isinstance(entry, ProgramEntry):
+        _check_code(session, entry)
+        plan = workers_plan(config.workers, config.search.seeds)
+        session.set_attribute("plan", asdict(plan))
+        return Programs(config, entry, session.study), plan
+    tasks = Tasks(config)
+    _check_code(session, entry)
+    _check_data(session, tasks)
+    return tasks, _plan(session, tasks)
+
+
 def _surprises(tracker: Tracker, trials: int, foreign: int) -> Iterator[str]:
     """Yields a line for each thing in the study that this run cannot change."""
     running = tracker.counts["running"]
@@ -117,6 +142,23 @@ def _surprises(tracker: Tracker, trials: int, foreign: int) -> Iterator[str]:
         yield f"{running} trials in training are finished, and no more are begun: the total is {trials} now."
     if foreign:
         yield f"Trials of another program that are running in the study: {foreign}; they are not counted."
+
+
+def _check_code(session: Session, entry: TaskEntry | ProgramEntry) -> None:
+    """Keeps the hash of a user's code with a new study.
+
+    Raises:
+        Refused: an existing study was trained with other code.
+    """
+    kept, now = session.attribute("code_hash"), entry.code_hash
+    if kept is None and now is not None:
+        session.set_attribute("code_hash", now)
+    elif kept != now:
+        raise Refused(
+            f"study {session.config.name} was trained with other code: {entry.file}, or a file that it"
+            " imports from its folder, has changed since. Put the old code back, or start a new study with"
+            " --name."
+        )
 
 
 def _check_data(session: Session, tasks: Tasks) -> None:
@@ -131,10 +173,12 @@ def _check_data(session: Session, tasks: Tasks) -> None:
     if kept is None:
         session.set_attribute("data_hash", now)
     elif kept != now and kept != _default_hash(tasks, now):
+        cause = "the same Python and scikit-learn versions, too"
+        if tasks.entry.file is not None:
+            cause = "and seed what data() draws"
         raise Refused(
             f"study {config.name} was trained on other data: its hash is {kept[:12]}, now it is"
-            f" {now[:12]}. Put the old data back (the same Python and scikit-learn"
-            " versions, too), or start a new study with --name."
+            f" {now[:12]}. Put the old data back ({cause}), or start a new study with --name."
         )
 
 
@@ -156,18 +200,27 @@ def _plan(session: Session, tasks: Tasks) -> Plan:
                 " Resume it where it is available, or start a new study with --name."
             )
         return plan
-    largest = max(config.task_extremes(), key=lambda each: each.step_bytes() or 0)
-    plan = make_plan(
-        tasks.build(largest),
-        config.engine,
-        config.population,
-        config.device,
-        config.search.seeds,
-        config.optimizers,
-        largest.step_bytes(),
-    )
+    plan = new_plan(config, tasks)
     session.set_attribute("plan", asdict(plan))
     return plan
+
+
+def new_plan(config: StudyConfig, tasks: Tasks, measured: Measured | None = None) -> Plan:
+    """The plan of a new study: that of the largest of its models, unless some cannot be trained in lockstep.
+
+    Args:
+        config: the study.
+        tasks: the study's tasks.
+        measured: what ``measure`` returned, if it was called.
+
+    Raises:
+        UsageError: the task has a mistake, or the device is not there.
+    """
+    plans = []
+    for task, step_bytes in largest_tasks(config, tasks, measured):
+        options = config.engine, config.population, config.device, config.search.seeds, config.optimizers
+        plans.append(make_plan(task, *options, step_bytes))
+    return next((each for each in plans if each.engine == "sequential"), plans[0])
 
 
 STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"

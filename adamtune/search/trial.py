@@ -16,13 +16,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from adamtune.config import Choice, Distribution, Fixed, Range, Space, StudyConfig, Value, as_trained
 from adamtune.engines.base import Evaluation, Member
+from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.optuna_private import ask_parameter, storage_of, trial_id
 from adamtune.storage.records import TrialAttrs, write_trial
 from adamtune.tasks.base import Task
+from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import LoadedTask, Loader
-from adamtune.tasks.source import user_errors
+from adamtune.tasks.source import line_of, user_errors
 
 
 class Tasks:
@@ -33,10 +35,15 @@ class Tasks:
 
     Raises:
         UsageError: the study's task is not there, or is wrong.
+
+    Attributes:
+        entry: the study's task.
     """
 
     def __init__(self, study: StudyConfig) -> None:
-        self._study, self._entry, self._loader = study, study.task.entry, Loader()
+        entry = study.task.entry
+        assert isinstance(entry, TaskEntry)
+        self._study, self.entry, self._loader = study, entry, Loader()
         self._settings: dict[str, Task] = {}
         self._loaded: dict[str, LoadedTask] = {}
 
@@ -51,7 +58,7 @@ class Tasks:
         if key not in self._settings:
             with self._user_errors():
                 own = {**self._study.task.settings, **searched}
-                self._settings[key] = self._entry.settings.model_validate(own)
+                self._settings[key] = self.entry.settings.model_validate(own)
         return self._settings[key]
 
     def build(self, task: Task) -> LoadedTask:
@@ -64,7 +71,17 @@ class Tasks:
         if key not in self._loaded:
             with self._user_errors():
                 self._loaded[key] = self._loader.load(task)
+            self._check_data()
         return self._loaded[key]
+
+    def _check_data(self) -> None:
+        hashes = {each.data_hash for each in self._loaded.values()}
+        if len(hashes) > 1 and self.entry.settings.data_settings is None:
+            used = [f"space.task.{name}" for name in self._study.space.task if name in self._loader.used]
+            raise UsageError(
+                f"{' or '.join(used)} changes the data, so its trials cannot be compared: move it to the"
+                " task, with one value, and make a study for each"
+            )
 
     def extremes(self) -> list[LoadedTask]:
         """The tasks at the ends of the searched settings; see ``StudyConfig.task_extremes``."""
@@ -77,11 +94,13 @@ class Tasks:
         return self.build(self.settings(trial.user_attrs["settings"])).steps
 
     def _user_errors(self) -> AbstractContextManager[None]:
-        return user_errors(f"task {self._entry.label}")
+        """Messages about the task have the line of a user's ``data``, where it is not known better."""
+        own = self.entry.file is not None
+        return user_errors(line_of(self.entry.settings, "data") if own else f"task {self.entry.label}")
 
 
-def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: LoadedTask) -> list[Member]:
-    """A trial's members: one for each of its training seeds."""
+def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: Any) -> list[Member]:
+    """A trial's members, one for each of its training seeds: of a ``LoadedTask`` or a ``Program``."""
     optimizer, schedule = settings["optimizer"], settings["schedule"]
     return [
         Member(
@@ -105,12 +124,14 @@ class RunningTrial:
     Attributes:
         seconds: wall time of all its members so far.
         fraction: the part of its steps that it had taken at its last evaluation.
+        total: the steps of its whole training, if an evaluation told them.
     """
 
     trial: Trial
     members: Sequence[Member]
     seconds: float = 0.0
     fraction: float = 0.0
+    total: int | None = None
 
     def record(self, study: Study, metric: str, evaluations: Sequence[Evaluation]) -> TrialState | None:
         """Keeps the members' evaluations with the trial.
@@ -118,28 +139,37 @@ class RunningTrial:
         Args:
             study: the study with its pruner.
             metric: the metric that is optimized.
-            evaluations: of every member, at the same step.
+            evaluations: of every member, at the same step; of one alone if it has diverged or failed.
 
         Returns:
             The state in which the trial ended; None if it continues.
         """
         self.seconds += sum(each.seconds for each in evaluations)
+        failure = next((each.failure for each in evaluations if each.failure), None)
+        if failure is not None:
+            return self._end(study, TrialState.FAIL, None, {"failure": failure})
         diverged = [each.diverged_at for each in evaluations if each.diverged_at is not None]
         if diverged:
             # Without a value: it would be that of an earlier step, which says nothing of the settings.
             at = min(diverged)
             return self._end(study, TrialState.PRUNED, None, {"diverged_at": at, "steps": at})
         values = [each.metrics[metric] for each in evaluations]
-        value, step = fmean(values), evaluations[0].step
-        self.fraction = step / evaluations[0].member.task.steps
+        # At their ends, functions may have taken different numbers of steps.
+        value, step = fmean(values), max(each.step for each in evaluations)
+        total = evaluations[0].total or evaluations[0].member.task.steps
+        self.fraction = min(1.0, step / total) if total else 0.0
         # Not trial.report, which warns where a process that died had reported the step.
         storage_of(study).set_trial_intermediate_value(trial_id(self.trial), step, value)
         means = {name: fmean(each.metrics[name] for each in evaluations) for name in evaluations[0].metrics}
         attrs: TrialAttrs = {"seeds": values, "metrics": means, "steps": step}
+        if evaluations[0].total is not None and evaluations[0].total != self.total:
+            self.total = evaluations[0].total
+            write_trial(storage_of(study), trial_id(self.trial), {"total_steps": self.total})
         if evaluations[0].finished:
             return self._end(study, TrialState.COMPLETE, value, attrs)
         # Not trial.should_prune, which judges by the view that the sampler was shown.
-        if study.pruner.prune(study, storage_of(study).get_trial(trial_id(self.trial))):
+        is_last = total is not None and step >= total
+        if not is_last and study.pruner.prune(study, storage_of(study).get_trial(trial_id(self.trial))):
             return self._end(study, TrialState.PRUNED, value, attrs)
         return None
 

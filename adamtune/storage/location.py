@@ -144,6 +144,14 @@ def without_password(location: str) -> str:
     return re.sub(r"([?&](?:password|passwd)=)[^&]*", r"\1***", hidden)
 
 
+def trials_folder(location: str, study_name: str) -> Path:
+    """The folder for logs and checkpoints of a study's functions or commands.
+
+    It lies beside the database file; for a database server in the folder ``runs``.
+    """
+    return companion(local_path(location) or Path(EXAMPLE), study_name, ".trials")
+
+
 def companion(database: Path, study_name: str, suffix: str) -> Path:
     """The file of one study next to ``database``, such as ``studies.db.digits-cnn.lock``.
 

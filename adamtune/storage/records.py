@@ -41,7 +41,11 @@ class StudyAttrs(TypedDict, total=False):
 
 
 class TrialAttrs(TypedDict, total=False):
-    """User attributes of a trial. ``diverged_at`` is there for diverged trials alone."""
+    """User attributes of a trial.
+
+    ``diverged_at`` is there for diverged trials alone, ``failure`` (the reason and the last lines of the log)
+    for failed ones, ``total_steps`` where a function or command told the steps of its whole training.
+    """
 
     settings: dict[str, Any]
     seeds: list[float]
@@ -49,6 +53,8 @@ class TrialAttrs(TypedDict, total=False):
     steps: int
     seconds: float
     diverged_at: int
+    failure: str
+    total_steps: int
 
 
 def write_study(storage: BaseStorage, study_id: int, attrs: StudyAttrs) -> None:
@@ -140,6 +146,7 @@ class TrialRecord:
         steps: optimizer steps of one replicate.
         seconds: wall time of all replicates.
         params: the searched hyperparameters, as searched.
+        failure: why a trial failed, and the last lines of its log.
     """
 
     number: int
@@ -153,6 +160,7 @@ class TrialRecord:
     seconds: float
     diverged_at: int | None
     params: Mapping[str, Any]
+    failure: str | None = None
 
     @property
     def final_value(self) -> float:
@@ -249,6 +257,7 @@ def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
         seconds=attrs.get("seconds", trial.duration.total_seconds() if trial.duration else 0.0),
         diverged_at=attrs.get("diverged_at"),
         params=trial.params,
+        failure=attrs.get("failure"),
     )
 
 

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from adamtune.errors import UsageError
@@ -16,7 +17,7 @@ from adamtune.storage.local import schema
 from adamtune.storage.local.checkpoints import Checkpoints
 from adamtune.storage.local.database import connect, database_errors, read_only, transaction
 from adamtune.storage.local.lock import is_in_use, study_lock
-from adamtune.storage.location import local_path, without_password
+from adamtune.storage.location import local_path, trials_folder, without_password
 from adamtune.storage.records import (
     StoredStudy,
     StoredTrial,
@@ -99,6 +100,7 @@ def _delete_from_file(path: Path, name: str) -> None:
     # After the rows: a process killed in between leaves a file that nothing reads. The other way round, it
     # would leave a study whose trials in training are lost.
     Checkpoints(path, name).remove()
+    rmtree(trials_folder(str(path), name), ignore_errors=True)
 
 
 class FileReader:

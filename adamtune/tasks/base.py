@@ -28,8 +28,12 @@ MOST = 1_000_000
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Width = Annotated[int, Field(ge=1, le=8192)]
 
-LENGTH = ("batch_size", "epochs", "steps")
-"""The settings that say how long a training is. They come last, in this order."""
+LENGTH = {
+    "batch_size": "rows of every batch",
+    "epochs": "passes over the training rows",
+    "steps": "optimizer steps of one training",
+}
+"""The settings that say how long a training is, and what they mean. They come last, in this order."""
 
 METHODS = ("data", "model", "loss")
 """The methods that a task must have."""
@@ -55,8 +59,8 @@ class Task(BaseModel):
     data_settings: ClassVar[Collection[str] | None] = None
     _file: ClassVar[str | None] = None
 
-    batch_size: Count = Field(32, description="rows of every batch")
-    epochs: Count = Field(10, description="passes over the training rows")
+    batch_size: Count = 32
+    epochs: Count = 10
 
     def data(self) -> Data:
         """The training, validation and test rows."""
@@ -118,12 +122,13 @@ class Task(BaseModel):
             raise TypeError(f"{name} cannot be a setting, because every task has a {name}: {advice}")
         if "steps" in fields:
             fields.pop("epochs", None)
-        for name in LENGTH:
+        for name, meaning in LENGTH.items():
             if name in fields:
                 fields[name] = field = fields.pop(name)
                 if field.annotation is not int:
                     raise TypeError(f"{name} must have the type int")
                 field.metadata = field.metadata or [Ge(1), Le(MOST)]
+                field.description = field.description or meaning
         cls.model_rebuild(force=True, raise_errors=False)
         # Not when it is asked for: another task's module of the same name may have taken its place by then.
         cls._file = getattr(sys.modules.get(cls.__module__), "__file__", None)

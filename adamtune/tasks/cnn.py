@@ -35,8 +35,8 @@ class Cnn(Task):
         (16, 32), description="channels of each convolution; images of 8x8 allow three"
     )
     hidden: Width = Field(64, description="width of the hidden layer")
-    batch_size: Count = Field(64, description="rows of every batch")
-    epochs: Count = Field(10, description="passes over the training rows")
+    batch_size: Count = 64
+    epochs: Count = 10
 
     def data(self) -> Data:
         """Rows ``(images [rows, 1, height, width], labels [rows])``."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import getdoc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adamtune.tasks.base import Direction, Task
+from adamtune.tasks.code_hash import code_hash
 
 if TYPE_CHECKING:
     from adamtune.tasks.loaded import LoadedTask
@@ -20,10 +22,17 @@ class TaskEntry:
     Attributes:
         name: the task's name in a stored study.
         settings: the class of the task; an object of it is the task with its settings.
+        file: the file that the study names, or that its module has; None for a reference task.
     """
 
     name: str
     settings: type[Task]
+    file: Path | None = None
+
+    @property
+    def code_hash(self) -> str | None:
+        """SHA-256 (hex) of the user's code; None for a reference task."""
+        return None if self.file is None else code_hash(self.file)
 
     @property
     def label(self) -> str:
@@ -42,6 +51,12 @@ class TaskEntry:
         directions = self.settings.directions
         own: dict[str, Direction] = {f"val_{name}": each for name, each in directions.items()}
         return {"val_loss": "minimize", **own, "train_loss": "minimize"}
+
+    @property
+    def has_other_metrics(self) -> bool:
+        """Whether the task may report metrics whose directions it does not give."""
+        own = self.settings
+        return self.file is not None and own.metrics is not Task.metrics
 
     def build(self, settings: Mapping[str, Any]) -> LoadedTask:
         """Loads the task with its data (imports torch).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adamtune.tasks.base import Rows, Task, batches_per_epoch, evaluation_interval
-from adamtune.tasks.data import Data, row_count
+from adamtune.tasks.conversion import memory
+from adamtune.tasks.data import Data
 from adamtune.tasks.pytree import count_rows, leaves
+from adamtune.tasks.randomness import seeded
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +58,15 @@ class LoadedTask:
     def scores(self, model: Any, rows: Rows) -> dict[str, Tensor]:
         """The task's metrics over ``rows``, except ``train_loss``: each a scalar."""
         found = self.task.metrics(model, rows)
+        if not isinstance(found, Mapping):
+            raise TypeError(f"metrics() returned {type(found).__name__}: return a dict of numbers by name")
         loss = found["loss"] if "loss" in found else self.task.loss(model, rows)
         return {"val_loss": loss, **{f"val_{name}": each for name, each in found.items() if name != "loss"}}
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedData:
-    """The rows of a task as tensors.
+    """The rows of a task.
 
     Attributes:
         used: the settings that ``data`` read, with their values. Equal values give equal data.
@@ -83,6 +85,11 @@ class Loader:
     def __init__(self) -> None:
         self._data: list[LoadedData] = []
 
+    @property
+    def used(self) -> set[str]:
+        """The names of the settings that ``data`` has read."""
+        return {name for each in self._data for name in each.used}
+
     def load(self, task: Task) -> LoadedTask:
         """The task with its data.
 
@@ -99,7 +106,8 @@ class Loader:
         for known in self._data:
             if all(getattr(task, name) == value for name, value in known.used.items()):
                 return known
-        with _recorded(task) as used:
+        # With seeds, data that draw from a global generator are the same when the study is resumed.
+        with seeded(0), _recorded(task) as used:
             data = task.data()
         found = load_data(data, {name: getattr(task, name) for name in sorted(used)})
         # Equal data are kept once, whatever the settings that they were made with.
@@ -115,19 +123,12 @@ def load(task: Task) -> LoadedTask:
 
 
 def load_data(data: Data, used: Mapping[str, Any]) -> LoadedData:
-    """The rows as tensors, checked.
-
-    Raises:
-        ValueError: a split has no rows, its arrays have different numbers of rows, or a number is not finite.
-    """
+    """The data of a task with their hash. Raises ValueError if they are no ``Data``."""
     if not isinstance(data, Data):
         raise ValueError(f"data() returned {type(data).__name__}: return Data(train=..., validation=...)")
-    names = ("train", "validation", "test")[: 2 if data.test is None else 3]
-    for name in names:
-        row_count(getattr(data, name), name)
-    rows = [_tensors(getattr(data, name), name) for name in names]
+    rows = [data.train, data.validation, *([] if data.test is None else [data.test])]
     digest = fingerprint(*chain.from_iterable(map(leaves, rows)))
-    return LoadedData(rows[0], rows[1], rows[2] if len(rows) == 3 else None, digest, used)
+    return LoadedData(data.train, data.validation, data.test, digest, used)
 
 
 @contextmanager
@@ -144,63 +145,12 @@ def _recorded(task: Task) -> Iterator[set[str]]:
                 used.update(fields)  # such as model_dump, or the hash of a cached function's argument
             return super().__getattribute__(name)
 
-    Recorded.__module__ = kind.__module__
+    Recorded._file = kind._file
     object.__setattr__(task, "__class__", Recorded)
     try:
         yield used
     finally:
         object.__setattr__(task, "__class__", kind)
-
-
-def _tensors(rows: Any, place: str) -> Any:
-    """The tree with tensors in place of arrays; ``place`` names it in messages, such as ``train[0]``."""
-    if isinstance(rows, dict):
-        return {name: _tensors(each, f"{place}[{name!r}]") for name, each in rows.items()}
-    if isinstance(rows, tuple | list):
-        found = [_tensors(each, f"{place}[{index}]") for index, each in enumerate(rows)]
-        return type(rows)(*found) if hasattr(rows, "_fields") else type(rows)(found)
-    return _finite(_tensor(rows, place), place)
-
-
-def _tensor(array: Any, place: str) -> Tensor:
-    if isinstance(array, Tensor):
-        tensor = array.detach().cpu()
-        return tensor.float() if tensor.dtype == torch.float64 else tensor
-    kinds = {"f": np.float32, "i": np.int64, "u": np.int64, "b": np.bool_, "c": np.complex64}
-    if not isinstance(array, np.ndarray):
-        raise ValueError(
-            f"{place} is of type {type(array).__name__}: give a tensor, an array or a data frame"
-        )
-    if array.dtype.kind not in kinds:
-        raise ValueError(
-            f"{place} has the type {array.dtype}: give numbers, or a pandas data frame with categories"
-        )
-    with warnings.catch_warnings(), np.errstate(over="ignore"):
-        # A memory-mapped file may be open for reading alone; nobody writes to the tensor.
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(array, kinds[array.dtype.kind]))
-
-
-def _finite(tensor: Tensor, place: str) -> Tensor:
-    """The tensor. Raises ValueError if one of its numbers is NaN or infinite."""
-    if tensor.is_floating_point() or tensor.is_complex():
-        wrong = ~torch.isfinite(memory(tensor))
-        if wrong.any():
-            row = [int(each) for each in (~torch.isfinite(tensor)).nonzero()[0]]
-            value = tensor[tuple(row)].item()
-            raise ValueError(
-                f"{place} has {int(wrong.sum())} values that are NaN, infinite or beyond float32, the first"
-                f" ({value}) at {row}: fill them, or drop those rows"
-            )
-    return tensor
-
-
-def memory(tensor: Tensor) -> Tensor:
-    """The memory that a view with overlapping rows shows, such as ``unfold``'s; any other tensor itself."""
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    if extent < tensor.numel() and all(tensor.stride()):
-        return tensor.as_strided((extent,), (1,))
-    return tensor
 
 
 def fingerprint(*tensors: Tensor) -> str:

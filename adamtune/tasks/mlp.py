@@ -40,8 +40,8 @@ class Mlp(Task):
         SAMPLES, validate_default=True, description="rows of friedman1 (diabetes always has its 442)"
     )
     hidden: tuple[Width, ...] = Field((64, 64), description="width of each hidden layer")
-    batch_size: Count = Field(32, validate_default=True, description="rows of every batch")
-    epochs: Count = Field(5, description="passes over the training rows")
+    batch_size: Count = Field(32, validate_default=True)
+    epochs: Count = 5
 
     def data(self) -> Data:
         """Rows ``(features [rows, 10], target [rows])``."""

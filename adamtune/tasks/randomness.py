@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
+from itertools import chain
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from adamtune.tasks.base import batches_per_epoch
-from adamtune.tasks.loaded import LoadedTask
+from adamtune.tasks.pytree import count_rows, take_rows
+
+if TYPE_CHECKING:
+    from adamtune.tasks.loaded import LoadedTask
 
 
 def derive(*parts: int | str) -> int:
@@ -26,13 +36,34 @@ def derive(*parts: int | str) -> int:
     return int.from_bytes(sha256(json.dumps(parts).encode()).digest()[:4])
 
 
-def initial_parameters(task: LoadedTask, seed: int, replicate: int) -> dict[str, Tensor]:
-    """The starting weights of a replicate, by name. The state of torch's global generator does not change."""
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds the global generators of torch (CPU), NumPy and Python, and puts their states back afterwards."""
+    kept, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would also seed the accelerators, whose state fork_rng does not restore here.
-        torch.default_generator.manual_seed(derive(seed, "weights", replicate))
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(kept)
+            np.random.set_state(numpy_state)
+
+
+def initial_module(task: LoadedTask, seed: int, replicate: int) -> nn.Module:
+    """The model of a replicate before its first step, on the CPU.
+
+    Lazy layers get their shapes from the first training rows. The global generators are left as they were.
+    """
+    with seeded(derive(seed, "weights", replicate)):
         module = task.build()
-    return {name: parameter.detach() for name, parameter in module.named_parameters()}
+        if any(map(is_lazy, chain(module.parameters(), module.buffers()))):
+            # In evaluation mode, because batch normalisation would count these rows otherwise.
+            with torch.no_grad():
+                task.loss(module.eval(), take_rows(task.train, slice(task.batch_size)))
+    return module.train()
 
 
 def batch_indices(task: LoadedTask, seed: int, replicate: int, start: int, stop: int) -> Tensor:
@@ -46,9 +77,9 @@ def batch_indices(task: LoadedTask, seed: int, replicate: int, start: int, stop:
     Raises:
         ValueError: the batch is larger than the training data.
     """
-    rows = len(task.train[0])
+    rows = count_rows(task.train)
     batches = batches_per_epoch(rows, task.batch_size)
-    pieces = []
+    pieces = [torch.empty(0, dtype=torch.int64)]
     while start < stop:
         epoch, first = divmod(start, batches)
         last = min(batches, first + stop - start)

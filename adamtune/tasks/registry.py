@@ -6,19 +6,21 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from inspect import isclass
+from inspect import getfile, isclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeGuard, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from adamtune.errors import UsageError
+from adamtune.function import Trainable
 from adamtune.tasks.base import METHODS, Direction, Task
 from adamtune.tasks.cnn import Cnn
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.mlp import Mlp
+from adamtune.tasks.program import ProgramEntry, function_entry
 from adamtune.tasks.source import line_of, load_file, load_module, user_errors
 from adamtune.tasks.transformer import Transformer
 
@@ -34,11 +36,11 @@ FORMS = "a file such as churn.py, a module such as package.module"
 """The other names of tasks, for messages."""
 
 
-def find_task(name: str, folder: Path | None = None) -> TaskEntry | None:
-    """The task that a study file names.
+def find_task(name: str, folder: Path | None = None) -> TaskEntry | ProgramEntry | None:
+    """The task or function that a study file names.
 
     Args:
-        name: a reference task, a file, ``FILE:CLASS``, a module, ``MODULE:CLASS``, or an entry point of
+        name: a reference task, a file, ``FILE:NAME``, a module, ``MODULE:NAME``, or an entry point of
             ``GROUP``.
         folder: a relative file is relative to it, or to the current folder.
 
@@ -50,17 +52,36 @@ def find_task(name: str, folder: Path | None = None) -> TaskEntry | None:
     """
     if name in TASKS:
         return TASKS[name]
-    place, class_name = re.fullmatch(r"(.*?)(?::(\w+))?", name, re.DOTALL).groups("")  # type: ignore[union-attr]
+    place, own_name = re.fullmatch(r"(.*?)(?::(\w+))?", name, re.DOTALL).groups("")  # type: ignore[union-attr]
     if place.endswith(".py"):
         path = _existing((folder or Path()).resolve() / Path(place).expanduser())
-        task = _choose(load_file(path), class_name, place)
-        return _checked(TaskEntry(f"{path}:{class_name}" if class_name else str(path), task))
+        found, own = _choose(load_file(path), own_name, place)
+        if isinstance(own, Trainable):
+            return function_entry(f"{path}:{found}", own, path, path.parent)
+        return _checked(TaskEntry(f"{path}:{own_name}" if own_name else str(path), own, path))
     for each in entry_points(group=GROUP, name=name):
         with user_errors(f"the entry point {name} of {GROUP}"):
-            return _checked(TaskEntry(name, each.load()))
-    if "." in place.strip(".") or class_name:
-        return _checked(TaskEntry(name, _choose(load_module(place), class_name, place)))
+            task = each.load()
+        return _checked(TaskEntry(name, task, _file_of(task)))
+    if "." in place.strip(".") or own_name:
+        module = load_module(place)
+        found, own = _choose(module, own_name, place)
+        if isinstance(own, Trainable):
+            return function_entry(f"{place}:{found}", own, _file_of(module), Path())
+        return _checked(TaskEntry(name, own, _file_of(module)))
     return None
+
+
+def _file_of(module: object) -> Path | None:
+    try:
+        return Path(getfile(module))  # type: ignore[arg-type]
+    except TypeError:  # such as a package without __init__.py
+        return None
+
+
+def known_names() -> list[str]:
+    """The names of the reference tasks and of those that installed packages offer."""
+    return [*TASKS, *sorted(entry_points(group=GROUP).names)]
 
 
 def _existing(path: Path) -> Path:
@@ -71,33 +92,40 @@ def _existing(path: Path) -> Path:
     return path.resolve()
 
 
-def _choose(module: ModuleType, class_name: str, place: str) -> type[Task]:
-    """The task of a module: the one of a name, or the only one that the module defines."""
-    own = {each.__name__: each for each in _tasks(module) if each.__module__ == module.__name__}
-    if class_name:
-        named = getattr(module, class_name, None)
-        if isclass(named) and issubclass(named, Task):
-            return named
-        raise UsageError(
-            f"{module.__file__}: has no task {class_name}; its tasks: {', '.join(own) or 'none'}"
-        )
+def _choose(module: ModuleType, name: str, place: str) -> tuple[str, type[Task] | Trainable]:
+    """The task or function of a module, with its name: the one of ``name``, or the only one it defines."""
+    own = {each: value for each, value in _tasks(module) if _module_of(value) == module.__name__}
+    if name:
+        named = getattr(module, name, None)
+        if _is_task(named):
+            return name, named
+        raise UsageError(f"{module.__file__}: has no task {name}; its tasks: {', '.join(own) or 'none'}")
     # A class that others of the module are derived from is no task of its own.
-    found = [
-        name for name, each in own.items() if not any(each in other.__mro__[1:] for other in own.values())
-    ]
+    bases = {base for each in own.values() if isclass(each) for base in each.__mro__[1:]}
+    found = [each for each, value in own.items() if isinstance(value, Trainable) or value not in bases]
     if not found:
-        raise UsageError(f"{module.__file__}: has no task: define a class with the base class adamtune.Task")
-    if len(found) > 1:
         raise UsageError(
-            f"{module.__file__}: has the tasks {', '.join(found)}: write {place}:{found[0]}, say"
+            f"{module.__file__}: has no task: define a class with the base class adamtune.Task, or a function"
+            " with @adamtune.trainable"
         )
-    return own[found[0]]
+    if len(found) > 1:
+        names = " or ".join(f"{place}:{each}" for each in found)
+        raise UsageError(f"{module.__file__}: has {len(found)} tasks: write {names}")
+    return found[0], own[found[0]]
 
 
-def _tasks(module: ModuleType) -> Iterator[type[Task]]:
-    for each in vars(module).values():
-        if isclass(each) and issubclass(each, Task) and each is not Task:
-            yield each
+def _module_of(task: type[Task] | Trainable) -> str:
+    return (task.function if isinstance(task, Trainable) else task).__module__
+
+
+def _is_task(value: object) -> TypeGuard[type[Task] | Trainable]:
+    return isinstance(value, Trainable) or (isclass(value) and issubclass(value, Task) and value is not Task)
+
+
+def _tasks(module: ModuleType) -> Iterator[tuple[str, type[Task] | Trainable]]:
+    for name, each in vars(module).items():
+        if _is_task(each):
+            yield name, each
 
 
 def _checked(entry: TaskEntry) -> TaskEntry:
@@ -108,6 +136,10 @@ def _checked(entry: TaskEntry) -> TaskEntry:
     missing = [name for name in METHODS if getattr(task, name) is getattr(Task, name)]
     if missing:
         raise UsageError(f"{line_of(task)}: {task.__name__} has no method {', '.join(missing)}")
+    try:
+        task.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        raise UsageError(f"{line_of(task)}: the type {error.name} is not defined") from error
     for name, field in task.model_fields.items():
         if field.is_required():
             continue

@@ -1,22 +1,24 @@
-"""Loads the Python files of a user's tasks, says where a mistake in them is, and hashes them. Torch-free."""
+"""Loads the Python files of users' tasks, and says where a mistake in them is. Torch-free."""
 
 from __future__ import annotations
 
 import ast
 import re
 import sys
+import sysconfig
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
-from typing import Any
 
 from pydantic import PydanticUserError, ValidationError
 
 from adamtune.errors import AdamtuneError, UsageError, origin
+from adamtune.function import Trainable
+from adamtune.tasks.code_hash import code_hash
 
 _loaded: dict[Path, tuple[str, ModuleType]] = {}
 """The module of each file that was loaded, and the hash of its code then."""
@@ -51,6 +53,20 @@ def load_module(name: str) -> ModuleType:
         return import_module(name)
 
 
+def find_function(name: str) -> Trainable:
+    """The function of a ``ProgramEntry`` of this name.
+
+    Raises:
+        UsageError: its file or module is wrong, or has no such function.
+    """
+    place, _, own_name = name.rpartition(":")
+    module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
+    function = getattr(module, own_name, None)
+    if not isinstance(function, Trainable):
+        raise UsageError(f"{module.__file__}: has no function {own_name} with @adamtune.trainable")
+    return function
+
+
 @contextmanager
 def user_errors(place: object) -> Iterator[None]:
     """Turns what a user's code raises into a message with the file and line; what it prints goes to stderr.
@@ -70,14 +86,21 @@ def user_errors(place: object) -> Iterator[None]:
         raise UsageError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except SystemExit as error:
         raise UsageError(
-            f"{origin(error) or place}: ends the program: put this under if __name__ == '__main__'"
+            f"{_place(error, place)}: ends the program: put this under if __name__ == '__main__'"
         ) from error
     except ValidationError as error:  # which is raised where no user's code is
         raise UsageError(f"{place}: {_said(error)}") from error
     except PydanticUserError as error:
-        raise UsageError(_setting_error(error, origin(error) or str(place))) from error
+        raise UsageError(_setting_error(error, _place(error, place))) from error
     except Exception as error:
-        raise UsageError(f"{origin(error) or place}: {_said(error)}") from error
+        raise UsageError(f"{_place(error, place)}: {_said(error)}") from error
+
+
+def _place(error: BaseException, place: object) -> str:
+    """``FILE:LINE`` of the user's code that raised; ``place`` if it was none of it."""
+    found = origin(error)
+    installed = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    return str(place) if found is None or found.startswith(installed) else found
 
 
 def _said(error: Exception) -> str:
@@ -115,7 +138,9 @@ def _execute(path: Path) -> ModuleType:
     sys.modules[module.__name__] = module
     writing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Field name .* shadows an attribute")  # the task says it itself
+            exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
     finally:
         sys.dont_write_bytecode = writing
         new = {name: sys.modules.get(name) for name in sys.modules.keys() - before}
@@ -129,7 +154,8 @@ def _file_of(module: object) -> Path:
 
 def line_of(task: type, name: str | None = None) -> str:
     """``FILE:LINE`` of a class, or of what its body defines under a name."""
-    file = getattr(task, "_file", None)
+    module = sys.modules.get(task.__module__)
+    file = getattr(module, "__file__", None)
     return _line(Path(file), task.__name__, name) if file else task.__name__
 
 
@@ -147,54 +173,3 @@ def _defined(node: ast.stmt) -> set[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     names = {each.id for each in targets if isinstance(each, ast.Name)}
     return names | {node.name} if isinstance(node, ast.FunctionDef) else names
-
-
-def code_hash(path: Path) -> str:
-    """SHA-256 (hex) of the code of a file and of the files of its folder that it imports.
-
-    Comments, docstrings and layout do not count.
-    """
-    root = path.parent
-    while (root / "__init__.py").exists():
-        root = root.parent
-    digest = sha256()
-    for each in sorted(_imports_of(path, root, {})):
-        code = ast.unparse(_without_docstrings(ast.parse(each.read_bytes(), each)))
-        digest.update(f"{each.relative_to(root)}\0{code}\0".encode())
-    return digest.hexdigest()
-
-
-def _imports_of(path: Path, root: Path, found: dict[Path, None]) -> dict[Path, None]:
-    """The file, and every file below ``root`` that it imports, directly or not."""
-    found[path] = None
-    for node in ast.walk(ast.parse(path.read_bytes(), path)):
-        for name in _imported_names(node, path, root):
-            stem = root.joinpath(*name.split("."))
-            for each in (stem.with_suffix(".py"), stem / "__init__.py"):
-                if each.is_file() and each not in found:
-                    _imports_of(each, root, found)
-    return found
-
-
-def _imported_names(node: ast.AST, path: Path, root: Path) -> list[str]:
-    """The dotted names that an import statement may mean, from ``root``."""
-    if isinstance(node, ast.Import):
-        return [each.name for each in node.names]
-    if not isinstance(node, ast.ImportFrom):
-        return []
-    base = node.module or ""
-    if node.level:
-        package = path.relative_to(root).parts[: -node.level]
-        base = ".".join([*package, *([base] if base else [])])
-    names = [f"{base}.{each.name}".lstrip(".") for each in node.names]
-    # A package runs before its modules.
-    return [".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)]
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        body: Any = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
-            body[0] = ast.Pass()
-    return tree

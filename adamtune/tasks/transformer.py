@@ -33,7 +33,7 @@ class Transformer(Task):
     )
     context: Annotated[int, Field(ge=2, le=1024)] = Field(32, description="characters seen at once")
     batch_size: Count = Field(32, description="stretches of text in every batch")
-    steps: Count = Field(300, description="optimizer steps of one training")
+    steps: Count = 300
 
     def data(self) -> Text:
         """Windows of the text ``[rows, context + 1]``."""

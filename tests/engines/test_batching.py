@@ -345,7 +345,23 @@ def test_embedding(rows: tuple[int, ...], used: list[str], with_kernels: bool) -
     assert set(used) == ({"kernel"} if with_kernels else set())
 
 
-@pytest.mark.parametrize("options", [{"padding_idx": 1}, {"scale_grad_by_freq": True}], ids=str)
+def test_an_embeddings_padding_row_has_no_gradient_whatever_the_batches() -> None:
+    """Under ``vmap`` alone, torch leaves the row a gradient for all members but the first."""
+    own, weights = numbers(5, MEMBERS, 6), drawn(0, MEMBERS, 5, 4)
+    own[:, 0] = 3
+    assert_equals_torch(lambda weight: F.embedding(own[0], weight, padding_idx=-2), [(5, 4)])
+    leaves = weights.clone().requires_grad_()
+    with BatchingRules():
+        found = vmap(lambda index, weight: F.embedding(index, weight, padding_idx=3))(own, leaves)
+    (gradient,) = torch.autograd.grad(found.square().sum(), leaves)
+    for member in range(MEMBERS):
+        alone = weights[member].clone().requires_grad_()
+        F.embedding(own[member], alone, padding_idx=3).square().sum().backward()
+        torch.testing.assert_close(gradient[member], alone.grad)
+        assert not gradient[member, 3].any()
+
+
+@pytest.mark.parametrize("options", [{"scale_grad_by_freq": True}, {"max_norm": 0.5}], ids=str)
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_embedding_with_options_is_left_to_torch(options: dict[str, Any], used: list[str]) -> None:
     index = torch.tensor([0, 1, 1, 3])

@@ -16,11 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from adamtune.engines.population.capture import CannotCapture, Capture
-from adamtune.engines.population.gradients import capture_gradients, capture_scores
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
 from .models import FEATURES, Calls, Toy
+from .training import capture_gradients, capture_scores
 
 Function = Callable[[Tensor], Any]
 
@@ -425,15 +425,6 @@ def test_a_steps_working_set_is_less_than_half_of_its_results(
 
 
 NOT_CAPTURED = {
-    "dropout": (lambda: nn.Sequential(nn.Linear(FEATURES, 1), nn.Dropout()), "random"),
-    "batch norm": (
-        lambda: nn.Sequential(nn.BatchNorm1d(FEATURES), nn.Linear(FEATURES, 1)),
-        "in place|change",
-    ),
-    "batch norm inside": (
-        lambda: nn.Sequential(nn.Linear(FEATURES, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)),
-        "updated in place",
-    ),
     "item": (
         lambda: Calls(lambda self, x: self.head(x) * self.head(x).sum().item(), head=nn.Linear(FEATURES, 1)),
         r"\.item\(\)",

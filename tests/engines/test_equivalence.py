@@ -12,7 +12,6 @@ from adamtune.engines.base import Engine, Evaluation, Member
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.randomness import initial_parameters
 from adamtune.tasks.registry import TASKS
 
 from .training import (
@@ -21,6 +20,7 @@ from .training import (
     assert_all_differ,
     assert_close,
     curve,
+    initial_parameters,
     population,
     sequential,
     tensors,

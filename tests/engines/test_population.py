@@ -15,7 +15,6 @@ from adamtune.engines.population.step import STRETCH
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.randomness import initial_parameters
 from adamtune.tasks.registry import TASKS
 
 from .conftest import SETTINGS
@@ -28,6 +27,7 @@ from .training import (
     assert_close,
     curve,
     finish,
+    initial_parameters,
     member,
     population,
     sequential,

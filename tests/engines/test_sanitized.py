@@ -35,7 +35,7 @@ def sanitizer(name: str) -> str:
 
 
 def test_kernels_read_and_write_their_own_memory_alone(tmp_path: Path) -> None:
-    tests = [str(FOLDER / each) for each in ("test_product.py", "test_batching.py")]
+    tests = [str(FOLDER / each) for each in ("test_product.py", "test_batching.py", "test_replay.py")]
     environment = os.environ | {
         "LD_PRELOAD": f"{sanitizer('libasan.so')} {sanitizer('libubsan.so')}",
         "ASAN_OPTIONS": "detect_leaks=0",  # of Python itself

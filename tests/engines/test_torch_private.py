@@ -17,19 +17,27 @@ from torch.func import vmap
 import adamtune
 from adamtune.engines import torch_private
 from adamtune.engines.torch_private import (
+    COMPUTED_VIEWS,
     DispatchMode,
-    Graph,
     OpOverload,
     arguments,
     change_counts,
+    compiling,
+    is_batched,
+    is_differentiated,
     is_mutable,
     operator_name,
     overload_name,
     overloads,
+    require_gradient,
+    return_types,
     storage_id,
     tree_leaves,
+    tree_map,
     tree_map_only,
-    writes_to_list,
+    uncompiled,
+    unwrapped,
+    wrapped_like,
 )
 
 aten = torch.ops.aten
@@ -92,6 +100,60 @@ def test_op_overload_is_the_type_of_an_operators_overload() -> None:
     assert torch.Tag.data_dependent_output in aten._local_scalar_dense.default.tags
 
 
+def test_computed_views_compute_what_the_views_stand_for() -> None:
+    x = torch.tensor([1 + 2j, 3 - 1j])
+    assert [str(each) for each in COMPUTED_VIEWS] == ["aten._conj.default", "aten._neg_view.default"]
+    for view, kernel in COMPUTED_VIEWS.items():
+        marked, computed = view(x), kernel(x)
+        assert marked.is_conj() or marked.is_neg()
+        assert not computed.is_conj()
+        assert not computed.is_neg()
+        assert torch.equal(marked.resolve_conj().resolve_neg(), computed)
+
+
+def test_a_compiler_is_said_to_be_at_work_while_compiling_is_entered() -> None:
+    assert not torch.compiler.is_compiling()
+    with compiling():
+        assert torch.compiler.is_compiling()
+    assert not torch.compiler.is_compiling()
+
+
+def test_batched_tensors_are_told_from_others_and_unwrapped_and_wrapped() -> None:
+    x, other = torch.arange(6.0).view(3, 2), torch.zeros(2)
+
+    def seen(row: Tensor) -> Tensor:
+        assert is_batched(row)
+        assert not is_batched(other)
+        assert unwrapped(row).shape == (2, 3)
+        assert not is_differentiated(row)
+        return wrapped_like(unwrapped(row) * 2, row)
+
+    # The members are the last dimension of the argument.
+    assert torch.equal(vmap(seen, 1)(x.t().contiguous()), x * 2)
+    torch.func.grad(lambda row: row.sum() * (1.0 if is_differentiated(row) else 0 / 0))(other)
+
+
+def test_a_gradient_can_be_required_under_vmap() -> None:
+    x = torch.ones(3, 2)
+
+    def required(row: Tensor) -> Tensor:
+        require_gradient(unwrapped(row), True)
+        return row
+
+    vmap(required)(x)
+    assert x.requires_grad
+
+
+def test_a_compiled_module_gives_its_own_module_back() -> None:
+    module = torch.nn.Linear(1, 1)
+    assert uncompiled(module) is module
+    assert uncompiled(torch.compile(module, backend="eager")) is module  # type: ignore[arg-type]
+
+
+def test_tree_map_takes_several_trees() -> None:
+    assert tree_map(lambda a, b: a + b, {"x": (1, 2)}, {"x": (10, 20)}) == {"x": (11, 22)}
+
+
 def test_arguments_have_names_types_and_defaults() -> None:
     found = arguments(aten.add.Tensor)
     assert [(each.name, str(each.type)) for each in found] == [
@@ -101,6 +163,28 @@ def test_arguments_have_names_types_and_defaults() -> None:
     ]
     assert [each.has_default_value() for each in found] == [False, False, True]
     assert found[2].default_value == 1
+
+
+def test_real_types_tell_dtypes_from_whole_numbers() -> None:
+    types = {each.name: each.real_type for each in arguments(aten.sum.IntList_out)}
+    assert {name: each.kind() for name, each in types.items()} == {
+        "self": "TensorType",
+        "dim": "OptionalType",
+        "keepdim": "BoolType",
+        "dtype": "OptionalType",
+        "out": "TensorType",
+    }
+    assert types["dtype"].getElementType().kind() == "ScalarTypeType"
+    assert types["dim"].getElementType().kind() == "ListType"
+    assert types["dim"].getElementType().getElementType().kind() in ("IntType", "SymIntType")
+    assert arguments(aten.add.out)[2].real_type.kind() == "NumberType"
+
+
+def test_return_types() -> None:
+    assert [each.kind() for each in return_types(aten.sort.values)] == ["TensorType", "TensorType"]
+    (pieces,) = return_types(aten.unbind_copy.int)
+    assert (pieces.kind(), pieces.getElementType().kind()) == ("ListType", "TensorType")
+    assert return_types(aten.unbind_copy.int_out) == []
 
 
 def test_arguments_say_what_a_call_writes_to() -> None:
@@ -115,12 +199,6 @@ def test_is_mutable() -> None:
     assert is_mutable(aten.add.out)
     assert not is_mutable(aten.add.Tensor)
     assert not is_mutable(aten.view.default)
-
-
-def test_writes_to_list() -> None:
-    assert writes_to_list(aten._foreach_add_.List)
-    assert not writes_to_list(aten.add_.Tensor)
-    assert not writes_to_list(aten.stack.out), "reads a list, writes a tensor"
 
 
 def test_names_of_operators_and_overloads() -> None:
@@ -175,37 +253,6 @@ def test_change_counts_are_those_of_all_members_under_vmap() -> None:
     vmap(body)(torch.zeros(3, 2))
     vmap(vmap(body))(torch.zeros(3, 2, 2))
     assert found == [0, 1, 0, 1]
-
-
-def test_a_graph_is_a_function_that_calls_the_operators() -> None:
-    x, y, out = torch.arange(3.0), torch.ones(3), torch.zeros(2, 3)
-    graph = Graph()
-    a, b, target = (graph.add_input() for _ in range(3))
-    assert graph.add_call(aten.add_.Tensor, [a, b, graph.add_constant(2)])
-    assert graph.add_call(aten.stack.out, [graph.add_list([a, b]), graph.add_constant(0), target])
-    assert not out.any(), "nothing runs before the function is called"
-    run = graph.function()
-    for added in (2.0, 4.0):
-        assert run(x, y, out) is None
-        expected = torch.arange(3.0) + added
-        assert torch.equal(x, expected)
-        assert torch.equal(out, torch.stack([expected, y]))
-
-
-def test_a_graph_has_constants_of_every_kind_that_kernels_take() -> None:
-    graph = Graph()
-    for value in (None, True, 3, 0.5, [1, 2], [0.5], "mean", torch.float32, torch.device("cpu")):
-        graph.add_constant(value)
-    with pytest.raises((TypeError, RuntimeError)):
-        graph.add_constant(object())
-
-
-def test_a_graph_says_when_torchscript_picks_another_overload() -> None:
-    graph = Graph()
-    x = graph.add_input()
-    one = graph.add_constant(1)
-    assert graph.add_call(aten.add.Scalar, [x, one, one])
-    assert not graph.add_call(aten.add.Tensor, [x, one, one])
 
 
 def test_every_name_is_tested_here() -> None:

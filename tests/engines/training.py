@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamtune.engines.base import Engine, Evaluation, Member
+from adamtune.engines.base import Engine, Evaluation, Member, Source
+from adamtune.engines.population.capture import Capture
+from adamtune.engines.population.draws import Draws
 from adamtune.engines.population.engine import Population
+from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.sequential import Sequential
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.randomness import initial_parameters
+from adamtune.tasks.randomness import initial_module
 
 from ..examples import drawn
 
@@ -27,6 +30,27 @@ Curve = list[tuple[int, dict[str, float]]]
 """A member's evaluations: the step and the metrics."""
 Make = Callable[[int], Engine]
 """Takes the number of slots and makes an engine."""
+
+
+def capture_gradients(
+    task: LoadedTask, parameters: Mapping[str, Tensor], batch: Any, shared: bool
+) -> Capture:
+    """A capture of losses and gradients of a task without buffers, frozen weights and random draws."""
+    source = Source(task, torch.device("cpu"), next(iter(parameters.values())).dtype)
+    members = len(next(iter(parameters.values())))
+    draws = Draws(members, source.device)
+    return BatchedTask(source).gradients(parameters, {}, batch, shared, draws)
+
+
+def capture_scores(task: LoadedTask, parameters: Mapping[str, Tensor], rows: Any) -> Capture:
+    """A capture of the metrics of such a task."""
+    source = Source(task, torch.device("cpu"), next(iter(parameters.values())).dtype)
+    return BatchedTask(source).metrics(parameters, {}, rows)
+
+
+def initial_parameters(task: LoadedTask, seed: int, replicate: int) -> dict[str, Tensor]:
+    """A replicate's parameters before the first step."""
+    return {name: each.detach() for name, each in initial_module(task, seed, replicate).named_parameters()}
 
 
 def member(

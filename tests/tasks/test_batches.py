@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adamtune.tasks.base import batches_per_epoch
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.randomness import batch_indices, derive, initial_parameters
+from adamtune.tasks.randomness import batch_indices, derive, initial_module
 from adamtune.tasks.registry import TASKS
 
 BATCHES = 4  # of 8 rows in an epoch of 40 samples' 32 training rows
@@ -63,13 +63,13 @@ def test_too_large_a_batch() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
-def test_initial_parameters(name: str) -> None:
+def test_initial_module(name: str) -> None:
     task = TASKS[name].build({})
     before = torch.get_rng_state()
-    first = initial_parameters(task, 3, 1)
+    first = initial_module(task, 3, 1).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(5)
-    again = initial_parameters(task, 3, 1)
+    again = initial_module(task, 3, 1).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert {key: value.shape for key, value in first.items()} == {
         key: value.shape for key, value in task.build().named_parameters()
@@ -77,7 +77,7 @@ def test_initial_parameters(name: str) -> None:
     assert not any(value.requires_grad for value in first.values())
     for key in ((3, 0), (4, 1)):
         assert not any(
-            torch.equal(value, initial_parameters(task, *key)[name])
+            torch.equal(value, initial_module(task, *key).state_dict()[name])
             for name, value in first.items()
             if value.unique().numel() > 1
         )

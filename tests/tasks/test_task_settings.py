@@ -87,7 +87,7 @@ def test_the_catalog_is_torch_free() -> None:
     ],
 )
 def test_what_a_step_works_in_is_known_without_torch(name: str, settings: dict[str, Any]) -> None:
-    from adamtune.engines.population.gradients import working_set
+    from adamtune.engines.population.verification import working_set
 
     entry = TASKS[name]
     known = entry.settings.model_validate(settings).step_bytes()

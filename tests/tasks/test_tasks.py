@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.randomness import batch_indices, initial_parameters
+from adamtune.tasks.randomness import batch_indices, initial_module
 from adamtune.tasks.registry import TASKS
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -27,7 +27,7 @@ every_task = pytest.mark.parametrize("name", sorted(TASKS))
 def train(task: LoadedTask, lr: float, steps: int | None = None) -> torch.nn.Module:
     """Plain training with torch.optim.Adam."""
     model = task.build()
-    model.load_state_dict(initial_parameters(task, 0, 0))
+    model.load_state_dict(initial_module(task, 0, 0).state_dict())
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     for rows in batch_indices(task, 0, 0, 0, steps or task.steps):
         optimizer.zero_grad()
@@ -88,7 +88,7 @@ def test_default_budgets_and_sizes() -> None:
 def test_a_short_training_lowers_the_validation_loss(name: str, lr: float) -> None:
     task = TASKS[name].build(SMALL[name])
     untrained = task.build()
-    untrained.load_state_dict(initial_parameters(task, 0, 0))
+    untrained.load_state_dict(initial_module(task, 0, 0).state_dict())
     assert scores(task, train(task, lr))["val_loss"] < 0.9 * scores(task, untrained)["val_loss"]
 
 

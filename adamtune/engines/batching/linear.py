@@ -93,11 +93,29 @@ def embedding(
 
     Calls with options, and indices other than int64, are left to torch.
     """
-    plain = padding_idx is None and max_norm is None and not scale_grad_by_freq and not sparse
+    if padding_idx is not None:
+        # Under vmap, torch leaves the gradient of that row to all members but the first.
+        weight, padding_idx = for_members(with_settings(_ConstantRow, padding_idx), weight), None
+    plain = max_norm is None and not scale_grad_by_freq and not sparse
     if not plain or input.dtype != torch.int64 or weight.dim() != 2 or not handles(weight):
         return F.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     rows = for_members(_EmbeddingKernel.apply, weight, input.reshape(-1))
     return rows.view(*input.shape, weight.shape[-1])
+
+
+class _ConstantRow(torch.autograd.Function):
+    """``weight [members, words, width]`` itself, whose row ``index`` has no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, index: int) -> Tensor:
+        ctx.index = index
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.index_fill(
+            1, torch.tensor([ctx.index % gradient.shape[1]]).to(gradient.device), 0
+        ), None
 
 
 class _EmbeddingKernel(torch.autograd.Function):

@@ -7,14 +7,23 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from adamtune.engines.batching.activation import gelu, relu
 from adamtune.engines.batching.attention import attention, unbind
+from adamtune.engines.batching.autocast import autocast_arguments
 from adamtune.engines.batching.image import convolution, max_pool
 from adamtune.engines.batching.linear import embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, mse_loss
 from adamtune.engines.batching.norm import layer_norm
+from adamtune.engines.torch_private import (
+    is_batched,
+    is_differentiated,
+    require_gradient,
+    unwrapped,
+    wrapped_like,
+)
 
 # Modules and functionals reach one operation by several names, and torch looks each of them up by itself.
 RULES: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -38,11 +47,98 @@ RULES: dict[Callable[..., Any], Callable[..., Any]] = {
 """The batching rule of each function; a rule takes the arguments of the function that it replaces."""
 
 
+_IN_PLACE = (
+    "bernoulli_",
+    "cauchy_",
+    "exponential_",
+    "geometric_",
+    "log_normal_",
+    "normal_",
+    "random_",
+    "uniform_",
+)
+DRAWS = {getattr(torch.Tensor, name) for name in _IN_PLACE}
+DRAWS |= {torch.bernoulli, torch.normal, torch.multinomial, torch.poisson}
+"""Functions that draw random numbers into a tensor or for its values."""
+
+
 class BatchingRules(TorchFunctionMode):
-    """While it is entered, torch functions that have a batching rule use it. For use under ``vmap`` alone."""
+    """While it is entered, torch functions that have a batching rule use it. For use under ``vmap`` alone.
+
+    Where torch's ``vmap`` refuses what a training step may do, it does that for all members: it draws into
+    tensors that members share, writes into ``out``, and takes gradients with respect to inputs.
+
+    Args:
+        anchor: any tensor of which each member has its own; without it, there are the batching rules alone.
+        rules: whether layers are computed by batching rules.
+    """
+
+    def __init__(self, anchor: Tensor | None = None, rules: bool = True) -> None:
+        super().__init__()
+        self._anchor, self._rules = anchor, rules
+        self._device = "cpu" if anchor is None else anchor.device.type
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = dict(kwargs or {})
+        if self._anchor is not None:
+            if func in STEPS:
+                return STEPS[func](*args, **kwargs)
+            if func in DRAWS and isinstance(args[0], Tensor) and not is_batched(args[0]):
+                # Members draw different numbers, so each needs a tensor of its own.
+                args = (torch.where(self._anchor == 0, args[0], args[0]), *args[1:])
+        out = kwargs.pop("out", None)
+        args, kwargs = autocast_arguments(func, self._device, (args, kwargs))
         # The rules call torch's functions themselves: within this method, torch has the mode switched off.
-        return RULES.get(func, func)(*args, **(kwargs or {}))
+        found = (RULES.get(func, func) if self._rules else func)(*args, **kwargs)
+        return found if out is None else out.copy_(found)
+
+
+def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """``F.dropout`` with a mask laid out as the input: torch draws in the order of the memory."""
+    if not training or p in (0, 1) or not is_batched(input):
+        return F.dropout(input, p, training, inplace)
+    mask = torch.empty_like(input).bernoulli_(1 - p).div_(1 - p)
+    return input.mul_(mask) if inplace else input * mask
+
+
+def _require_gradient(tensor: Tensor, wanted: bool = True) -> Tensor:
+    """``tensor.requires_grad_()`` of all members' tensors, which ``vmap`` does not let a function change."""
+    if is_differentiated(tensor):
+        return tensor.requires_grad_(wanted)  # by torch.func.grad, under vmap
+    if not is_batched(tensor):
+        raise RuntimeError("a gradient is wanted of a tensor that all members share")
+    require_gradient(unwrapped(tensor), wanted)
+    return tensor
+
+
+def _member_gradients(
+    outputs: Any, inputs: Any, grad_outputs: Any = None, *args: Any, **kwargs: Any
+) -> tuple[Tensor | None, ...]:
+    """``torch.autograd.grad`` of all members at once: no member's outputs depend on another one's inputs."""
+    outputs, inputs = ([each] if isinstance(each, Tensor) else list(each) for each in (outputs, inputs))
+    if any(map(is_differentiated, outputs)):
+        own: tuple[Tensor | None, ...] = torch.autograd.grad(outputs, inputs, grad_outputs, *args, **kwargs)
+        return own
+    given = [grad_outputs] if isinstance(grad_outputs, Tensor) else grad_outputs
+    ones = [torch.ones_like(unwrapped(each)) for each in outputs]
+    if given is not None:
+        # ``+ 0 * output`` gives each a dimension of members, at the place where the output has it.
+        ones = [unwrapped(each + 0 * output.detach()) for each, output in zip(given, outputs, strict=True)]
+    found = torch.autograd.grad(
+        [unwrapped(each) for each in outputs], [unwrapped(each) for each in inputs], ones, *args, **kwargs
+    )
+    pairs = zip(found, inputs, strict=True)
+    return tuple(None if each is None else wrapped_like(each, own) for each, own in pairs)
+
+
+STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
+    F.dropout: _dropout,
+    torch.dropout: _dropout,
+    F.embedding: embedding,
+    torch.autograd.grad: _member_gradients,
+    torch.Tensor.requires_grad_: _require_gradient,
+    torch.Tensor.requires_grad.__set__: _require_gradient,  # type: ignore[attr-defined]
+}
+"""Functions that ``vmap`` refuses, or whose results it gets wrong, in a training step."""

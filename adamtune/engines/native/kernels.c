@@ -16,14 +16,5 @@
 #include "embedding.h"
 #include "attention.h"
 #include "rows.h"
-
-typedef int kernel(ARGUMENTS);
-
-/* Calls kernels one after the other; returns 0, or the number of the first that failed, counted from 1. */
-int run(size count, kernel *const *kernels, void *const *const *t, const size *const *n, const double *const *r)
-{
-    for (size i = 0; i < count; i++)
-        if (kernels[i](t[i], n[i], r[i]))
-            return (int)i + 1;
-    return 0;
-}
+#include "elementwise.h"
+#include "program.h"

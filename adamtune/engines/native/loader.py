@@ -108,6 +108,11 @@ def kernel_library(dtype: torch.dtype) -> ctypes.CDLL | None:
     return load_library(KERNELS, (*FLAGS, *PRECISIONS[dtype]))
 
 
+def has_kernels() -> bool:
+    """Whether there is a C compiler, and with it the functions in C."""
+    return kernel_library(torch.float32) is not None
+
+
 def kernel_function(dtype: torch.dtype, name: str) -> ctypes._NamedFuncPointer:
     """A C function; ``handles`` has said that it is there. One that is for any type lies in each library."""
     loaded = kernel_library(dtype if dtype in PRECISIONS else torch.float32)

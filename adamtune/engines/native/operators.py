@@ -5,14 +5,13 @@ Each operator has a variant ``out`` that writes into given tensors, as replays n
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from adamtune.engines.native.loader import kernel_function
+from adamtune.engines.native.program import CCall, Program, make_c_call
 from adamtune.engines.torch_private import OpOverload, operator_name, overload_name
 
 Shape = Sequence[int]
@@ -54,75 +53,14 @@ class Kernel:
     def _compute(self, *args: Any) -> Any:
         """What torch calls while a capture is recorded: one tensor, or a tuple of them."""
         results = [args[0].new_empty(shape) for shape in self._shapes(*args)]
-        call_in_turn([self.c_call(args, results)])()
+        Program([self.c_call(args, results)])()
         return results[0] if len(results) == 1 else tuple(results)
 
     def c_call(self, args: Sequence[Any], results: Sequence[Tensor]) -> CCall:
-        """The call of the C function with these arguments, writing into ``results``.
-
-        The call holds the tensors' addresses, so their memory may not be replaced.
-        """
+        """The call of the C function with these arguments, writing into ``results``."""
         tensors = [*(each for each in args if each is None or isinstance(each, Tensor)), *results]
-        addresses = [None if each is None else each.data_ptr() for each in tensors]
         reals = [each for each in args if isinstance(each, float)]
-        sizes = self._sizes(*args)
-        return CCall(
-            ctypes.cast(kernel_function(results[0].dtype, self.name), ctypes.c_void_p),
-            tensors,
-            (ctypes.c_void_p * len(addresses))(*addresses),
-            (ctypes.c_ssize_t * len(sizes))(*sizes),
-            (ctypes.c_double * len(reals))(*reals),
-            self._error,
-        )
-
-
-class CCall(NamedTuple):
-    """A call of a C function: the function, its arguments, and the message if it returns 1.
-
-    Attributes:
-        function: the address of the function.
-        tensors: the tensors that ``pointers`` point to; they live as long as the call.
-        pointers: the argument ``t``, the memory of each tensor.
-        sizes: the argument ``n``, whole numbers.
-        reals: the argument ``r``, real numbers.
-        error: the message.
-    """
-
-    function: ctypes.c_void_p
-    tensors: list[Tensor | None]
-    pointers: ctypes.Array[ctypes.c_void_p]
-    sizes: ctypes.Array[ctypes.c_ssize_t]
-    reals: ctypes.Array[ctypes.c_double]
-    error: str
-
-
-def call_in_turn(calls: Sequence[CCall]) -> Callable[[], None]:
-    """A function that makes all the calls as a single call of C.
-
-    ctypes gives up Python's lock during each call of C, and a thread may wait to get it back: here it does so
-    once, not for each kernel.
-
-    Returns:
-        The function. It raises IndexError if a C function finds an index out of range; the calls after it are
-        not made then.
-    """
-    run = kernel_function(torch.float32, "run")
-    run.argtypes = [ctypes.c_ssize_t] + [ctypes.c_void_p] * 4
-    run.restype = ctypes.c_int
-    addresses: list[list[int | None]] = [
-        [each.function.value for each in calls],
-        [ctypes.addressof(each.pointers) for each in calls],
-        [ctypes.addressof(each.sizes) for each in calls],
-        [ctypes.addressof(each.reals) for each in calls],
-    ]
-    arrays = [(ctypes.c_void_p * len(calls))(*column) for column in addresses]
-
-    # The default keeps the calls alive, and with them the memory that the arrays point to.
-    def call(kept: object = calls) -> None:
-        if failed := run(len(calls), *arrays):
-            raise IndexError(calls[failed - 1].error)
-
-    return call
+        return make_c_call(self.name, tensors, self._sizes(*args), reals, self._error)
 
 
 def is_own_kernel(kernel: Any) -> bool:

@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adamtune.engines.population.draws import Draws
 from adamtune.engines.population.memory_plan import MemoryPlan, RecordedCall, storages_of, tensors_in
-from adamtune.engines.population.replay import KernelCall, compile_calls
+from adamtune.engines.population.replay import KernelCall, compile_calls, compute_and_copy
 from adamtune.engines.torch_private import (
+    COMPUTED_VIEWS,
     DispatchMode,
     OpOverload,
     arguments,
@@ -49,15 +51,12 @@ class _Recorder(DispatchMode):
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            raise CannotCapture(f"the model draws random numbers in every step ({func})")
         if _depends_on_values(func, args):
-            raise CannotCapture(f"the model's control flow depends on the data ({func})")
-        result = func(*args, **(kwargs or {}))
+            raise CannotCapture(f"the control flow depends on the data ({func})")
         # Such a view is a mark on a tensor, without a call that computes it: planned memory has no such
         # marks.
-        if any(each.is_conj() or each.is_neg() for each in tensors_in(result)):
-            raise CannotCapture(f"the model uses a view of a tensor's conjugate or negative ({func})")
+        func = COMPUTED_VIEWS.get(func, func)
+        result = func(*args, **(kwargs or {}))
         self.calls.append(RecordedCall(func, args, kwargs or {}, result))
         return result
 
@@ -69,6 +68,7 @@ class Capture:
         function: takes the inputs and returns a tree of tensors. What it computes from anything but
             the inputs is computed once.
         inputs: trees of tensors, which the caller fills with new values before each replay.
+        draws: makes the function's random draws; None if it may not draw any.
 
     Attributes:
         outputs: what the function returned, in memory that each replay overwrites.
@@ -76,23 +76,28 @@ class Capture:
         memory: the working set in bytes: all memory that the calls write to.
 
     Raises:
-        CannotCapture: the function draws random numbers, its control flow depends on values, or it changes
-            a tensor that outlives the call.
+        CannotCapture: the function's control flow depends on values, it changes a tensor that outlives the
+            call, or draws random numbers in a way that a replay would not repeat.
     """
 
-    def __init__(self, function: Callable[..., Any], *inputs: Any) -> None:
+    def __init__(self, function: Callable[..., Any], *inputs: Any, draws: Draws | None = None) -> None:
         with _Recorder() as recorder:
             outputs = function(*inputs)
         calls = _without_unread(_depending_on(inputs, recorder.calls), outputs)
         plan = MemoryPlan(calls, outputs)
         self.memory = plan.size
         self.outputs = tree_map_only(Tensor, plan.place, outputs)
-        self.program = [_replayed_call(call, plan.place) for call in calls]
+        self.program = [_replayed_call(call, plan.place, draws) for call in calls]
 
     @cached_property
     def replay(self) -> Callable[[], None]:
         """Computes the outputs from the current values of the inputs. Call it under ``torch.no_grad()``."""
         return compile_calls(self.program)
+
+
+def is_random(kernel: OpOverload) -> bool:
+    """Whether the kernel draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in kernel.tags
 
 
 def _depends_on_values(kernel: OpOverload, args: tuple[Any, ...]) -> bool:
@@ -113,11 +118,13 @@ def _depending_on(inputs: Any, calls: Sequence[RecordedCall]) -> list[RecordedCa
     owned = set(varying)
     # What is written to in place starts anew in each replay, so the calls that make it are repeated, too.
     for call in calls:
-        varying |= storages_of(call.written)
+        varying |= storages_of((call.written, call.result if is_random(call.kernel) else ()))
     kept = []
     for call in calls:
         if not storages_of(call.written) <= owned:
-            raise CannotCapture(f"the model changes a tensor of its own in every step ({call.kernel})")
+            raise CannotCapture(
+                f"a tensor that is no buffer of the model changes in every step ({call.kernel})"
+            )
         # A view needs no call: its counterpart is a view of planned memory.
         if call.is_view:
             continue
@@ -134,15 +141,24 @@ def _without_unread(calls: Sequence[RecordedCall], outputs: Any) -> list[Recorde
     read = storages_of(outputs)
     kept = []
     for call in reversed(calls):
-        if call.mutates or storages_of(call.result) & read:
+        # A draw that nobody reads moves the generator on for the next one.
+        if call.mutates or is_random(call.kernel) or storages_of(call.result) & read:
             read |= storages_of((call.args, call.kwargs))
             kept.append(call)
     return kept[::-1]
 
 
-def _replayed_call(call: RecordedCall, place: Callable[[Tensor], Tensor]) -> KernelCall:
+def _replayed_call(call: RecordedCall, place: Callable[[Tensor], Tensor], draws: Draws | None) -> KernelCall:
     """The call on tensors in planned memory, which it writes into directly where the kernel can."""
     args, kwargs = tree_map_only(Tensor, place, (call.args, call.kwargs))
+    if is_random(call.kernel):
+        target = args[0] if call.mutates else place(call.result)
+        draw = None if draws is None else draws.bind(call.kernel, args, kwargs, target)
+        if draw is None:
+            raise CannotCapture(
+                f"random numbers are drawn that cannot be drawn for each member ({call.kernel})"
+            )
+        return KernelCall(draw, (), {})
     if call.mutates:
         return KernelCall(call.kernel, args, kwargs)
     results = [place(each) for each in call.results]
@@ -151,7 +167,7 @@ def _replayed_call(call: RecordedCall, place: Callable[[Tensor], Tensor]) -> Ker
         return KernelCall(torch.ops.aten.copy_.default, (results[0], args[0]), {})
     variant = _out_variant(call.kernel, len(results))
     if variant is None:
-        return KernelCall(_compute_and_copy, (call.kernel, results, args, kwargs), {})
+        return KernelCall(compute_and_copy, (call.kernel, results, args, kwargs), {})
     kernel, names = variant
     accepted = {each.name for each in arguments(kernel)}
     # Options such as the dtype follow from the tensors that it writes into.
@@ -171,8 +187,3 @@ def _out_variant(kernel: OpOverload, results: int) -> tuple[OpOverload, list[str
         if len(outs) == results and rest == wanted:
             return overload, outs
     return None
-
-
-def _compute_and_copy(kernel: OpOverload, results: Sequence[Tensor], args: Any, kwargs: Any) -> None:
-    for result, value in zip(results, tensors_in(kernel(*args, **kwargs)), strict=True):
-        result.copy_(value)

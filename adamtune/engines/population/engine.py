@@ -11,6 +11,7 @@ import torch
 
 from adamtune.engines.base import Evaluation, Member, Source
 from adamtune.engines.population.group import Group
+from adamtune.engines.population.verification import batched_task
 from adamtune.tasks.loaded import LoadedTask
 
 KEPT = 4
@@ -27,7 +28,7 @@ class Population:
         slots: members in training at once.
         threads: groups of a task that train at the same time; 1 on a GPU.
         device: where the members are trained.
-        dtype: the precision of parameters and data.
+        dtype: the precision of parameters and data; None leaves it to the model.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Population:
         slots: int,
         threads: int = 1,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.slots, self._threads = slots, min(threads, slots)
         self._device, self._dtype = torch.device(device), dtype
@@ -104,9 +105,9 @@ class Population:
         """The groups of a task, one for each thread."""
         if task not in self._cohorts:
             self._drop_idle_cohorts()
-            source = Source(task, self._device, self._dtype)
+            own = batched_task(Source(task, self._device, self._dtype))
             capacity = -(-self.slots // self._threads)  # rounded up
-            self._cohorts[task] = [Group(source, capacity) for _ in range(self._threads)]
+            self._cohorts[task] = [Group(own, capacity) for _ in range(self._threads)]
         return self._cohorts[task]
 
     def _drop_idle_cohorts(self) -> None:

@@ -1,125 +1,194 @@
-"""Captures of a task's losses, gradients and scores for many members at once."""
+"""A task's loss, gradients, buffers and metrics for many members at once, as captures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamtune.engines.base import Source
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.population.capture import CannotCapture, Capture
-from adamtune.errors import memory_error
+from adamtune.engines.population.draws import Draws
+from adamtune.engines.torch_private import compiling, storage_id
+from adamtune.errors import memory_error, origin
 from adamtune.tasks.base import Rows
-from adamtune.tasks.loaded import LoadedTask
+from adamtune.tasks.pytree import map_rows
 
-Parameters = Mapping[str, Tensor]
-"""The parameters of all members by name, each ``[members, *shape]``."""
-
-MEASURED = 4
-"""Members whose working set is measured together, because they share a layer's scratch memory."""
+Tensors = Mapping[str, Tensor]
+"""Parameters or buffers of all members by name, each ``[members, *shape]``."""
 
 # Tracing changes state that torch keeps for the whole process, so one thread captures at a time.
 _CAPTURING = Lock()
 
 
-def capture_gradients(task: LoadedTask, parameters: Parameters, batch: Rows, shared: bool) -> Capture:
-    """A capture from parameters and batch to ``(losses [members], gradients by name [members, *shape])``.
+@dataclass(frozen=True)
+class Method:
+    """How a task is computed for many members at once.
+
+    Attributes:
+        rules: whether layers are computed by the batching rules; otherwise by ``vmap`` alone.
+        own_batches: whether each member needs a batch of its own, even where all batches are equal.
+        compiling: whether the model is told that it is compiled, so that it reads no values.
+        captured_metrics: whether metrics are captured; otherwise they are computed for each member in turn.
+    """
+
+    rules: bool = True
+    own_batches: bool = False
+    captured_metrics: bool = True
+    compiling: bool = False
+
+
+class _Loss(nn.Module):
+    """A model inside a module whose forward pass is a function of it: the function sees the model itself."""
+
+    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Rows], Any]) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, rows: Rows) -> Any:
+        return self.function(self.model, rows)
+
+
+class BatchedTask:
+    """A task computed for many members at once, by one method.
 
     Args:
-        task: the task that all members train.
-        parameters: tensors that hold the parameters at each replay, ``[members, *shape]``.
-        batch: tensors that hold the batch at each replay, ``[batch, ...]`` if ``shared``, else
-            ``[members, batch, ...]``.
-        shared: whether all members train on the same batch.
-
-    Raises:
-        CannotCapture: the model cannot be trained in lockstep; the message says why.
+        source: the task, its data and its models.
+        method: how it is computed.
     """
-    module = _structure(task, parameters)
 
-    def compute(parameters: Parameters, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
-        leaves = {name: each.detach().requires_grad_() for name, each in parameters.items()}
-        dims = (0, None if shared else 0)
-        losses = vmap(lambda own, rows: task.loss(_with(module, own), rows), dims)(leaves, batch)
-        # No loss depends on another member's parameters, so the gradient of the sum is each member's own.
-        found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
-        if any(each is None for each in found):
-            # torch.optim leaves them alone; the elementwise pass would decay them.
-            raise CannotCapture("some of the model's weights have no gradient")
-        # The elementwise pass needs each gradient laid out as its parameters are.
-        return losses, {name: each.contiguous() for name, each in zip(leaves, found, strict=True)}
+    def __init__(self, source: Source, method: Method = Method()) -> None:
+        self.source, self.method = source, method
+        self._module = source.module(0, 0)
+        # Its weights are never used: they keep their shapes, without memory of their own.
+        for each in self._module.parameters():
+            each.data = each.data.new_zeros(()).expand(each.shape)
 
-    return _capture(compute, parameters, batch)
+    def trained(self) -> list[str]:
+        """The names of the parameters that are not frozen, in the model's order."""
+        return [name for name, each in self._module.named_parameters() if each.requires_grad]
 
+    def gradients(
+        self, parameters: Tensors, kept: Tensors, batch: Rows, shared: bool, draws: Draws
+    ) -> Capture:
+        """A capture of ``(losses [members], gradients by name [members, *shape])``.
 
-def capture_scores(task: LoadedTask, parameters: Parameters, rows: Rows) -> Capture:
-    """A capture from parameters to the task's scores over ``rows``, by name, each ``[members]``.
+        A parameter that the loss does not depend on has no gradient, as in torch.
 
-    Args:
-        task: the task that all members train.
-        parameters: tensors that hold the parameters at each replay, ``[members, *shape]``.
-        rows: the validation rows.
+        Args:
+            parameters: tensors that hold the trained parameters at each replay.
+            kept: tensors that hold the buffers and the frozen parameters; each replay changes the buffers in
+                place, as the model does.
+            batch: tensors that hold the batch at each replay, ``[batch, ...]`` if ``shared``, else
+                ``[members, batch, ...]``.
+            shared: whether all members train on the same batch.
+            draws: makes the random draws of the members.
 
-    Raises:
-        CannotCapture: the model cannot be scored in lockstep; the message says why.
-    """
-    module = _structure(task, parameters).eval()
+        Raises:
+            CannotCapture: the model cannot be trained in lockstep; the message says why.
+        """
+        before = {name: each.clone() for name, each in kept.items()}
 
-    @torch.no_grad()
-    def compute(parameters: Parameters) -> dict[str, Tensor]:
-        return dict(vmap(lambda own: task.scores(_with(module, own), rows))(parameters))
+        def compute(parameters: Tensors, kept: Tensors, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+            leaves = {name: each.detach().requires_grad_() for name, each in parameters.items()}
+            rows = batch
+            if shared and self.method.own_batches:
+                rows = map_rows(lambda each: each.expand(len(draws), *each.shape).clone(), batch)
+            apart = self.method.own_batches or not shared
+            losses, after = self._run(self.source.task.loss, leaves, kept, rows, 0 if apart else None, draws)
+            for name, value in after.items():
+                if storage_id(value) != storage_id(kept[name]):
+                    kept[name].copy_(value)  # the model replaced the buffer instead of changing it
+            losses = one_loss(losses, len(draws)).to(self.source.dtype)
+            # No loss depends on another member's parameters, so the gradient of the sum is each member's own.
+            found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+            # The elementwise pass needs each gradient laid out as its parameters are.
+            own = zip(leaves, found, strict=True)
+            return losses, {name: each.contiguous() for name, each in own if each is not None}
 
-    return _capture(compute, parameters)
-
-
-def working_set(task: LoadedTask) -> int:
-    """The working set of one member's step in bytes: what the step writes to, on the CPU in float32.
-
-    Raises:
-        CannotCapture: the model cannot be trained in lockstep; the message says why.
-    """
-    source = Source(task, torch.device("cpu"), torch.float32)
-    parameters = {name: torch.stack([value] * MEASURED) for name, value in source.initial(0, 0).items()}
-    batch = tuple(rows[: task.batch_size].clone() for rows in source.train)
-    # For its exception alone: a model whose scores cannot be captured cannot be trained in lockstep either.
-    capture_scores(task, parameters, source.validation)
-    return capture_gradients(task, parameters, batch, shared=True).memory // MEASURED
-
-
-def _capture(compute: Callable[..., Any], *inputs: Any) -> Capture:
-    """The capture of a function, with batching rules. Raises CannotCapture with a message of one line."""
-    # With MATH, torch's own modules compute attention by the function that has a batching rule.
-    with _CAPTURING, BatchingRules(), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         try:
-            return Capture(compute, *inputs)
-        except (RuntimeError, ValueError, NotImplementedError) as error:
-            if memory_error(error) is not None:
-                raise  # the sequential engine would run out of memory, too
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise CannotCapture(lines[0]) from error
+            return self._capture(compute, parameters, kept, batch, draws=draws)
+        finally:
+            with torch.no_grad():
+                for name, value in before.items():
+                    kept[name].copy_(value)
+
+    def metrics(self, parameters: Tensors, kept: Tensors, rows: Rows) -> Capture:
+        """A capture of the task's metrics over ``rows``, by name, each ``[members]``.
+
+        Raises:
+            CannotCapture: they cannot be computed for all members at once; the message says why.
+        """
+        members = len(next(iter(parameters.values())))
+        draws = Draws(members, self.source.device)  # unseeded: metrics that draw are not captured
+        scores = self.source.task.scores
+
+        @torch.no_grad()
+        def compute(parameters: Tensors, kept: Tensors) -> dict[str, Tensor]:
+            found, _ = self._run(scores, parameters, kept, rows, None, draws, training=False)
+            return {name: one_loss(value, members) for name, value in found.items()}
+
+        return self._capture(compute, parameters, kept)
+
+    def _run(
+        self,
+        function: Callable[[nn.Module, Rows], Any],
+        parameters: Tensors,
+        kept: Tensors,
+        rows: Rows,
+        rows_dim: int | None,
+        draws: Draws,
+        training: bool = True,
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """What the function returns for each member, and each member's buffers afterwards."""
+        called = _Loss(self._module.train(training), function)
+
+        def of_member(own: Tensors, fixed: Tensors, rows: Rows, anchor: Tensor) -> Any:
+            state = {f"model.{name}": each for name, each in {**own, **fixed}.items()}
+            told = compiling() if self.method.compiling else nullcontext()
+            with BatchingRules(anchor, self.method.rules), told:
+                result = functional_call(called, state, (rows,))
+            # functional_call leaves in ``state`` what the model has put in a buffer's place.
+            return result, {name: state[f"model.{name}"] for name in fixed}
+
+        anchor = torch.zeros(len(draws), device=self.source.device)
+        dims = (0, 0, rows_dim, 0)
+        return vmap(of_member, dims, randomness="different")(parameters, kept, rows, anchor)  # type: ignore[no-any-return]
+
+    def _capture(self, compute: Callable[..., Any], *inputs: Any, draws: Draws | None = None) -> Capture:
+        """The capture of a function. Raises CannotCapture with a message of one line."""
+        # With MATH, torch's own modules compute attention by the function that has a batching rule.
+        with (
+            _CAPTURING,
+            torch.random.fork_rng(devices=[]),
+            torch.enable_grad(),
+            sdpa_kernel(SDPBackend.MATH),
+        ):
+            try:
+                return Capture(compute, *inputs, draws=draws)
+            except Exception as error:
+                if memory_error(error) is not None:
+                    raise  # the sequential engine would run out of memory, too
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                place = origin(error)
+                raise CannotCapture(f"{place}: {lines[0]}" if place else lines[0]) from error
 
 
-def _structure(task: LoadedTask, parameters: Parameters) -> torch.nn.Module:
-    """The model on the parameters' device and in their precision; its own weights are never used.
+def one_loss(losses: Any, members: int) -> Tensor:
+    """The losses or metrics ``[members]``, checked: one real number for each member.
 
     Raises:
-        CannotCapture: some of the model's weights are frozen.
+        CannotCapture: they have another shape or are no real numbers.
     """
-    # The lock, because building draws from torch's global generator, whose state is put back afterwards.
-    with _CAPTURING, torch.random.fork_rng(devices=[]):
-        module = task.build()
-    if not all(each.requires_grad for each in module.parameters()):
-        raise CannotCapture("some of the model's weights are frozen")
-    first = next(iter(parameters.values()))
-    return module.to(first.device, first.dtype)
-
-
-def _with(module: torch.nn.Module, parameters: Parameters) -> Callable[..., Tensor]:
-    """The module as a function of its inputs, with one member's parameters."""
-    return lambda *inputs: functional_call(module, dict(parameters), inputs)
+    if not isinstance(losses, Tensor) or losses.shape != (members,) or losses.is_complex():
+        shape = tuple(losses.shape[1:]) if isinstance(losses, Tensor) else type(losses).__name__
+        raise CannotCapture(f"it is not a real number of each member, but {shape}")
+    return losses

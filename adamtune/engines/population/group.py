@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from adamtune.engines.base import Evaluation, Member, Source, evaluation
+from adamtune.engines.base import Evaluation, Member, evaluation, evaluation_seed
 from adamtune.engines.population.coefficients import Terms
+from adamtune.engines.population.draws import Key
+from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.lookahead import ActiveMember, Lookahead, make_lookahead
 from adamtune.engines.population.scores import Scorer
 from adamtune.engines.population.step import STRETCH, Step
@@ -33,7 +36,7 @@ class Group:
     more rows than it needs: all of them, or the half, a quarter and so on that has all members.
 
     Args:
-        source: the task that all members train, and its data.
+        task: the task that all members train, and its data.
         capacity: the most members at once.
 
     Attributes:
@@ -41,15 +44,17 @@ class Group:
         seconds: wall time since the last evaluation.
     """
 
-    def __init__(self, source: Source, capacity: int) -> None:
-        self.source, self.capacity = source, capacity
+    def __init__(self, task: BatchedTask, capacity: int) -> None:
+        self.task, self.source, self.capacity = task, task.source, capacity
+        self._trained = task.trained()
         self.active: list[ActiveMember] = []
         self.seconds = 0.0
         self._parameters: dict[str, Tensor] = {}
+        self._kept: dict[str, Tensor] = {}  # buffers and frozen parameters
         self._states: dict[str, State] = {}
         self._lookahead: Lookahead | None = None
         self._steps: dict[tuple[int, bool, Terms], Step] = {}
-        self._scorer = Scorer(source)
+        self._scorer = Scorer(task)
 
     def admit(self, member: Member) -> None:
         """Gives a member the next row, its starting weights and a state of zeros.
@@ -62,14 +67,14 @@ class Group:
         row = len(self.active)
         initial = self.source.initial(member.seed, member.replicate)
         if not self._parameters:
-            self._parameters = {
-                name: value.new_zeros(self.capacity, *value.shape) for name, value in initial.items()
-            }
-            self._states = dict.fromkeys(initial, NO_STATE)
-        # The row may hold the NaN of a member that diverged in it, in the state, too.
+            rows = {name: value.new_zeros(self.capacity, *value.shape) for name, value in initial.items()}
+            self._parameters = {name: rows.pop(name) for name in self._trained}
+            self._kept, self._states = rows, dict.fromkeys(self._parameters, NO_STATE)
         for name, value in initial.items():
-            self._parameters[name][row] = value
-            for buffer in self._states[name]:
+            (self._parameters if name in self._parameters else self._kept)[name][row] = value
+        # The row may hold the NaN of a member that diverged in it.
+        for state in self._states.values():
+            for buffer in state:
                 if buffer is not None:
                     buffer[row] = 0
         self.active.append(ActiveMember(member))
@@ -108,6 +113,13 @@ class Group:
     def _take_steps(self, steps: int, pause: Callable[[], bool]) -> None:
         """Takes up to ``steps`` steps; a member that has reached its evaluation does not count them."""
         starts, stops = [each.step for each in self.active], [self._stop(each) for each in self.active]
+        # Neutral coefficients keep the weights of a member that waits, but each step changes its buffers.
+        waiting = [row for row, (start, stop) in enumerate(zip(starts, stops, strict=True)) if start == stop]
+        if self._kept:
+            steps = min(
+                [steps, *(stop - start for start, stop in zip(starts, stops, strict=True) if stop > start)]
+            )
+        before = {name: each[waiting] for name, each in self._kept.items()} if waiting else {}
         lookahead = self._lookahead_for(steps)
         offset = starts[0] - lookahead.starts[0]
         # Members at one step of one replicate have one batch: it is gathered once, without a dimension of
@@ -121,8 +133,10 @@ class Group:
         )
         taken = 0
         while taken < steps and not pause():
-            step.run()
+            step.run(partial(self._keys, taken))
             taken += 1
+        for name, value in before.items():
+            self._kept[name][waiting] = value
         # The losses have the step's width, which may be more rows than there are members.
         for each, stop, losses in zip(self.active, stops, step.losses(taken), strict=False):
             each.losses += losses[: stop - each.step]
@@ -136,7 +150,8 @@ class Group:
         """
         began = perf_counter()
         with torch.no_grad():
-            scores = self._scorer.score(self._parameters, len(self.active), self._width())
+            seeds = [evaluation_seed(each.member, each.step) for each in self.active]
+            scores = self._scorer.score(self._parameters, self._kept, seeds, self._width())
         self.seconds += perf_counter() - began
         share, self.seconds = self.seconds / len(self.active), 0.0
         evaluations = [
@@ -155,6 +170,10 @@ class Group:
             if made.finished or made.diverged_at is not None:
                 self.release(made.member)
         return evaluations
+
+    def _keys(self, taken: int) -> list[Key]:
+        """What the draws of each member's step derive from, ``taken`` steps after the last count."""
+        return [Key(each.member.seed, each.member.replicate, each.step + taken) for each in self.active]
 
     def _lookahead_for(self, steps: int) -> Lookahead:
         """A lookahead that covers the next steps: the present one, or a new one."""
@@ -193,7 +212,8 @@ class Group:
                 name: State(*(None if buffer is None else buffer[:width] for buffer in state))
                 for name, state in self._states.items()
             }
-            self._steps[key] = Step(self.source.task, self.source.train, parameters, states, shared, needed)
+            kept = {name: value[:width] for name, value in self._kept.items()}
+            self._steps[key] = Step(self.task, parameters, kept, states, shared, needed)
         return self._steps[key]
 
     def _width(self) -> int:
@@ -207,8 +227,9 @@ class Group:
         return width
 
     def _tensors(self) -> dict[str, Tensor]:
-        """The tensors with a row for each member, by name: "parameter.NAME", "exp_avg.NAME" and so on."""
+        """The tensors with a row for each member: "parameter.NAME", "kept.NAME", "exp_avg.NAME" and so on."""
         found = {f"parameter.{name}": value for name, value in self._parameters.items()}
+        found |= {f"kept.{name}": value for name, value in self._kept.items()}
         for name, state in self._states.items():
             for key, buffer in zip(State._fields, state, strict=True):
                 if buffer is not None:
@@ -245,8 +266,8 @@ class Group:
         for key, value in state["tensors"].items():
             field, name = key.split(".", 1)
             field = NAMES_0_1_0.get(field, field)
-            if field == "parameter":
-                self._parameters[name][: len(members)] = value
+            if field in ("parameter", "kept"):
+                (self._parameters if field == "parameter" else self._kept)[name][: len(members)] = value
                 continue
             buffer = getattr(self._states[name], field)
             if buffer is None:

@@ -1,32 +1,54 @@
 """Compiles a list of kernel calls into a function that makes them with hardly any Python in between.
 
-Consecutive calls of torch's kernels become one TorchScript function: its interpreter spends about a
-microsecond on a call where Python spends four, and it does not hold Python's lock, so that threads with a
-replay each do not wait for each other. Consecutive calls of this package's kernels become one call of C.
+Consecutive calls become a program, which is one call of C: calling a kernel of torch then takes a third of
+the time that it takes from Python, and threads with a replay each do not wait for each other. Python makes
+the calls that a program cannot make, and no others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor
 
-from adamtune.engines.native.operators import c_call, call_in_turn, is_own_kernel
-from adamtune.engines.torch_private import Graph, OpOverload, arguments, writes_to_list
+from adamtune.engines.native.elementwise import elementwise_call
+from adamtune.engines.native.loader import has_kernels
+from adamtune.engines.native.operators import c_call, is_own_kernel
+from adamtune.engines.native.program import CCall, Program
+from adamtune.engines.native.torch_calls import CannotEncode, Encoder, TorchCall
+from adamtune.engines.torch_private import OpOverload, arguments, operator_name, overloads, tree_leaves
+
+FILLS = {"fill", "masked_fill"}
+ACCEPT_TENSORS = FILLS | {"mul", "div", "eq", "ne", "lt", "le", "gt", "ge"}
+"""Operators that give the same result for a number and for a tensor ``[]`` in its place."""
+EXACT = {torch.bool, torch.int64, torch.int32, torch.float32, torch.float64}
+"""The precisions in which operators compute no more precisely with a number than with a tensor ``[]``."""
+NUMBERS = {bool: torch.bool, int: torch.int64, float: torch.float64}
 
 
 class KernelCall(NamedTuple):
-    """A call of a kernel with its arguments; each call reads and writes the same tensors."""
+    """A call of a kernel with its arguments; each call reads and writes the same tensors.
+
+    Attributes:
+        kernel: an overload of an operator, or any function, which Python calls.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+    """
 
     kernel: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
 
-class TranslationError(Exception):
-    """TorchScript cannot make the call."""
+def compute_and_copy(kernel: OpOverload, results: Sequence[Tensor], args: Any, kwargs: Any) -> None:
+    """Calls a kernel that cannot write into given tensors, and copies what it returns into ``results``."""
+    found = [each for each in tree_leaves(kernel(*args, **kwargs)) if isinstance(each, Tensor)]
+    for result, value in zip(results, found, strict=True):
+        result.copy_(value)
 
 
 def compile_calls(calls: Sequence[KernelCall]) -> Callable[[], None]:
@@ -36,22 +58,16 @@ def compile_calls(calls: Sequence[KernelCall]) -> Callable[[], None]:
         calls: this package's kernels only in the variant that writes into given tensors.
 
     Returns:
-        The function. Where TorchScript cannot make one of consecutive calls, Python makes them.
+        The function. Call it under ``torch.no_grad()``.
     """
+    encoder = Encoder()
     parts: list[Callable[[], None]] = []
-    for is_own, consecutive in groupby(calls, key=lambda call: is_own_kernel(call.kernel)):
-        if is_own:
-            # Keyword arguments are the tensors that the kernel writes into.
-            parts.append(
-                call_in_turn(
-                    [
-                        c_call(cast(OpOverload, kernel), args, list(kwargs.values()))
-                        for kernel, args, kwargs in consecutive
-                    ]
-                )
-            )
+    encoded = [(_encoded(call, encoder), call) for call in calls]
+    for in_c, consecutive in groupby(encoded, key=lambda pair: pair[0] is not None):
+        if in_c:
+            parts.append(Program([made for made, _ in consecutive if made is not None]))
         else:
-            parts.append(_compile_torch_calls(list(consecutive)))
+            parts += [partial(call.kernel, *call.args, **call.kwargs) for _, call in consecutive]
     if len(parts) == 1:
         return parts[0]
 
@@ -62,64 +78,56 @@ def compile_calls(calls: Sequence[KernelCall]) -> Callable[[], None]:
     return replay
 
 
-def _compile_torch_calls(calls: Sequence[KernelCall]) -> Callable[[], None]:
+def _encoded(call: KernelCall, encoder: Encoder) -> CCall | TorchCall | None:
+    """The call as a program makes it; None if Python has to make it."""
+    kernel, args, kwargs = call
+    targets: Sequence[Tensor] = ()
+    if is_own_kernel(kernel):
+        # Keyword arguments are the tensors that the kernel writes into.
+        return c_call(cast(OpOverload, kernel), args, list(kwargs.values()))
+    if kernel is compute_and_copy:
+        kernel, targets, args, kwargs = args
+    if not isinstance(kernel, OpOverload) or not has_kernels():
+        return None
+    values = _argument_values(kernel, args, kwargs)
     try:
-        return _Translation(calls).function()
-    except TranslationError:
-        return lambda: _call_from_python(calls)
+        return elementwise_call(kernel, values) or encoder.call(*_without_numbers(kernel, values), targets)
+    except CannotEncode:
+        return None
 
 
-def _call_from_python(calls: Sequence[KernelCall]) -> None:
-    for kernel, args, kwargs in calls:
-        kernel(*args, **kwargs)
+def _argument_values(kernel: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The values of all arguments of an overload, by name."""
+    formal = arguments(kernel)
+    defaults = {each.name: each.default_value for each in formal if each.has_default_value()}
+    given = dict(zip((each.name for each in formal), args, strict=False)) | kwargs
+    return {each.name: given.get(each.name, defaults.get(each.name)) for each in formal}
 
 
-class _Translation:
-    """Calls as a TorchScript function whose inputs are the tensors that they read or write.
+def _without_numbers(kernel: OpOverload, values: dict[str, Any]) -> tuple[OpOverload, dict[str, Any]]:
+    """The same call with a tensor ``[]`` in place of a number, where torch's C interface takes no numbers.
+
+    It takes none of unknown type (``Scalar`` in schemas), nor those that Python accepts in place of a tensor.
 
     Raises:
-        TranslationError: TorchScript cannot make one of them.
+        CannotEncode: the result may differ.
     """
-
-    def __init__(self, calls: Sequence[KernelCall]) -> None:
-        self._graph = Graph()
-        self._inputs: dict[int, Any] = {}  # by the id of the tensor, which _tensors keeps alive
-        self._tensors: list[Tensor] = []
-        for call in calls:
-            self._add(call)
-
-    def function(self) -> Callable[[], None]:
-        """The calls as a function without arguments."""
-        run, tensors = self._graph.function(), self._tensors
-        return lambda: run(*tensors)
-
-    def _add(self, call: KernelCall) -> None:
-        kernel = call.kernel
-        # TorchScript would delete calls that write to a list of tensors: it takes them to have no effect.
-        if not isinstance(kernel, OpOverload) or writes_to_list(kernel):
-            raise TranslationError(kernel)
-        formal = arguments(kernel)
-        given = dict(zip((each.name for each in formal), call.args, strict=False)) | call.kwargs
-        values = [
-            self._value(given.get(each.name, each.default_value if each.has_default_value() else None))
-            for each in formal
-        ]
-        if not self._graph.add_call(kernel, values):
-            raise TranslationError(kernel)
-
-    def _value(self, value: Any) -> Any:
-        """An argument's value in the graph."""
-        if isinstance(value, Tensor):
-            return self._input(value)
-        if isinstance(value, list | tuple) and any(isinstance(each, Tensor) for each in value):
-            return self._graph.add_list([self._value(each) for each in value])
-        try:
-            return self._graph.add_constant(list(value) if isinstance(value, tuple) else value)
-        except (TypeError, RuntimeError) as error:
-            raise TranslationError(value) from error
-
-    def _input(self, tensor: Tensor) -> Any:
-        if id(tensor) not in self._inputs:
-            self._inputs[id(tensor)] = self._graph.add_input()
-            self._tensors.append(tensor)
-        return self._inputs[id(tensor)]
+    types = {each.name: each.type.kind() for each in arguments(kernel)}
+    numbers = [
+        name
+        for name, value in values.items()
+        if isinstance(value, int | float) and types[name] in ("NumberType", "TensorType")
+    ]
+    if not numbers:
+        return kernel, values
+    operator, number = operator_name(kernel).removesuffix("_"), values[numbers[0]]
+    if operator not in ACCEPT_TENSORS or len(numbers) > 1 or not isinstance(values["self"], Tensor):
+        raise CannotEncode(kernel)
+    dtype = NUMBERS[type(number)] if operator in FILLS else torch.result_type(values["self"], number)
+    if dtype not in EXACT:
+        raise CannotEncode(kernel)
+    types[numbers[0]] = "TensorType"
+    for overload in overloads(kernel):
+        if {each.name: each.type.kind() for each in arguments(overload)} == types:
+            return overload, values | {numbers[0]: torch.tensor(number, dtype=dtype)}
+    raise CannotEncode(kernel)

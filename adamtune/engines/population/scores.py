@@ -1,55 +1,85 @@
-"""Scores the members of a group on the validation rows, some members at a time."""
+"""Computes the metrics of a group's members on the validation rows, some members at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from adamtune.engines.base import Source
+from adamtune.engines.metrics import BATCHES, plain_metrics
 from adamtune.engines.population.capture import Capture
-from adamtune.engines.population.gradients import capture_scores
+from adamtune.engines.population.gradients import BatchedTask
+from adamtune.tasks.pytree import count_rows
 
 TRAINING_BATCHES = 4
 """Members scored together have at most as many validation rows as this many batches of the whole group."""
 
 
 class Scorer:
-    """Captures of a task's scores, one for each number of members that are scored together.
+    """Captures of a task's metrics, one for each number of members that are scored together.
 
     Args:
-        source: the task and its validation rows.
+        task: the task and its validation rows.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._captures: dict[int, tuple[dict[str, Tensor], Capture]] = {}
+    def __init__(self, task: BatchedTask) -> None:
+        self._task, source = task, task.source
+        self._validation = count_rows(source.validation)
+        # While it is made, a capture holds every result in memory: too much, if the rows are many.
+        few = self._validation <= BATCHES * source.task.batch_size
+        self._captured = task.method.captured_metrics and few
+        self._captures: dict[int, tuple[dict[str, Tensor], dict[str, Tensor], Capture]] = {}
 
-    def score(self, parameters: Mapping[str, Tensor], members: int, width: int) -> dict[str, list[float]]:
-        """Each member's scores, by name.
+    def score(
+        self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], seeds: Sequence[int], width: int
+    ) -> dict[str, list[float]]:
+        """Each member's metrics, by name.
 
         Args:
-            parameters: by name, ``[capacity, *shape]``; the first ``members`` rows are scored.
-            members: members to score.
+            parameters: by name, ``[capacity, *shape]``; the first rows are scored, one for each of ``seeds``.
+            kept: buffers and frozen parameters by name, as the parameters.
+            seeds: the seed of what each member's metrics draw.
             width: rows of the group's steps. Members scored together are at most as many.
         """
-        validation = len(self._source.validation[0])
-        together = TRAINING_BATCHES * width * self._source.task.batch_size // validation
+        if not self._captured:
+            return self._score_each(parameters, kept, seeds)
+        members = len(seeds)
+        together = TRAINING_BATCHES * width * self._task.source.task.batch_size // self._validation
         together = max(1, min(together, width))
-        own, capture = self._capture(parameters, together)
+        own, own_kept, capture = self._capture(parameters, kept, together)
         found: dict[str, list[float]] = {}
         for first in range(0, members, together):
             count = min(together, members - first)
-            for name, value in own.items():
-                value[:count] = parameters[name][first : first + count]
+            for target, source in ((own, parameters), (own_kept, kept)):
+                for name, value in target.items():
+                    value[:count] = source[name][first : first + count]
             capture.replay()
             for name, scores in capture.outputs.items():
                 found.setdefault(name, []).extend(scores[:count].tolist())
         return found
 
-    def _capture(self, parameters: Mapping[str, Tensor], members: int) -> tuple[dict[str, Tensor], Capture]:
-        """A capture for so many members, and the parameters ``[members, *shape]`` that it reads."""
+    def _score_each(
+        self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], seeds: Sequence[int]
+    ) -> dict[str, list[float]]:
+        """The metrics of one member after the other, by the model itself."""
+        found: dict[str, list[float]] = {}
+        source = self._task.source
+        module = source.module(0, 0)
+        for row, seed in enumerate(seeds):
+            for name, value in (*module.named_parameters(), *module.named_buffers()):
+                value.data.copy_((parameters if name in parameters else kept)[name][row])
+            for name, score in plain_metrics(source.task, module, source.validation, seed).items():
+                found.setdefault(name, []).append(score)
+        return found
+
+    def _capture(
+        self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], members: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Capture]:
+        """A capture for so many members, and the tensors ``[members, *shape]`` that it reads."""
         if members not in self._captures:
-            own = {name: value[:members].clone() for name, value in parameters.items()}
-            self._captures[members] = own, capture_scores(self._source.task, own, self._source.validation)
+            own, own_kept = (
+                {name: value[:members].clone() for name, value in each.items()} for each in (parameters, kept)
+            )
+            capture = self._task.metrics(own, own_kept, self._task.source.validation)
+            self._captures[members] = own, own_kept, capture
         return self._captures[members]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,11 +10,11 @@ from torch import Tensor
 from adamtune.engines.native.loader import kernel_library
 from adamtune.engines.native.operators import Kernel
 from adamtune.engines.population.coefficients import Terms
-from adamtune.engines.population.gradients import capture_gradients
+from adamtune.engines.population.draws import Draws, Key
+from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.replay import KernelCall, compile_calls
 from adamtune.engines.population.update import FIELDS, Part, State, bind_update
-from adamtune.tasks.base import Rows
-from adamtune.tasks.loaded import LoadedTask
+from adamtune.tasks.pytree import leaves, map_rows
 
 STRETCH = 128
 """The most steps whose batches and coefficients are placed on the device at a time."""
@@ -28,8 +28,8 @@ class Step:
 
     Args:
         task: the task that all members train.
-        rows: the training rows.
         parameters: by name, ``[members, *shape]``; each step changes them and the states in place.
+        kept: buffers and frozen parameters by name, ``[members, *shape]``; each step changes the buffers.
         states: the optimizer states by parameter name, each tensor of the parameter's shape.
         shared: whether all members train on the same batch.
         needed: the parts of the elementwise pass that some member needs.
@@ -37,25 +37,29 @@ class Step:
 
     def __init__(
         self,
-        task: LoadedTask,
-        rows: Rows,
+        task: BatchedTask,
         parameters: Mapping[str, Tensor],
+        kept: Mapping[str, Tensor],
         states: Mapping[str, State],
         shared: bool,
         needed: Terms,
     ) -> None:
         first = next(iter(parameters.values()))
-        members, length = len(first), min(STRETCH, task.evaluate_every)
-        lead = (task.batch_size,) if shared else (members, task.batch_size)
+        members, length = len(first), min(STRETCH, task.source.task.evaluate_every)
+        size, dtype = task.source.task.batch_size, task.source.dtype
+        lead = (size,) if shared else (members, size)
         self._next = torch.zeros(1, dtype=torch.int64, device=first.device)
         self._indices = self._next.new_zeros(length, *lead)
-        self._coefficients = first.new_zeros(length, members, FIELDS)
-        self._losses = first.new_zeros(length, members)
+        self._coefficients = first.new_zeros(length, members, FIELDS, dtype=dtype)
+        self._losses = first.new_zeros(length, members, dtype=dtype)
         # The current step's slices are copied out, because a replay reads the same memory each time.
         index, packed = self._indices[:1].clone(), self._coefficients[:1].clone()
+        rows = list(leaves(task.source.train))
         gathered = [each[index.flatten()] for each in rows]
-        batch = tuple(each.view(*lead, *each.shape[1:]) for each in gathered)
-        capture = capture_gradients(task, parameters, batch, shared)
+        own = iter(gathered)
+        batch = map_rows(lambda each: next(own).view(*lead, *each.shape[1:]), task.source.train)
+        self._draws = Draws(members, first.device)
+        capture = task.gradients(parameters, kept, batch, shared, self._draws)
         losses, gradients = capture.outputs
         self._compute = compile_calls(
             [
@@ -70,7 +74,7 @@ class Step:
         # The elementwise pass treats a tensor's elements alike: its shape past the members does not matter.
         parts = [
             Part(_flat(parameters[name]), _flat(gradients[name]), State(*map(_flat_or_none, states[name])))
-            for name in parameters
+            for name in gradients
         ]
         self._update = bind_update(parts, packed[0], needed)
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -88,9 +92,15 @@ class Step:
         self._coefficients[:steps, :members] = coefficients
         self._next.zero_()
 
-    def run(self) -> None:
-        """Takes the next step. On a GPU all its kernels are launched at once."""
-        if self._next.device.type != "cuda":
+    def run(self, keys: Callable[[], Sequence[Key]]) -> None:
+        """Takes the next step. On a GPU all its kernels are launched at once, if none draws random numbers.
+
+        Args:
+            keys: gives what the random draws of each member's step derive from.
+        """
+        if self._draws.used:
+            self._draws.seed(keys())
+        if self._next.device.type != "cuda" or self._draws.used:
             self._run()
             return
         if self._graph is None:
@@ -110,7 +120,9 @@ class Step:
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    return tensor.view(len(tensor), -1)
+    # As in torch.optim, the real and imaginary parts of a complex number are two numbers.
+    real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return real.view(len(tensor), -1)
 
 
 def _flat_or_none(tensor: Tensor | None) -> Tensor | None:
@@ -167,7 +179,12 @@ def take(source: Tensor, index: Tensor, rows: Tensor) -> KernelCall:
         source: ``[all, ...]``.
         index: int64 ``[n]``.
         rows: ``[n, ...]``, which the call writes to.
+
+    Raises:
+        ValueError: the rows do not fit the source in shape or type.
     """
+    if rows.shape[1:] != source.shape[1:] or rows.dtype != source.dtype or len(rows) != len(index):
+        raise ValueError(f"rows {tuple(rows.shape)} {rows.dtype} of {tuple(source.shape)} {source.dtype}")
     if _has_kernels(source) and source[0].is_contiguous() and rows.is_contiguous():
         return KernelCall(ours.take.out, (source, index), {"rows": rows})
     return KernelCall(aten.index_select.out, (source, 0, index), {"out": rows})
@@ -180,7 +197,12 @@ def put(rows: Tensor, index: Tensor, target: Tensor) -> KernelCall:
         rows: ``[n, ...]``.
         index: int64 ``[n]``.
         target: ``[all, ...]``, which the call writes to.
+
+    Raises:
+        ValueError: the rows do not fit the target in shape or type.
     """
+    if rows.shape[1:] != target.shape[1:] or rows.dtype != target.dtype or len(rows) != len(index):
+        raise ValueError(f"rows {tuple(rows.shape)} {rows.dtype} for {tuple(target.shape)} {target.dtype}")
     if _has_kernels(target) and target.is_contiguous() and rows.is_contiguous():
         return KernelCall(ours.put.out, (rows, index, len(target)), {"target": target})
     return KernelCall(aten.index_copy_.default, (target, 0, index, rows), {})

@@ -1,0 +1,104 @@
+"""What a model's loss and metrics are, computed by the model itself, and whether they are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adamtune.engines.torch_private import tree_leaves, tree_map, tree_map_only
+from adamtune.errors import UsageError
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
+from adamtune.tasks.pytree import count_rows
+from adamtune.tasks.randomness import seeded
+
+BATCHES = 32
+"""A model is called on at most as many validation rows at once as this many batches have."""
+
+
+def checked_loss(loss: Any) -> Tensor:
+    """The loss of a batch, if it is one.
+
+    Raises:
+        UsageError: it is not one real number.
+    """
+    if not isinstance(loss, Tensor) or loss.dim() or not loss.is_floating_point():
+        found = repr(loss)
+        if isinstance(loss, Tensor):
+            found = f"a tensor of shape {tuple(loss.shape)} and type {loss.dtype}"
+        raise UsageError(f"loss returned {found}: return one real number, such as the mean over the batch")
+    return loss
+
+
+def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int) -> dict[str, float]:
+    """The task's metrics of a model over ``rows``, by name.
+
+    Args:
+        task: the task.
+        module: its model, which is in evaluation mode afterwards.
+        rows: the rows, in a whole.
+        seed: of the random draws of the metrics.
+
+    Raises:
+        UsageError: a metric is not one number.
+    """
+    module.eval()
+    with seeded(seed), _in_batches(module, count_rows(rows), BATCHES * task.batch_size):
+        try:
+            with torch.no_grad():
+                scores = task.scores(module, rows)
+        except RuntimeError as error:
+            if "grad" not in str(error):
+                raise
+            with torch.enable_grad():  # a loss that takes gradients itself
+                scores = task.scores(module, rows)
+    return {name: _number(name, score) for name, score in scores.items()}
+
+
+def _number(name: str, score: Any) -> float:
+    try:
+        return float(score)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"the metric {name} is {score!r}: return one number") from error
+
+
+@contextmanager
+def _in_batches(module: nn.Module, rows: int, most: int) -> Iterator[None]:
+    """While it is entered, a call of the module on more than ``most`` of ``rows`` rows is many calls.
+
+    The results are put together, so that a metric of all rows sees them all: it need not be a mean. A result
+    without a row for each row of the arguments is that of one call.
+    """
+    if rows <= most:
+        yield
+        return
+    forward = module.forward
+
+    def part(tree: Any, first: int) -> Any:
+        own = slice(first, first + most)
+        return tree_map_only(Tensor, lambda each: each[own] if _has_rows(each, rows) else each, tree)
+
+    def in_batches(*args: Any, **kwargs: Any) -> Any:
+        if not any(_has_rows(each, rows) for each in tree_leaves((args, kwargs))):
+            return forward(*args, **kwargs)
+        results = []
+        for first in range(0, rows, most):
+            result = forward(*part(args, first), **part(kwargs, first))
+            if not all(_has_rows(each, min(most, rows - first)) for each in tree_leaves(result)):
+                return forward(*args, **kwargs)
+            results.append(result)
+        return tree_map(lambda *parts: torch.cat(parts), *results)
+
+    module.forward = in_batches
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _has_rows(leaf: Any, rows: int) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dim() > 0 and len(leaf) == rows

@@ -1,0 +1,525 @@
+"""What people's own models do in a training step: both engines do it as a plain loop in torch does."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adamtune.engines.base import Member, Source
+from adamtune.engines.plan import make_plan
+from adamtune.engines.population.draws import Draws
+from adamtune.engines.population.engine import Population
+from adamtune.engines.population.memory_plan import tensors_in
+from adamtune.engines.population.verification import batched_task
+from adamtune.engines.sequential import Sequential
+from adamtune.errors import UsageError
+from adamtune.tasks.base import Model
+from adamtune.tasks.pytree import map_rows, take_rows
+from adamtune.tasks.randomness import batch_indices, derive, initial_module
+
+from .models import FEATURES, Calls, Toy, noise
+from .training import finish, member
+
+STEPS = 6
+
+
+def head(width: int = FEATURES) -> nn.Module:
+    return nn.Linear(width, 1)
+
+
+def squared(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    return F.mse_loss(model(inputs).squeeze(-1), target)
+
+
+class Counter(nn.Module):
+    """Replaces one buffer and changes another one in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = head()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("average", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.calls += 1
+            self.average = 0.9 * self.average + 0.1 * x.mean()
+        return self.head(x) * torch.clamp(self.calls / 4, max=1.0) + self.average
+
+
+class Lora(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Linear(FEATURES, 8).requires_grad_(False)
+        self.down, self.up = nn.Parameter(torch.randn(2, FEATURES)), nn.Parameter(torch.zeros(8, 2))
+        self.head = head(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.base(x) + x @ self.down.t() @ self.up.t()))
+
+
+class Vae(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(FEATURES, 4), nn.Linear(2, FEATURES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, log_variance = self.encoder(x).chunk(2, -1)
+        return self.decoder(mean + torch.randn_like(mean) * (log_variance / 2).exp()).mean(-1, keepdim=True)
+
+
+class ComplexWeights(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, dtype=torch.complex64))
+        self.head = head()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.fft.irfft(torch.fft.rfft(x) * self.weight, n=FEATURES))
+
+
+class Bag(nn.Module):
+    """Token embeddings with a padding row, of tokens made of the inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(5, 4, padding_idx=0), head(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.table((x.abs() * 3).long().clamp(max=4)).mean(-2))
+
+
+def evaluation_mode() -> nn.Module:
+    """A model that its author has put in evaluation mode: a training loop calls ``train()``."""
+    return nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(), head(8)).eval()
+
+
+def spectral() -> nn.Module:
+    norm = nn.utils.parametrizations.spectral_norm
+    return nn.Sequential(norm(nn.Linear(FEATURES, 5)), nn.Tanh(), head(5))
+
+
+def penalised(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    """A loss with a second derivative."""
+    inputs = inputs.clone().requires_grad_()
+    found = model(inputs)
+    (slope,) = torch.autograd.grad(found.sum(), inputs, create_graph=True)
+    return F.mse_loss(found.squeeze(-1), target) + slope.square().sum(-1).mean()
+
+
+def functional(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    slope = torch.func.vmap(torch.func.grad(lambda row: model(row[None])[0, 0]))(inputs)
+    return F.mse_loss(model(inputs).squeeze(-1), target) + slope.square().sum(-1).mean()
+
+
+def mixed(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    """Mixup, with draws of torch."""
+    share, order = torch.rand(len(inputs), 1), torch.randperm(len(inputs))
+    noisy = torch.empty(len(inputs), FEATURES).normal_(0, 0.1).to(inputs.dtype)
+    share = share.to(inputs.dtype)
+    x = share * inputs + (1 - share) * inputs[order] + noisy
+    return F.mse_loss(model(x).squeeze(-1), share[:, 0] * target + (1 - share[:, 0]) * target[order])
+
+
+def by_attributes(model: Any, inputs: Tensor, target: Tensor) -> Tensor:
+    """A loss that uses the model as the module that it is."""
+    assert isinstance(model, nn.Module)
+    found = model[1](model[0](input=inputs))
+    assert model.training == model[0].training
+    return F.mse_loss(found.squeeze(-1), target) + 0.1 * model[0].weight.square().sum()
+
+
+def plain() -> nn.Module:
+    return nn.Sequential(nn.Linear(FEATURES, 5), nn.Linear(5, 1))
+
+
+OWN: dict[str, Toy] = {
+    "dropout": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.ReLU(), nn.Dropout(0.3), head(8))),
+    "dropout in place": Toy(
+        lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(0.3, inplace=True), head(8))
+    ),
+    "alpha dropout": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.AlphaDropout(0.3), head(8))),
+    "reparametrised draws": Toy(Vae),
+    "draws of the loss": Toy(plain, mixed),
+    "batch norm": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.BatchNorm1d(5), nn.ReLU(), head(5))),
+    "buffers": Toy(Counter),
+    "spectral norm": Toy(spectral),
+    "weight norm": Toy(
+        lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(FEATURES, 5)), head(5))
+    ),
+    "low rank adaptation": Toy(Lora),
+    "complex weights": Toy(ComplexWeights),
+    "a padding row": Toy(Bag),
+    "a model in evaluation mode": Toy(evaluation_mode),
+    "an activation in place": Toy(
+        lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.ReLU(inplace=True), head(5))
+    ),
+    "a random buffer": Toy(
+        lambda: Calls(
+            lambda self, x: self.head((x @ self.fixed).sin()), head=head(4), fixed=torch.randn(FEATURES, 4)
+        )
+    ),
+    "lazy layers": Toy(
+        lambda: nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.Tanh(), nn.LazyLinear(1))
+    ),
+    "a second derivative": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.Tanh(), head(5)), penalised),
+    "torch.func": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.Tanh(), head(5)), functional),
+    "the module's attributes": Toy(plain, by_attributes),
+    "a transformer with dropout": Toy(
+        lambda: Calls(
+            lambda self, x: self.head(self.layer(x.unflatten(-1, (3, 2))).flatten(1)),
+            layer=nn.TransformerEncoderLayer(2, 1, 4, 0.2, batch_first=True),
+            head=head(),
+        )
+    ),
+}
+
+
+def plain_loop(each: Member) -> nn.Module:
+    """The member's model after all steps, trained as one would without this package, in float64."""
+    task = each.task
+    model = initial_module(task, each.seed, each.replicate).double()
+    for parameter in model.parameters():
+        if parameter.is_complex():
+            parameter.data = parameter.data.to(torch.complex128)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=each.hyperparameters["lr"])
+    rows = map_rows(lambda tensor: tensor.double(), task.train)
+    for step in range(STEPS):
+        torch.manual_seed(derive(each.seed, "step", each.replicate, step))
+        (index,) = batch_indices(task, each.seed, each.replicate, step, step + 1)
+        optimizer.zero_grad()
+        task.loss(model, take_rows(rows, index)).backward()
+        optimizer.step()
+    return model
+
+
+def members(task: Any) -> list[Member]:
+    """Members of two replicates, so that some share their batches and draws and others do not."""
+    return [member(task, trial, "adamw", lr=0.01 * (trial + 1), replicate=trial // 2) for trial in range(4)]
+
+
+def at_the_end(task: Toy, engine: type[Population | Sequential]) -> list[dict[str, Tensor]]:
+    """Each member's parameters and buffers after all steps in float64."""
+    own = Toy(task.make, task.measure, steps=STEPS + 1, evaluate_every=2)
+    trained = members(own)
+    made = engine(len(trained), dtype=torch.float64)
+    made.admit(trained)
+    for _ in range(STEPS // 2):
+        made.advance()
+    state = made.state()
+    if "members" in state:
+        return [each["model"] for each in state["members"]]
+    (group,) = state["groups"]
+    found = {
+        name.split(".", 1)[1]: value
+        for name, value in group["tensors"].items()
+        if name.startswith(("parameter.", "kept."))
+    }
+    return [{name: value[group["members"].index(row)] for name, value in found.items()} for row in range(4)]
+
+
+@pytest.mark.parametrize("engine", [Population, Sequential])
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_parameters_and_buffers_are_those_of_a_plain_loop(
+    name: str, engine: type[Population | Sequential]
+) -> None:
+    found = at_the_end(OWN[name], engine)
+    own = Toy(OWN[name].make, OWN[name].measure, steps=STEPS + 1, evaluate_every=2)
+    for each, tensors in zip(members(own), found, strict=True):
+        model = plain_loop(each)
+        for key, value in (*model.named_parameters(), *model.named_buffers()):
+            if value.is_floating_point() or value.is_complex():
+                torch.testing.assert_close(tensors[key].to(value.dtype), value.detach(), rtol=1e-9, atol=1e-8)
+            else:
+                assert torch.equal(tensors[key], value)
+    first = next(
+        name for name, _ in model.named_parameters() if not torch.equal(found[0][name], found[1][name])
+    )
+    assert len({tuple(each[first].flatten().tolist()) for each in found}) == 4
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_they_are_trained_in_lockstep(name: str) -> None:
+    assert make_plan(OWN[name], "auto", "auto", "cpu", 1).engine == "population"
+
+
+def half(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(inputs).squeeze(-1)
+    assert inputs.dtype == torch.float64 or found.dtype == torch.bfloat16
+    return F.mse_loss(found.to(target.dtype), target)
+
+
+def test_autocast_is_kept() -> None:
+    torch.set_default_dtype(torch.float32)
+    source = Source(Toy(plain, half), torch.device("cpu"))
+    assert batched_task(source).method.rules
+    task = batched_task(source)
+    parameters = {name: torch.stack([value] * 2) for name, value in source.initial(0, 0).items()}
+    batch = take_rows(source.train, slice(4))
+    capture = task.gradients(parameters, {}, batch, True, Draws(2, source.device))
+    # The logits, their products' gradients and the casts, none of which is there without autocast.
+    assert sum(each.dtype == torch.bfloat16 for call in capture.program for each in tensors_in(call[1:])) > 8
+
+
+class Half(nn.Module):
+    """Its author has chosen float64 for the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = head().double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+@pytest.mark.parametrize("engine", [Population, Sequential])
+def test_the_models_own_precision_is_kept(engine: type[Population | Sequential]) -> None:
+    made = engine(1)
+    made.admit([member(Toy(Half))])
+    made.advance()
+    state = made.state()
+    if "members" in state:
+        assert state["members"][0]["model"]["head.weight"].dtype == torch.float64
+    else:
+        assert state["groups"][0]["tensors"]["parameter.head.weight"].dtype == torch.float64
+
+
+class Annealed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.calls = head(), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.calls += 1
+        return self.head(x) * self.calls
+
+
+def numpy_mixup(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    return squared(model, inputs * float(np.random.beta(1, 1)), target)
+
+
+def python_draw(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    return squared(model, inputs * random.random(), target)
+
+
+def branching(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    loss = squared(model, inputs, target)
+    return loss * 2 if loss > 1 else loss
+
+
+class KeyErrorInLockstep(nn.Module):
+    """Raises an error of any type where it is not called with plain tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = head()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x) * {Tensor: 1.0}[type(x)] * float(x.numpy()[0, 0])
+
+
+SEQUENTIAL: dict[str, tuple[Toy, str]] = {
+    "a counter in Python": (Toy(Annealed), r"attribute calls: make it a buffer"),
+    "NumPy's generator": (Toy(plain, numpy_mixup), r"NumPy's global generator: draw with torch"),
+    "Python's generator": (Toy(plain, python_draw), r"Python's random module: draw with torch"),
+    "a branch": (Toy(plain, branching), r"test_own_models\.py:\d+: .*control flow"),
+    "batch norm with a cumulative mean": (
+        Toy(lambda: nn.Sequential(nn.BatchNorm1d(FEATURES, momentum=None), head())),
+        r"\.item\(\)",
+    ),
+    "any error": (Toy(KeyErrorInLockstep), r"test_own_models\.py:\d+"),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_others_are_trained_one_after_the_other_and_the_plan_says_why(name: str) -> None:
+    task, reason = SEQUENTIAL[name]
+    made = make_plan(task, "auto", "auto", "cpu", 1)
+    assert made.engine == "sequential"
+    assert "\n" not in made.why
+    assert re.search(reason, made.why), made.why
+
+
+@pytest.mark.parametrize("name", ["NumPy's generator", "Python's generator"])
+def test_draws_of_other_generators_follow_from_seed_replicate_and_step(name: str) -> None:
+    task, _ = SEQUENTIAL[name]
+    each = member(task, lr=0.01)
+    first, second = Sequential(1), Sequential(1)
+    found = finish(first, [each])[each]
+    np.random.seed(99)
+    random.seed(99)
+    again = finish(second, [each])[each]
+    assert [x.metrics for x in found] == [x.metrics for x in again]
+
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "a loss of each row": lambda model, x, y: (model(x).squeeze(-1) - y).square(),
+    "no tensor": lambda model, x, y: float(squared(model, x, y)),
+    "whole numbers": lambda model, x, y: squared(model, x, y).long(),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
+def test_a_loss_that_is_no_number_is_an_error(name: str) -> None:
+    task = Toy(plain, LOSSES[name])
+    with pytest.raises(UsageError, match=r"loss returned .*: return one real number"):
+        make_plan(task, "auto", "auto", "cpu", 1)
+    engine = Sequential(1)
+    engine.admit([member(task)])
+    with pytest.raises(UsageError, match=r"loss returned .*: return one real number"):
+        engine.advance()
+
+
+def test_a_loss_in_another_precision_does_not_leave_its_buffer() -> None:
+    task = Toy(plain, lambda model, x, y: squared(model, x, y).double().sum())
+    found = []
+    for engine in (Population(2), Sequential(2)):
+        trained = [member(task, trial, lr=0.01 * (trial + 1)) for trial in range(2)]
+        found.append([[e.metrics["train_loss"] for e in each] for each in finish(engine, trained).values()])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_a_model_without_weights_is_an_error() -> None:
+    with pytest.raises(UsageError, match="no weights to train"):
+        make_plan(Toy(nn.Identity), "auto", "auto", "cpu", 1)
+
+
+def test_rows_may_be_nested() -> None:
+    x, y = noise(3, 12)
+
+    class Nested(Toy):
+        @property
+        def train(self) -> Any:
+            return {"inputs": (x, x * 2), "target": [y]}
+
+        @property
+        def validation(self) -> Any:
+            return {"inputs": (x[:5], x[:5]), "target": [y[:5]]}
+
+        def loss(self, model: Any, batch: Any) -> Tensor:
+            return squared(model, sum(batch["inputs"]), batch["target"][0])
+
+        def scores(self, model: Any, rows: Any) -> dict[str, Tensor]:
+            return {"val_loss": self.loss(model, rows)}
+
+    trained = [member(Nested(), trial, lr=0.01 * (trial + 1)) for trial in range(2)]
+    ours, theirs = (finish(engine, trained) for engine in (Population(2), Sequential(2)))
+    for each in trained:
+        for one, other in zip(ours[each], theirs[each], strict=True):
+            assert one.metrics == pytest.approx(other.metrics, rel=1e-5)
+
+
+def ranked(model: Model, inputs: Tensor, target: Tensor) -> float:
+    """A metric in plain Python that is no mean: the area under the ROC curve."""
+    scores, hits = model(inputs).squeeze(-1).tolist(), (target > 0).tolist()
+    good = [s for s, hit in zip(scores, hits, strict=True) if hit]
+    bad = [s for s, hit in zip(scores, hits, strict=True) if not hit]
+    return sum(g > b for g in good for b in bad) / max(1, len(good) * len(bad))
+
+
+def test_metrics_may_be_plain_python_and_of_many_rows() -> None:
+    x, y = noise(3, 400)
+
+    class Ranked(Toy):
+        @property
+        def validation(self) -> Any:
+            return x, y
+
+        def scores(self, model: Any, rows: Any) -> dict[str, Any]:
+            # 400 rows are more than 32 batches of 4: the model is called on parts, the metric sees all.
+            assert len(model(rows[0])) == 400
+            return {"val_loss": self.loss(model, rows), "val_auc": ranked(model, *rows)}
+
+    task = Ranked()
+    trained = [member(task, trial, lr=0.03 * (trial + 1)) for trial in range(2)]
+    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "population"
+    for engine in (Population(2), Sequential(2)):
+        found = finish(engine, trained)
+        for each in trained:
+            model = plain_loop_float32(each)
+            with torch.no_grad():
+                wanted = {"val_loss": float(squared(model, x, y)), "val_auc": ranked(model, x, y)}
+            last = found[each][-1].metrics
+            assert {name: last[name] for name in wanted} == pytest.approx(wanted, rel=1e-4)
+
+
+def plain_loop_float32(each: Member) -> nn.Module:
+    task = each.task
+    model = initial_module(task, each.seed, each.replicate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=each.hyperparameters["lr"])
+    for step in range(task.steps):
+        (index,) = batch_indices(task, each.seed, each.replicate, step, step + 1)
+        optimizer.zero_grad()
+        task.loss(model, take_rows(task.train, index)).backward()
+        optimizer.step()
+    return model.eval()
+
+
+def test_the_members_of_a_replicate_draw_alike_and_others_do_not() -> None:
+    """Common random numbers: trials of one training seed differ in their settings alone."""
+    task = OWN["dropout"]
+    first, second, other = member(task, 0), member(task, 1), member(task, 2, replicate=1)
+    for engine in (Population(3), Sequential(3)):
+        found = finish(engine, [first, second, other])
+        assert [x.metrics for x in found[first]] == [x.metrics for x in found[second]]
+        assert [x.metrics for x in found[first]] != [x.metrics for x in found[other]]
+
+
+def test_a_member_admitted_later_draws_what_it_draws_alone() -> None:
+    task = OWN["batch norm"]
+    dropping = OWN["dropout"]
+    for own in (task, dropping):
+        early, late = member(own, 0, lr=0.01), member(own, 1, lr=0.02)
+        engine = Population(2, dtype=torch.float64)
+        engine.admit([early])
+        engine.advance()
+        engine.admit([late])
+        found = finish(engine)[late]
+        alone = finish(Population(1, dtype=torch.float64), [late])[late]
+        for one, other in zip(found, alone, strict=True):
+            assert one.metrics == pytest.approx(other.metrics, rel=1e-9)
+
+
+def test_a_member_that_waits_keeps_its_buffers() -> None:
+    """The last interval is shorter: a member that has finished it waits for the others."""
+    task = Toy(OWN["batch norm"].make, steps=5, evaluate_every=3)
+    early, late = member(task, 0, lr=0.01), member(task, 1, lr=0.02)
+    engine = Population(2, dtype=torch.float64)
+    engine.admit([early])
+    engine.advance()
+    engine.admit([late])
+    found = finish(engine)
+    alone = finish(Population(1, dtype=torch.float64), [early])[early]
+    assert found[early][-1].metrics == pytest.approx(alone[-1].metrics, rel=1e-9)
+    assert math.isfinite(found[late][-1].metrics["val_loss"])
+
+
+@pytest.mark.parametrize("name", ["dropout", "batch norm", "spectral norm"])
+def test_a_restored_engine_continues_to_the_last_bit(name: str) -> None:
+    trained = members(OWN[name])
+    for make in (Population, Sequential):
+        engine, restored = make(4), make(4)
+        engine.admit(trained)
+        engine.advance()
+        restored.restore(trained, engine.state())
+        expected = finish(engine)
+        for each, evaluations in finish(restored).items():
+            assert [x.metrics for x in evaluations] == [x.metrics for x in expected[each]]
