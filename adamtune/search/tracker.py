@@ -84,13 +84,13 @@ class Tracker:
         self._last = tuple(ended)
 
     def _note_failure(self, trial: TrialRecord) -> None:
-        """Counts failures one after the other, and tells people of the first."""
+        """Counts failures one after the other, and tells people of the first in this run."""
         if trial.state != "failed":
             self.failures = 0
             return
-        reason = (trial.failure or "").splitlines()
+        reason, is_first = (trial.failure or "").splitlines(), not self.last_failure
         self.last_failure = f"Trial {trial.number} failed: {': '.join([*reason[:1], *reason[1:][-1:]])}"
-        if not self.failures:
+        if is_first:
             self.note(self.last_failure)
         self.failures += 1
 

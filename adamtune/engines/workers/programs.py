@@ -12,13 +12,11 @@ from typing import Any
 
 from typing_extensions import override
 
-from adamtune.catalog import ONE_MINUS
 from adamtune.engines.base import Member
 from adamtune.engines.workers.process import CHUNK, Guard, Process
 from adamtune.engines.workers.reports import Report, ReportReader
 from adamtune.engines.workers.training import Training
-from adamtune.optimizers.registry import OPTIMIZERS
-from adamtune.tasks.program import fill
+from adamtune.tasks.program import command_values, fill
 
 REPORT, CHECKPOINT, SETTINGS = "ADAMTUNE_REPORT", "ADAMTUNE_CHECKPOINT", "ADAMTUNE_SETTINGS"
 """Environment variables of a command: the file of its reports, the folder of its checkpoint, its settings."""
@@ -116,11 +114,7 @@ class Command(Training):
         self._printed, self._written = self._reader(), self._reader()
         self._offset = 0
         self._report_file.touch()
-        member, values = self.member, dict(self.values)
-        for each in OPTIMIZERS[member.optimizer].hyperparameters:
-            if each.complement:
-                values[ONE_MINUS + each.name] = 1 - values[each.name]
-        values |= {"seed": self.seed, "trial": member.trial}
+        values = command_values(self.values, self.seed, self.member.trial)
         environment = {
             **environment,
             REPORT: str(self._report_file),
