@@ -26,9 +26,10 @@ def notes(study: StudyConfig, slots: int) -> Iterator[str]:
     if sampler not in MODELS or study.trials <= STARTUP_TRIALS:
         return
     if together * GENERATIONS > study.trials:
+        key = "population" if study.workers == "auto" else "workers"
         yield (
             f"{together} of {study.trials} trials are in training at once, so {sampler} learns little from"
-            f" results: set population to {max(1, study.trials // GENERATIONS) * study.search.seeds} or less,"
+            f" results: set {key} to {max(1, study.trials // GENERATIONS) * study.search.seeds} or less,"
             " or ask for more trials."
         )
     random = _drawn_at_random(sampler, study.space)

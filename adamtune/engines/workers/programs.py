@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,18 @@ REPORT, CHECKPOINT, SETTINGS = "ADAMTUNE_REPORT", "ADAMTUNE_CHECKPOINT", "ADAMTU
 """Environment variables of a command: the file of its reports, the folder of its checkpoint, its settings."""
 
 
+def _call(folder: Path, descriptor: int) -> str:
+    """The Python code that calls ``function.main``, with the same modules as this process.
+
+    The folder of the function is not among the paths at first: it may have modules named as standard ones.
+    """
+    paths = [os.path.abspath(each) for each in sys.path if os.path.abspath(each) != os.path.abspath(folder)]
+    return (
+        f"import sys; sys.path[:] = {paths!r}; from adamtune.engines.workers.function import main;"
+        f" main({descriptor})"
+    )
+
+
 class Function(Training):
     """A training that is a user's function; ``function.py`` calls it."""
 
@@ -35,7 +48,7 @@ class Function(Training):
     def launch(self, guard: Guard, selector: BaseSelector, environment: Mapping[str, str]) -> Process:
         self._received, self._is_waiting, self._is_done = b"", False, False
         self._channel, other = socketpair()
-        arguments = [sys.executable, "-m", "adamtune.engines.workers.function", str(other.fileno())]
+        arguments = [sys.executable, "-c", _call(self.program.folder, other.fileno())]
         # Sets of text have another order in each process otherwise.
         environment = {**environment, "PYTHONHASHSEED": str(self.seed)}
         out = self.folder.log.write
