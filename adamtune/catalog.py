@@ -63,6 +63,7 @@ class Hyperparameter:
             self,
             name=ONE_MINUS + self.name,
             default=1 - self.default,
+            # A decay may be 0 but not 1, so its complement may be 1 but not 0.
             low=max(1 - self.high, LEAST_COMPLEMENT),
             high=1 - self.low,
             open_low=False,
@@ -113,6 +114,7 @@ def as_trained(name: str, value: Any) -> tuple[str, Any]:
     Returns:
         Name and value in the optimizer's terms, such as ``beta1`` and 0.9.
     """
+    # A decay is searched by its distance from 1, because that is what a log scale has to spread.
     return (name.removeprefix(ONE_MINUS), 1 - value) if name.startswith(ONE_MINUS) else (name, value)
 
 
@@ -159,6 +161,7 @@ def discover(package: str, path: Iterable[str], kind: type[E]) -> Mapping[str, E
     Returns:
         The entries by name, sorted by name.
     """
+    # Found and not listed, so that a new file is all that a new entry needs.
     names = [module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("torch_")]
     modules = [import_module(f"{package}.{name}") for name in names]
     entries = {

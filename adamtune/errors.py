@@ -7,7 +7,8 @@
     │   └── StudyFileError   2   the study file is wrong: every problem of it at once
     └── Refused              3   refused to protect data
 
-The command line prints the message alone; ``--debug`` adds the traceback.
+A command that succeeds exits with 0, one that Ctrl-C or SIGTERM interrupted with 130. The command line prints
+the message alone; ``--debug`` adds the traceback.
 """
 
 from __future__ import annotations

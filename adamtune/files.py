@@ -22,6 +22,7 @@ def sync(path: Path) -> None:
     """
     if path.is_dir() and os.name != "posix":
         return
+    # Windows syncs only what is open for writing; a folder can only be opened for reading.
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -47,6 +48,7 @@ def use_cached(name: str, make: Callable[[Path], object], use: Callable[[Path], 
     """
     try:
         found = _cache_folder() / name
+        # A full disk leaves files without content.
         if found.exists() and found.stat().st_size:
             return use(found)
     except OSError:  # which is said below, if making it again is of no help
@@ -63,6 +65,7 @@ def use_cached(name: str, make: Callable[[Path], object], use: Callable[[Path], 
 
 
 def _cache_folder() -> Path:
+    # An empty variable counts as not set, as the XDG specification says.
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if base == "~/.cache":  # no $HOME, and the system knows no user of this number
         raise OSError("the home folder of this user is not known")
@@ -71,7 +74,9 @@ def _cache_folder() -> Path:
 
 def _keep(made: Path, folder: Path) -> Path:
     """Copies ``made`` into ``folder``, and returns the copy."""
+    # For this user alone: a library in it is loaded into the process.
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Inside the folder, because a file can only be renamed within a file system.
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         draft = Path(shutil.copy(made, scratch))
         sync(draft)

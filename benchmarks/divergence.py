@@ -3,7 +3,7 @@
     python -m benchmarks.divergence                      # about 1 minute on 2 cores
     python -m benchmarks.divergence --samplers tpe --seeds 2
 
-The mlp with its default sizes, trained with sgd: in a quarter of the (logarithmic) range of lr the loss
+The mlp on diabetes, trained with sgd: in a quarter of the (logarithmic) range of lr the loss
 is soon not finite. That part is measured first, by a grid. Then five seeds of 60 trials, through
 adamtune as a user runs it: how many of the last 30 trials diverged. Sampler `random` learns nothing.
 """
@@ -20,7 +20,7 @@ from adamtune.config import parse_study
 from adamtune.config.study import Sampler
 from adamtune.storage.studies import read_study
 from benchmarks.command_line import parser
-from benchmarks.studies import NAME, study_file
+from benchmarks.studies import NAME, measured_settings, study_file
 from benchmarks.tables import machine, table
 
 LOW, HIGH = 1e-3, 7.0
@@ -73,7 +73,7 @@ def diverged(space: dict[str, Any], search: dict[str, Any], epochs: int) -> list
 
     with tempfile.TemporaryDirectory() as folder:
         storage = str(Path(folder, "divergence.db"))
-        text = study_file("mlp", {"epochs": epochs}, search, "sgd", space, storage)
+        text = study_file("mlp", measured_settings("mlp", {"epochs": epochs}), search, "sgd", space, storage)
         run(parse_study(text, "benchmarks.divergence"), lambda progress: None)
         trials = read_study(storage, NAME).trials
     return [each.state == "diverged" for each in sorted(trials, key=lambda trial: trial.number)]

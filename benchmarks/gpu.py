@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.command_line import add_rounds, add_settings, add_tasks, parser
-from benchmarks.studies import TASKS
+from benchmarks.studies import TASKS, measured_settings
 from benchmarks.tables import machine, table
 
 TRIALS = 4096
@@ -31,7 +31,13 @@ def main() -> None:
     print(f"{torch.cuda.get_device_name()}; {machine()}; {arguments.rounds} rounds\n", flush=True)
     rows = [
         side_by_side(
-            Workload(task, task, arguments.settings, TRIALS, arguments.population or "auto"),
+            Workload(
+                task,
+                task,
+                measured_settings(task, arguments.settings),
+                TRIALS,
+                arguments.population or "auto",
+            ),
             *(arguments.processes, "cuda", arguments.rounds, arguments.seconds),
         )
         for task in arguments.tasks or TASKS

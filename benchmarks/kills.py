@@ -28,7 +28,7 @@ from benchmarks.studies import NAME, study_file
 from benchmarks.tables import machine, table
 
 TASKS: dict[str, dict[str, Any]] = {
-    "mlp": {"hidden": [16]},
+    "mlp": {"dataset": "diabetes", "hidden": [16]},
     "cnn": {"channels": [4], "hidden": 8, "batch_size": 256},
     "transformer": {"d_model": 8, "layers": 1, "context": 8, "batch_size": 4},
 }

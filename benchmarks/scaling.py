@@ -34,7 +34,7 @@ from benchmarks.tables import machine, table
 
 POPULATIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 SIZES: dict[str, tuple[dict[str, Any], ...]] = {
-    "mlp": tuple({"hidden": [width, width]} for width in (32, 64, 128, 256, 512)),
+    "mlp": tuple({"dataset": "diabetes", "hidden": [width, width]} for width in (32, 64, 128, 256, 512)),
     "cnn": tuple({"channels": channels} for channels in ([8, 16], [16, 32], [32, 64])),
     "transformer": tuple({"d_model": width} for width in (16, 32, 64, 128)),
 }

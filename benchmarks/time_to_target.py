@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.command_line import add_settings, parser
 from benchmarks.processes import python
-from benchmarks.studies import TASKS, TRIALS, study_file
+from benchmarks.studies import TASKS, TRIALS, measured_settings, study_file
 from benchmarks.tables import machine, table
 
 PROCESSES = 2
@@ -35,6 +35,7 @@ Times = dict[str, list[float]]
 
 def main() -> None:
     arguments = parse()
+    arguments.settings = measured_settings(arguments.task, arguments.settings)
     trials = arguments.trials or TRIALS[arguments.task]
     seeds = range(arguments.seeds)
     print(f"{machine()}; {arguments.task}, {trials} trials, {len(seeds)} seeds\n", flush=True)

@@ -18,7 +18,7 @@ from adamtune.cli.main import app
 from adamtune.config.study import ObjectiveSection, ScalarKeys, Search, StudyFile
 from adamtune.config.validation import adapter, describe, not_null
 from adamtune.optimizers.registry import OPTIMIZERS
-from adamtune.reports.numbers import setting
+from adamtune.reports.text import setting
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.registry import TASKS

@@ -10,6 +10,7 @@ import pandas as pd
 from adamtune.analysis.ranking import Ranking, Row, in_order
 from adamtune.storage.records import State
 
+# pandas' own types for what may be missing: NumPy's would turn integers with a gap into floats.
 _DTYPES = {
     "boolean": "boolean",
     "integer": "Int64",
@@ -19,6 +20,7 @@ _DTYPES = {
 }
 """The dtype of a column by the kind of its values, as pandas infers it; any other column is of objects."""
 
+# As categories, these group and plot in a fixed order.
 _CHOICES = {"state", "optimizer", "schedule"}
 _COLUMNS = ("rank", "number", "state", "value", "seeds", "steps", "seconds", "diverged_at")
 

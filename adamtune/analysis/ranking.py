@@ -12,6 +12,7 @@ from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.records import State, StudyRecord, TrialRecord, counted
 
 _CATALOG = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES))
+# Optimizers share hyperparameters: each name is listed where it comes first.
 ORDER = [
     name
     for choice, entries in _CATALOG
@@ -60,6 +61,7 @@ def rank(study: StudyRecord) -> Ranking:
         study,
         counted(Counter(each.state for each in trials)),
         (*(Row(place, each) for place, each in ranked), *others),
+        # Columns show what was trained, such as beta1, though one_minus_beta1 was searched.
         in_order(name.removeprefix("one_minus_") for each in trials for name in each.params),
     )
 

@@ -18,6 +18,7 @@ def delete(
     from adamtune.storage.location import without_password
     from adamtune.storage.studies import delete_study, read_study
 
+    # Read first, so that a name without a study is an error before the question, not after it.
     trials = len(read_study(storage, study).trials)
     what = f"study {study} with its {trials} trials from {without_password(storage)}"
     if not yes:

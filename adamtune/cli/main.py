@@ -74,11 +74,14 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code; messages go to stderr, a traceback if --debug."""
     debug = "--debug" in arguments
     for stream in (sys.stdout, sys.stderr):
+        # Tests and embedding programs replace the streams by others, which have no encoding.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a curve must not end a program on an ASCII terminal
     try:
         try:
             _check_text(arguments)
+            # --debug is taken out here, because users write it anywhere, and Typer accepts it only before the
+            # command.
             app([each for each in arguments if each != "--debug"], prog_name="adamtune")
         finally:
             if sys.stdout is not None:  # as after ``>&-``

@@ -50,6 +50,7 @@ Timeout = Annotated[
 def program() -> str:
     """The command that starts this program: ``adamtune`` if PATH has it, else the command of this process."""
     started = Path(sys.argv[0])
+    # The commands that are printed are to be pasted, so they must start this installation.
     if started.parts[-2:] == ("adamtune", "__main__.py"):
         return shlex.join([sys.orig_argv[0], "-m", "adamtune"])
     on_path = shutil.which("adamtune")
@@ -79,6 +80,7 @@ def slow_imports() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, previous)
         if new:
+            # The objects of the imports stay until the end, so the collector may skip them from now on.
             gc.freeze()
         if collecting:
             gc.enable()

@@ -98,6 +98,7 @@ def _text(ranking: Ranking, format: Format, top: int | None, storage: str, scree
         from adamtune.reports.console import console
 
         out = console(file=screen)
+        # Printed in one piece at the end: an error in the middle leaves no half of a table on stdout.
         with out.capture() as captured:
             show_result(out, ranking, storage, top or TABLE_ROWS)
         return captured.get()

@@ -14,7 +14,7 @@ from adamtune.errors import AdamtuneError
 from adamtune.reports.as_code import render
 from adamtune.reports.console import console, show_best, show_failures, show_hints, show_ranking
 from adamtune.reports.live import progress_view
-from adamtune.reports.numbers import duration
+from adamtune.reports.text import duration
 from adamtune.search.progress import Observer, Outcome, Progress
 from adamtune.storage.location import without_password
 from adamtune.storage.records import StudyRecord, TrialRecord
@@ -44,6 +44,7 @@ def follow(run: Callable[[Observer], Outcome], location: str, name: str) -> None
     except KeyboardInterrupt as error:  # the second Ctrl-C
         typer.echo(f"Stopped at once; everything up to the last commit is saved. {resume}", err=True)
         raise typer.Exit(130) from error
+    # Read again from the storage: on a server, other processes have added trials.
     ranking = rank(read_study(location, name))
     interrupted = outcome.reason == "interrupted"
     if not interrupted:
@@ -96,6 +97,7 @@ def _hints(ranking: Ranking, location: str, top: int) -> list[tuple[str, str]]:
     name, trials = ranking.study.name, len(ranking.rows)
     finished = trials - ranking.counts["running"] - ranking.counts["failed"]
     wanted = (ranking.study.study or {}).get("search", {}).get("trials", 0)
+    # Twice as many: a few more trials rarely change a result.
     more = () if finished < wanted else ("--trials", str(2 * max(finished, 1)))
     hints = []
     if ranking.study.study and not is_exhausted(ranking):

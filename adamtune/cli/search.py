@@ -45,6 +45,7 @@ def search(
         "name": name,
     }
     study = load_study(config, given(overrides))
+    # Before the imports: a study in use is refused in a tenth of a second instead of two.
     check_free(study.storage, study.name)
 
     with slow_imports():

@@ -41,8 +41,7 @@ def studies(
 
 def _table(found: list[StudySummary]) -> list[str]:
     from adamtune.reports.console import counts
-    from adamtune.reports.numbers import rounded
-    from adamtune.reports.text import Column, grid
+    from adamtune.reports.text import Column, grid, rounded
 
     heading, lines = grid(
         [
@@ -66,6 +65,7 @@ def _plain(study: StudySummary) -> dict[str, Any]:
         "metric": study.metric,
         "direction": study.direction,
         "counts": dict(study.counts),
+        # JSON has no infinity, which a study of another program may have.
         "best": study.best if study.best is not None and math.isfinite(study.best) else None,
         "last_activity": _time(study) or None,
     }

@@ -47,7 +47,7 @@ def _two_value_notes(study: StudyConfig) -> list[str]:
 
 def _two_values(name: str, choice: Choice) -> str:
     """The note on a choice of two real numbers that differ by a factor of ten or more; else empty."""
-    from adamtune.reports.numbers import setting
+    from adamtune.reports.text import setting
 
     values = [each for each in choice.values if isinstance(each, float)]
     low, high = min(values, default=0.0), max(values, default=0.0)
@@ -78,7 +78,7 @@ def summary(study: StudyConfig) -> list[str]:
 
 
 def _settled(study: StudyConfig, plan: Plan) -> list[tuple[str, str]]:
-    from adamtune.reports.numbers import clock
+    from adamtune.reports.text import clock
     from adamtune.storage.location import without_password
 
     search = study.search
@@ -137,7 +137,7 @@ def _measured(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
 
 
 def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tuple[str, str]]:
-    from adamtune.reports.numbers import duration, significant
+    from adamtune.reports.text import duration, significant
 
     trainings = study.trials * study.search.seeds
     seconds = trainings * task.steps * model.step_seconds
@@ -198,7 +198,7 @@ def _text(distribution: Distribution) -> str:
 
 def _values(distribution: Distribution, convert: Callable[[Any], Any] = lambda value: value) -> str:
     from adamtune.config import Range
-    from adamtune.reports.numbers import setting
+    from adamtune.reports.text import setting
 
     separator = " to " if isinstance(distribution, Range) else ", "
     return separator.join(setting("", digits=12)(convert(each)) for each in distribution.extremes())

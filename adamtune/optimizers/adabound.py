@@ -20,6 +20,7 @@ def rule(values: Values, step: Tensor, lr: Tensor) -> Mapping[str, Tensor | floa
     then needs no division.
     """
     base, final = values["lr"], values["final_lr"]
+    # At first the bounds are nearly 0 and infinity, as Adam needs; they meet at final_lr, as SGD has it.
     speed = values["bound_gamma"] * step
     inverse = (1 - values["beta1"] ** step) / (base * (1 - values["beta2"] ** step).sqrt())
     return {
@@ -102,6 +103,7 @@ def _torch_class() -> type:
             """Adds a group; its lr is what later values are compared with (kept in its ``base_lr``)."""
             super().add_param_group(param_group)
             group = self.param_groups[-1]
+            # A group of another optimizer brings its own along; its lr may be a scheduled one.
             group.setdefault("base_lr", group["lr"])
 
         def update(

@@ -21,6 +21,7 @@ def rule(values: Values, step: Tensor, lr: Tensor) -> Mapping[str, Tensor | floa
         "avg_decay": beta1,
         "avg_gain": 1 - beta1,
         "abs_gain": 1.0,
+        # As torch does; the paper has no eps.
         "abs_floor": values["eps"],
         "max_decay": values["beta2"],
         "root": 1.0,

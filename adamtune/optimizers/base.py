@@ -22,6 +22,7 @@ Rule = Callable[[Values, "Tensor", "Tensor"], Mapping[str, "Tensor | float"]]
 """
 
 
+# The pass has torch's names, so that most optimizers need none of their own.
 ADAM_STATE = {name: name for name in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")}
 
 

@@ -85,6 +85,7 @@ def _torch_class() -> type:
             """One step of one parameter."""
             beta1, beta2 = group["betas"]
             mean = state.setdefault("exp_avg", torch.zeros_like(parameter))
+            # Before the mean is updated: the step weighs the gradient by beta1, the mean by beta2.
             direction = (beta1 * mean + (1 - beta1) * gradient).sign_()
             parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(direction, alpha=group["lr"])
             mean.mul_(beta2).add_(gradient, alpha=1 - beta2)

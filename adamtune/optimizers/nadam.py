@@ -52,6 +52,7 @@ def _product(values: Values, step: Tensor) -> Tensor:
     import torch
 
     beta1 = float(values["beta1"].max())
+    # 60 bits: float64 has 53.
     longest = math.ceil(60 * math.log(2) / -math.log(beta1)) if beta1 > 0 else 1
     length = max(1, min(int(step.max()), longest))
     table = _mu(values, torch.arange(1, length + 1, device=step.device).unsqueeze(-1)).cumprod(0)

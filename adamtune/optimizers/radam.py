@@ -30,12 +30,14 @@ def rule(values: Values, step: Tensor, lr: Tensor) -> Mapping[str, Tensor | floa
     correction = 1 - beta2**step
     rho_inf = 2 / (1 - beta2) - 1
     rho = rho_inf - 2 * step * beta2**step / correction
+    # torch's bound; the paper has 4.
     rectified = rho > 5
     variance = (rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)
     moments = adam_moments(values, step, lr)
     return {
         **moments,
         **switched_decay(values, lr),
+        # Before that the denominator is 1: the root counts 0 times, and 1 is added.
         "root": rectified.double(),
         "floor": torch.where(rectified, values["eps"], 1.0),
         "from_avg": moments["from_avg"] * torch.where(rectified, (variance * correction).sqrt(), 1.0),

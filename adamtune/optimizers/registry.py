@@ -26,6 +26,7 @@ def arguments(name: str, hyperparameters: Mapping[str, float]) -> dict[str, Any]
     result: dict[str, Any] = {}
     for each in optimizer.hyperparameters:
         value = hyperparameters[each.name]
+        # torch takes the two betas as one argument, in the place of the first.
         if each.name == "beta1":
             result["betas"] = (value, hyperparameters["beta2"])
         elif each.name != "beta2":

@@ -25,6 +25,7 @@ def rule(values: Values, step: Tensor, lr: Tensor) -> Mapping[str, Tensor | floa
         "grad_avg_gain": (1 - alpha) * values["centered"],
         "root": 1.0,
         "floor": values["eps"],
+        # torch puts the normalised gradient into the buffer; without momentum it has no buffer.
         "scale_first": buffered.double(),
         "avg_decay": momentum,
         "avg_gain": buffered.double(),

@@ -18,6 +18,7 @@ def rule(values: Values, step: Tensor, lr: Tensor) -> Mapping[str, Tensor | floa
 
     momentum, nesterov = values["momentum"], values["nesterov"]
     buffered = momentum > 0
+    # torch fills the buffer with the first gradient itself.
     gain = torch.where(step == 1, 1.0, 1 - values["dampening"])
     return {
         "l2": values["weight_decay"],

@@ -26,6 +26,7 @@ class ElementwiseOptimizer(Optimizer):
         for name, value in options.items():
             if name == "betas" and not all(0 <= beta < 1 for beta in value):
                 raise ValueError(f"betas must lie in [0, 1), got {value}")
+            # `not value >= 0` and not `value < 0`: NaN is an error, too.
             if name != "betas" and not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value}")
         super().__init__(params, dict(options))

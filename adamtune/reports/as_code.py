@@ -35,6 +35,7 @@ def render(settings: Mapping[str, Any], total: int, digits: int = 4) -> str:
         Lines that define ``optimizer`` (from ``model``) and ``scheduler``, ending in a newline.
     """
     optimizer, schedule = OPTIMIZERS[settings["optimizer"]], SCHEDULES[settings["schedule"]]
+    # A trial of an older version may lack a hyperparameter that was added since.
     settings = optimizer.defaults | schedule.defaults | dict(settings)
     rounded = {
         each.name: round_value(each, settings[each.name], digits) for each in optimizer.hyperparameters
@@ -42,6 +43,7 @@ def render(settings: Mapping[str, Any], total: int, digits: int = 4) -> str:
     keywords = [f"{name}={_text(value)}" for name, value in arguments(optimizer.name, rounded).items()]
     module, name = optimizer.torch_class.split(":")
     standard = module == "torch.optim"
+    # A class of torch.optim is written with its module; one of adamtune's own needs an import.
     imports = "import torch\n" if standard else f"from {module} import {name}\n"
     constructor = f"torch.optim.{name}" if standard else name
     made = f"optimizer = {call(constructor, 'model.parameters()', *keywords)}\n"
@@ -66,6 +68,7 @@ def scheduler_code(name: str, values: Mapping[str, Any], total: int, digits: int
     proper = schedule.code(values, remaining, partial(number, digits=digits)) if remaining else ""
     if not warmup:
         return proper
+    # LinearLR counts from step 0, which has 1/warmup already, and would divide by 0 steps.
     rise = scheduler("LinearLR", f"start_factor=1 / {warmup}", f"total_iters={max(warmup - 1, 1)}")
     if not proper:
         return rise
@@ -76,6 +79,7 @@ def round_value(hyperparameter: Hyperparameter, value: float, digits: int = 4) -
     """``value`` to ``digits`` significant digits, those of its distance from 1 for a decay close to 1."""
     if hyperparameter.kind is not float:
         return hyperparameter.kind(value)  # type: ignore[no-any-return]
+    # In float64, 1 - 0.99987 has noise in its last digits, which would be rounded along; a Decimal has none.
     if hyperparameter.complement and value > 0.5:
         return float(1 - Decimal(f"{Decimal(1) - Decimal(value):.{digits}g}"))
     return float(f"{value:.{digits}g}")

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from adamtune.analysis.ranking import ORDER, Ranking, Row
-from adamtune.reports.numbers import rounded, setting
 from adamtune.reports.table import table
+from adamtune.reports.text import rounded, setting
 from adamtune.storage.records import State, TrialRecord, counted, shown_state
 
 LOG_LINES = 5
@@ -31,6 +31,7 @@ class _Console(Console):
 
 def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
     """A console that prints text unchanged: no markup, no highlighting, no cut lines."""
+    # A name such as [a] is not markup, and a cut line of code could not be pasted.
     return _Console(stderr=stderr, file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
@@ -48,6 +49,7 @@ def without_echo() -> Iterator[None]:
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     silent = termios.tcgetattr(terminal)
+    # Place 3 has the local modes.
     silent[3] &= ~termios.ECHO
 
     def set_modes(modes: list[Any]) -> None:
@@ -68,11 +70,12 @@ def without_echo() -> Iterator[None]:
 
 @contextmanager
 def _endings() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP, where they would end the process at once, raise SystemExit."""
+    """Makes SIGTERM and SIGHUP raise SystemExit where they would end the process without any cleanup."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
+    # A handler that the program has set, such as the one of a search, is left as it is.
     deadly = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
     for number in deadly:
         signal.signal(number, end)

@@ -23,6 +23,7 @@ def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
         "counts": ranking.counts,
     }
     trials = ",\n".join(f"  {_dumps(_trial(row))}" for row in rows)
+    # One trial a line, which `grep` and `diff` can use: the head's closing brace moves to the end.
     return f'{_dumps(head)[:-1]},\n "trials": [' + (f"\n{trials}\n ]" if trials else "]") + "}\n"
 
 
@@ -65,6 +66,7 @@ def to_csv(ranking: Ranking, rows: Sequence[Row]) -> str:
     """One row a trial with all its settings and metrics; lists and switches are written as in JSON."""
     from adamtune.analysis.frames import trial_frame  # imports pandas
 
+    # pandas would write inf, which JSON has not: the two formats agree.
     frame = trial_frame(ranking, rows).replace([math.inf, -math.inf], math.nan)
     for name, column in frame.select_dtypes(["boolean", "object"]).items():
         frame[name] = column.map(_dumps, na_action="ignore")
@@ -91,6 +93,7 @@ def write_atomically(path: Path, text: str) -> None:
             path.write_text(text, encoding="utf-8")
             return
         path = Path(os.path.realpath(path))  # unlike resolve, for links that lead to themselves too
+        # In the same folder, because a file cannot be renamed across file systems.
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             part.write_text(text, encoding="utf-8")

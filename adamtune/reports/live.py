@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from adamtune.reports.console import counts, without_echo
-from adamtune.reports.numbers import chart, clock, rounded, setting
+from adamtune.reports.text import chart, clock, rounded, setting
 from adamtune.search.progress import Observer, Progress
 from adamtune.storage.records import TrialRecord
 
+# Drawing stops the training, for a few milliseconds each time.
 _SECONDS_BETWEEN_FRAMES = 1 / 8
 
 
@@ -29,6 +30,7 @@ def progress_view(out: Console) -> Iterator[Observer]:
         return
     out.soft_wrap = False  # Live counts the lines that it redraws
     with without_echo(), Live(console=out, auto_refresh=False, transient=True) as live:
+        # The first call draws.
         last = -_SECONDS_BETWEEN_FRAMES
 
         def draw(progress: Progress) -> None:
@@ -80,6 +82,7 @@ def _best_value(progress: Progress) -> str:
 
 def _pace(progress: Progress) -> str:
     """The trials a minute of this run, and the remaining time at that pace."""
+    # Of a long training, the first trial ends after minutes; the parts that are done give a pace at once.
     trained = progress.ended + progress.under_way
     if not trained or not progress.elapsed:
         return ""
@@ -109,6 +112,7 @@ def _best(progress: Progress, best: TrialRecord, width: int) -> RenderableType:
     return Group(
         Text(f"Best: trial {best.number}, {progress.metric} {rounded(best.final_value)}", style="bold green"),
         Text(settings),
+        # 12 columns are for the labels of the axis; ten evaluations need no more than 60.
         *_curve(best, max(min(width - 12, 60), 20)),
     )
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from adamtune.analysis.ranking import Ranking, Row
-from adamtune.reports import numbers
-from adamtune.reports.numbers import sparkline
-from adamtune.reports.text import Column, fill, grid, width_of
+from adamtune.reports import text
+from adamtune.reports.text import Column, fill, grid, sparkline, width_of
 from adamtune.storage.records import TrialRecord, shown_state
 
 
@@ -31,13 +30,13 @@ def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int =
         *([Column("sd", spread)] if any(spread) else []),
         *(_setting(name, trials, digits) for name in ranking.searched),
         Column("steps", [str(trial.steps) for trial in trials]),
-        Column("seconds", [numbers.seconds(trial.seconds) for trial in trials]),
+        Column("seconds", [text.seconds(trial.seconds) for trial in trials]),
         Column("curve", [sparkline(list(trial.intermediate.values()), curve) for trial in trials], left=True),
     ]
 
 
 def _setting(name: str, trials: Sequence[TrialRecord], digits: int) -> Column:
-    write = numbers.setting(name, digits)
+    write = text.setting(name, digits)
     values = [trial.settings.get(name) for trial in trials]
     left = any(isinstance(value, str) for value in values)
     return Column(name, ["" if value is None else write(value) for value in values], left)
@@ -46,18 +45,21 @@ def _setting(name: str, trials: Sequence[TrialRecord], digits: int) -> Column:
 def _value(trial: TrialRecord, in_use: bool) -> str:
     """The value of a complete trial, the state of any other."""
     if trial.state == "complete" and trial.value is not None:
-        return numbers.rounded(trial.value)
+        return text.rounded(trial.value)
+    # The last value of a pruned trial is of an earlier step: beside final values it would mislead.
     return shown_state(trial.state, in_use)
 
 
 def _spread(trial: TrialRecord) -> str:
     """The standard deviation over several training seeds; empty for one seed."""
     several = trial.state == "complete" and len(trial.seeds) > 1
-    return numbers.rounded(statistics.stdev(trial.seeds), 2) if several else ""
+    return text.rounded(statistics.stdev(trial.seeds), 2) if several else ""
 
 
+# A digit of the settings goes first: a setting is rarely known better than to two. Without a curve of six
+# characters, a falling loss and a noisy one look alike.
 _LAYOUTS = ((3, 10, 2), (2, 10, 2), (2, 8, 1), (2, 6, 1))
-"""(digits of settings, characters of a curve, blanks between columns), the widest layout first."""
+"""Significant digits of the settings, characters of a curve, blanks between columns; the widest first."""
 
 _NARROW = (3, 6, 1)
 """The layout where columns have left the table."""
@@ -89,21 +91,22 @@ def table(ranking: Ranking, rows: Sequence[Row], width: int) -> Table:
     settings, which go below their row. lr and the value always keep their columns.
     """
     for digits, curve, gap in _LAYOUTS:
-        # The first rows alone spare most of the work where the layout does not fit.
-        for shown in (rows[:20], rows):
-            cells = columns(ranking, shown, digits, curve)
-            if _width(cells, gap) > width:
-                break
-        else:
-            return Table(*grid(cells, gap))
+        # Most tables that are too wide are so in their first rows, which spares writing thousands of others.
+        cells = columns(ranking, rows[:20], digits, curve)
+        if _width(cells, gap) <= width:
+            cells = columns(ranking, rows, digits, curve)
+            if _width(cells, gap) <= width:
+                return Table(*grid(cells, gap))
     return _folded(ranking, rows, width)
 
 
 def _folded(ranking: Ranking, rows: Sequence[Row], width: int) -> Table:
     digits, curve, gap = _NARROW
     cells = columns(ranking, rows, digits, curve)
+    # Reversed: the settings that the catalogs list first, such as the betas, stay longest.
     movable = [column for column in reversed(cells) if column.name not in _FIXED]
     movable.sort(key=lambda column: column.name not in _LEAST)  # stable: then the last settings
+    # One row has no setting that differs, so nothing is said of every row.
     constant = [column for column in movable if len(rows) > 1 and len(set(column.cells)) == 1]
     below: list[Column] = []
     common: list[Column] = []

@@ -1,11 +1,151 @@
-"""Columns of plain text, and lines filled with words."""
+"""Numbers, curves and columns as plain text."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from math import isfinite, nan
+from typing import Any
+
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+
+NEAR_ONE = frozenset(
+    each.name
+    for entry in (*OPTIMIZERS.values(), *SCHEDULES.values())
+    for each in entry.hyperparameters
+    if each.complement
+)
+"""Hyperparameters of which the distance from one counts: 0.9987 and 0.999 differ by a third."""
+
+
+def rounded(number: float, digits: int = 4) -> str:
+    """``digits`` significant digits, trailing zeros kept: 0.05610, 12.30, 1.200e-7."""
+    if number == 0 or not math.isfinite(number):
+        return f"{number:g}"
+    mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
+    # The exponent is taken after rounding: 9.9999 has five digits before it is rounded, and becomes 10.00.
+    power = int(exponent)
+    return f"{number:.{max(digits - 1 - power, 0)}f}" if -3 <= power < 5 else f"{mantissa}e{power}"
+
+
+def significant(number: float, digits: int = 3) -> str:
+    """``digits`` significant digits without trailing zeros: 0.0312, 3.1e-4, 1e-8."""
+    mantissa, e, exponent = rounded(number, digits).partition("e")
+    return (mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa) + e + exponent
+
+
+def near_one(number: float, digits: int) -> str:
+    """A number in [0, 1] to ``digits`` significant digits of the smaller of it and 1 minus it: 0.9987."""
+    # Near 0 the digits of the number itself count, near 1 those of its distance.
+    distance = min(number, 1 - number)
+    if not 0 < distance < 1:
+        return f"{number:g}"
+    decimals = digits - 1 - math.floor(math.log10(distance))
+    return f"{number:.{decimals}f}".rstrip("0").rstrip(".")
+
+
+def setting(name: str, digits: int = 3) -> Callable[[Any], str]:
+    """The function that writes a value of the setting ``name``, floats to ``digits`` significant digits."""
+    real = near_one if name in NEAR_ONE else significant
+
+    def write(value: Any) -> str:
+        if value is None or isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, float):
+            return real(value, digits)
+        if isinstance(value, list | tuple):
+            return ",".join(map(write, value))
+        return str(value)
+
+    return write
+
+
+def seconds(value: float) -> str:
+    """Seconds with three significant digits at most: 0.31, 12.3, 1234."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def duration(value: float) -> str:
+    """Seconds as a sentence has them: 0.6 s, 42 s, 1 min 5 s, 2 h 3 min."""
+    if value < 1:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def clock(value: float) -> str:
+    """Seconds in the form of a clock: 0:05, 12:30, 1:02:03."""
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+# A braille character has two by four dots: a curve of 60 characters has 120 columns.
+_BRAILLE = 0x2800
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The bit of each dot of a braille character, by row and column."""
+
+
+def sparkline(values: Sequence[float], width: int = 10) -> str:
+    """The values as at most ``width`` blocks, the first and the last included.
+
+    A value that is not finite is a blank.
+    """
+    count = len(values)
+    if count > width:
+        values = [values[round(index * (count - 1) / (width - 1))] for index in range(width)]
+    top = len(BLOCKS) - 1
+    return "".join(BLOCKS[round(share * top)] if isfinite(share) else " " for share in _shares(values))
+
+
+def _shares(values: Sequence[float]) -> list[float]:
+    """Each value's place between the lowest (0) and the highest (1); NaN where it is not finite."""
+    halves = [value / 2 for value in values]  # so that no difference overflows
+    finite = [value for value in halves if isfinite(value)]
+    low = min(finite, default=0.0)
+    span = max(finite, default=0.0) - low or 1.0
+    return [(value - low) / span if isfinite(value) else nan for value in halves]
+
+
+def chart(points: Sequence[tuple[float, float]], width: int, height: int) -> list[str]:
+    """The line through ``points`` (x ascending) as ``height`` rows of ``width`` braille characters.
+
+    Points that are not finite are left out. With fewer than two points there are no rows.
+    """
+    points = [point for point in points if isfinite(point[1])]
+    if len(points) < 2:
+        return []
+    levels = _levels(points, 2 * width, 4 * height)
+    cells = [[_BRAILLE] * width for _ in range(height)]
+    # Each column is filled from the level of the one before, so that a steep line has no gaps.
+    for x, (before, level) in enumerate(zip(levels[:1] + levels, levels, strict=False)):
+        for y in range(min(before, level), max(before, level) + 1):
+            cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+    return ["".join(map(chr, row)) for row in cells]
+
+
+def _levels(points: Sequence[tuple[float, float]], columns: int, rows: int) -> list[int]:
+    """The row of dots, from the top, at which the line crosses each column of dots."""
+    steps = [step for step, _ in points]
+    line = list(zip(steps, _shares([value for _, value in points]), strict=True))
+    width = (steps[-1] - steps[0]) / (columns - 1)
+    return [round((1 - _at(line, steps[0] + width * column)) * (rows - 1)) for column in range(columns)]
+
+
+def _at(points: Sequence[tuple[float, float]], x: float) -> float:
+    """The line through ``points`` at ``x``."""
+    right = min(max(bisect_right(points, x, key=lambda point: point[0]), 1), len(points) - 1)
+    (x0, y0), (x1, y1) = points[right - 1], points[right]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
 @dataclass(frozen=True)
@@ -28,6 +168,7 @@ def grid(columns: Sequence[Column], gap: int = 2) -> tuple[list[str], list[str]]
     """
     widths = [*map(width_of, columns)]
     names = [fill(_pieces(column.name), width, "") for column, width in zip(columns, widths, strict=True)]
+    # Reversed twice: names of fewer lines stand at the bottom, next to their cells.
     heading = [*zip_longest(*(name[::-1] for name in names), fillvalue="")][::-1]
     template = (" " * gap).join(
         f"{{:{'<' if column.left else '>'}{width}}}" for column, width in zip(columns, widths, strict=True)

@@ -47,6 +47,7 @@ FINAL = fraction("final_fraction", 0.0, "lr after the last step, as a fraction o
 
 def number(value: float, digits: int = 4) -> str:
     """A number as people write it, to so many significant digits: 1e-8 instead of 1e-08."""
+    # repr of a float has the fewest digits that give it back, but writes exponents with two digits.
     shown = value if isinstance(value, int) else float(f"{value:.{digits}g}")
     return re.sub(r"e([+-])0*(\d)", lambda found: f"e{found[1].strip('+')}{found[2]}", repr(shown))
 
@@ -54,6 +55,7 @@ def number(value: float, digits: int = 4) -> str:
 def call(function: str, *arguments: str) -> str:
     """A call on one line, or with an argument on each line where that would be long."""
     line = f"{function}({', '.join(arguments)})"
+    # 70: the code is pasted into a function, indented, and stays within most line lengths.
     if len(line) <= 70 and "\n" not in line:
         return line
     return f"{function}(\n{indented(arguments)})"
@@ -78,5 +80,6 @@ def scheduler_of(expression: str, values: Mapping[str, Any], write: Write) -> st
 
 def eta_min(values: Mapping[str, Any], write: Write) -> list[str]:
     """The argument ``eta_min`` of a scheduler, where the final lr is not 0."""
+    # 0 is torch's default.
     final = values["final_fraction"] * values["lr"]
     return [f"eta_min={write(final)}"] if final else []

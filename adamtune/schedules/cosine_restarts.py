@@ -29,6 +29,7 @@ def factor(step: Tensor, total: Tensor, values: Mapping[str, Tensor]) -> Tensor:
 
 def _length(cycles: Tensor, growth: Tensor) -> Tensor:
     """The length of so many cycles in lengths of the first: 1 + growth + ... + growth^(cycles - 1)."""
+    # At growth 1 the formula of the geometric series divides by zero.
     return ((growth**cycles - 1) / (growth - 1)).where(growth > 1, cycles)
 
 
@@ -43,6 +44,7 @@ def _complete_cycles(lengths: Tensor, growth: Tensor) -> Tensor:
 
 def code(values: Mapping[str, Any], total: int, write: Write) -> str:
     """CosineAnnealingWarmRestarts."""
+    # A cycle has at least a step, so more cycles than steps are as many as steps.
     growth, cycles = values["cycle_growth"], min(values["cycles"], total)
     first = max(1, ceil(total / sum(growth**cycle for cycle in range(cycles))))
     settings = (f"T_0={first}", f"T_mult={growth}", *eta_min(values, write))

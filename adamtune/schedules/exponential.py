@@ -27,6 +27,7 @@ EXPONENTIAL = Schedule(
     name="exponential",
     summary="lr falls by the same factor every step",
     reference="torch ExponentialLR",
+    # Not the 0 of other schedules, which no number of equal factors reaches.
     hyperparameters=(WARMUP, fraction(FINAL.name, 0.01, FINAL.summary, open_low=True)),
     factor=factor,
     code=code,

@@ -22,6 +22,7 @@ def factor(step: Tensor, total: Tensor, values: Mapping[str, Tensor]) -> Tensor:
 
     Where that peak is the first step, torch divides by zero; here the first factor is 1.
     """
+    # torch counts the phases from 0, so the last step of the first is one earlier.
     peak = values["peak_fraction"] * total - 1
     up = half_cosine(1 - step / peak.where(peak > 0, 1.0), values["initial_fraction"])
     down = half_cosine((step - peak) / (total - 1 - peak), values["final_fraction"])

@@ -21,6 +21,7 @@ def factor(step: Tensor, total: Tensor, values: Mapping[str, Tensor]) -> Tensor:
 def code(values: Mapping[str, Any], total: int, write: Write) -> str:
     """PolynomialLR, which ends at 0; a formula where the final lr is another."""
     power = write(values["power"])
+    # PolynomialLR has no argument for the final lr.
     if values["final_fraction"] == 0:
         return scheduler("PolynomialLR", f"total_iters={total}", f"power={power}")
     return scheduler_of(f"max(0, 1 - t / {total}) ** {power}", values, write)

@@ -31,6 +31,7 @@ def lr_factor(name: str, step: Tensor, total: Tensor, values: Mapping[str, Tenso
         values: every hyperparameter of the schedule, by name, float64 ``[members]``.
     """
     warmup = (values.get("warmup_fraction", total * 0.0) * total).round().long()
+    # A warmup of all steps leaves none to the schedule, whose factor is not used then but must be finite.
     after = (step - warmup).clamp(min=0).double()
     proper = SCHEDULES[name].factor(after, (total - warmup).clamp(min=1).double(), values)
     return ((step + 1).double() / warmup.clamp(min=1)).where(step < warmup, proper)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def factor(step: Tensor, total: Tensor, values: Mapping[str, Tensor]) -> Tensor:
     """drop_factor^floor(t / step_size)."""
+    # Rounded up, so that there are no more drops than asked for.
     size = (total / (values["drops"] + 1)).ceil()
     result: Tensor = values["drop_factor"] ** (step / size).floor()
     return result

@@ -18,6 +18,7 @@ def factor(step: Tensor, total: Tensor, values: Mapping[str, Tensor]) -> Tensor:
     T counts the steps after the warmup, so that any two fractions fit together.
     """
     length = (values["decay_fraction"] * total).round()
+    # A decay shorter than a step is none: the line would divide by zero.
     progress = (step - (total - length)).clamp(min=0) / length.clamp(min=1)
     return 1 - (1 - values["final_fraction"]) * progress
 

@@ -15,10 +15,9 @@ from adamtune.engines.base import Engine, Evaluation
 from adamtune.errors import AdamtuneError
 from adamtune.search.faults import training_faults
 from adamtune.search.programs import Programs
-from adamtune.search.progress import Reason
+from adamtune.search.progress import Reason, Tracker
 from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
-from adamtune.search.tracker import Tracker
 from adamtune.search.trial import RunningTrial, Tasks, members, suggest
 from adamtune.storage.optuna_private import study_id, trial_id
 from adamtune.storage.records import record_of

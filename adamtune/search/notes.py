@@ -25,6 +25,7 @@ def notes(study: StudyConfig, slots: int) -> Iterator[str]:
     sampler, together = study.search.sampler, slots // study.search.seeds
     if sampler not in MODELS or study.trials <= STARTUP_TRIALS:
         return
+    # Trials in training together know nothing of each other's results.
     if together * GENERATIONS > study.trials:
         key = "population" if study.workers == "auto" else "workers"
         yield (
@@ -52,6 +53,7 @@ def _drawn_at_random(sampler: str, space: Space) -> list[str]:
     """
     if sampler == "tpe":
         return []
+    # A parameter of one optimizer alone, such as momentum, is missing in the trials of the others.
     shared = [set.intersection(*map(set, each.values())) for each in (space.optimizers, space.schedules)]
     common = {"optimizer", "schedule", *space.task, *shared[0], *shared[1]}
     return [

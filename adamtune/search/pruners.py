@@ -42,6 +42,7 @@ def pruner(name: str, steps: int) -> BasePruner:
         case "none":
             return NopPruner()
         case "median":
+            # A high learning rate often starts worse and ends better. Five trials are Optuna's default.
             return MedianPruner(n_startup_trials=5, n_warmup_steps=first + 1)
         case "asha":
             return SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
@@ -58,6 +59,7 @@ def pruning_study(config: StudyConfig, study: Study, tasks: Tasks | Programs) ->
         study: the study as it is stored, with intermediate values at optimizer steps.
         tasks: the study's tasks.
     """
+    # Trainings differ in length where the task's epochs or batch size is searched.
     storage, length = storage_of(study), TENTHS
     lengths = [] if isinstance(tasks, Programs) else list({each.steps for each in tasks.extremes()})
     if len(lengths) == 1:
@@ -69,7 +71,9 @@ def pruning_study(config: StudyConfig, study: Study, tasks: Tasks | Programs) ->
 
 
 class TenthsStorage:
-    """A storage as it is, but for the steps of intermediate values: they are tenths of a full training.
+    """A storage whose intermediate values are at tenths of a full training instead of at optimizer steps.
+
+    Everything else is the storage's own.
 
     Args:
         storage: the storage.
@@ -100,6 +104,7 @@ class TenthsStorage:
         self._storage.set_trial_system_attr(trial_id, key + OF_TENTHS, value)
 
     def _in_tenths(self, trial: FrozenTrial) -> FrozenTrial:
+        # A finished trial changes no more, and there are many of them.
         if trial.number in self._finished:
             return self._finished[trial.number]
         total, shown = self._steps(trial), copy(trial)

@@ -19,10 +19,9 @@ from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
 from adamtune.search.programs import Programs
-from adamtune.search.progress import Observer, Outcome, Reason
-from adamtune.search.samplers.packages import check_packages
+from adamtune.search.progress import Observer, Outcome, Reason, Tracker
+from adamtune.search.samplers.per_trial import check_packages
 from adamtune.search.task_check import Measured, largest_tasks
-from adamtune.search.tracker import Tracker
 from adamtune.search.trial import Tasks
 from adamtune.storage.local.lock import study_lock
 from adamtune.storage.location import local_path, trials_folder

@@ -31,9 +31,11 @@ def local_path(location: str) -> Path | None:
         UsageError: the path is a folder or a device, or looks like a spelling mistake.
     """
     match = _SQLITE.match(location)
+    # A file: URL is SQLite's own way to name a file: it gets the advice for paths below.
     if match is None and "://" in location and not location.lower().startswith("file:"):
         _check_spelling(location)
         return None
+    # sqlite:///x names x, sqlite:////x names /x: one slash belongs to the URL. What follows ? are options.
     name = location[match.end() :].partition("?")[0].removeprefix("/") if match else location
     if match and not name:
         raise UsageError(f"{location}: names no file. Write the path alone, such as {EXAMPLE}.")
@@ -55,6 +57,7 @@ def file_path(name: str) -> Path:
         raise UsageError(f"{name if name.strip() else repr(name)}: {mistake}")
     path = os.path.expanduser(name)
     try:
+        # Such a path would only fail when the study is opened, without saying that the name is the cause.
         os.stat(path)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR):
@@ -70,6 +73,7 @@ def _check_spelling(location: str) -> None:
             f"{without_password(location)!r}: holds a character that cannot be printed."
             f" Write it without, such as {EXAMPLE}."
         )
+    # A name may end in a space, but quotes in YAML or in the shell put it there more often than a user.
     if written and written != location:
         raise UsageError(
             f"{without_password(location)!r}: begins or ends with a space or a line break."
@@ -88,6 +92,7 @@ def _mistake(name: str) -> str | None:
         return (
             f"write the URL of a server as {url['scheme']}://{url['rest']}, a file of this name as ./{name}"
         )
+    # The shell does not replace $HOME in a study file, and a folder of that name would be made.
     expanded = os.path.expandvars(name)
     if _VARIABLE.search(name):
         value = f": {expanded}" if expanded != name else "."
@@ -134,6 +139,7 @@ def _is_sqlite(path: Path) -> bool:
 
 def without_password(location: str) -> str:
     """``location`` as it may be shown: the password of a URL is hidden."""
+    # A password may have colons and slashes, so it reaches to the @ of the host.
     hidden = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", location)
     return re.sub(r"([?&](?:password|passwd)=)[^&]*", r"\1***", hidden)
 
@@ -152,6 +158,7 @@ def companion(database: Path, study_name: str, suffix: str) -> Path:
     Characters other than lower-case letters, digits, ``_`` and ``-`` are replaced, and a hash tells such
     names apart (also on file systems that ignore case).
     """
+    # Cut at 80: a name of a file has at most 255 bytes, and the database's name and the suffix come on top.
     safe = re.sub(r"[^a-z0-9_-]", "_", study_name.lower())[:80]
     if safe != study_name:
         safe += "-" + hashlib.sha256(study_name.encode()).hexdigest()[:8]

@@ -45,7 +45,7 @@ def open_session(config: StudyConfig) -> Session:
         write_study(storage, study_id, _attributes(config, storage.get_study_user_attrs(study_id)))
         if isinstance(storage, LocalStorage):
             return LocalSession(config, storage)
-        from adamtune.storage.server.session import ServerSession
+        from adamtune.storage.server.storage import ServerSession
 
         return ServerSession(config, storage)
     except BaseException:
@@ -91,6 +91,7 @@ def _direction(config: StudyConfig) -> StudyDirection:
 
 def _check_same(config: StudyConfig, storage: LocalStorage | ServerStorage, study_id: int) -> None:
     attrs, shown = storage.get_study_user_attrs(study_id), without_password(config.storage)
+    # Another program made this study, or a process that was killed before it stored the settings.
     if "study" not in attrs:
         if storage.get_n_trials(study_id) or storage.get_study_directions(study_id) != [_direction(config)]:
             raise Refused(
@@ -117,6 +118,7 @@ def _attributes(config: StudyConfig, existing: Mapping[str, Any]) -> StudyAttrs:
         "adamtune": adamtune.__version__,
     }
     return {
+        # Written at every opening: trials and timeout may differ from those of the last run.
         "study_file": config.text,
         "study": config.canonical(),
         "study_hash": config.hash,

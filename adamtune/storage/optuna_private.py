@@ -68,6 +68,7 @@ class TrialsView(Study):
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
+        # All states, because a view may change the state of a trial; then those that were asked for.
         trials = self.view(super()._get_trials(deepcopy, None, use_cache))
         return [each for each in trials if states is None or each.state in states]
 
@@ -95,6 +96,7 @@ class MemoryStorage(InMemoryStorage):
         info.user_attrs, info.system_attrs, info.trials = study.user_attrs, study.system_attrs, trials
         self._studies[number] = info
         self._study_name_to_id[name] = number
+        # Optuna looks for waiting trials from this number on.
         self._prev_waiting_trial_number[number] = 0
         for trial in trials:
             info.param_distribution.update(trial.distributions)
@@ -111,6 +113,7 @@ class MemoryStorage(InMemoryStorage):
 
     def set_next_trial_id(self, trial_id: int) -> None:
         """Sets the id of the trial that is created next."""
+        # Optuna adds 1 to it for each new trial.
         self._max_trial_id = trial_id - 1
 
     @override

@@ -88,7 +88,7 @@ class StoredStudy:
 
 @dataclass
 class StoredTrial:
-    """A trial's rows in a local file; what has a name of Optuna's ``FrozenTrial`` is the same.
+    """A trial as it is read from a local file. Names of Optuna's ``FrozenTrial`` have the same meaning here.
 
     Attributes:
         state: Optuna's name of it.
@@ -126,6 +126,7 @@ def _external(value: float, distribution: str) -> Any:
     return int(value) if kind.startswith("Int") else value
 
 
+# The trials of a study repeat few distributions: each text is parsed once.
 @lru_cache(maxsize=4096)
 def _distribution(text: str) -> tuple[str, list[Any] | None]:
     parsed = json.loads(text)
@@ -171,12 +172,13 @@ class TrialRecord:
 
     def merit(self, direction: str) -> tuple[float, int]:
         """What complete trials are ranked by, the best first: the value, then the number."""
+        # The number makes the order of equal values the same in every report.
         return self.final_value if direction == "minimize" else -self.final_value, self.number
 
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study and its trials by number. What a study that adamtune did not make lacks is None.
+    """A study and its trials by number. What only adamtune stores is None in a study of another program.
 
     Attributes:
         in_use: whether a process trains it; True on a server, which cannot tell.
@@ -241,7 +243,7 @@ def study_record(study: StoredStudy, trials: Iterable[StoredTrial | FrozenTrial]
 
 
 def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
-    """A trial's record. A trial that adamtune did not make has what Optuna keeps of any trial."""
+    """A trial's record. That of another program's trial has only what Optuna stores with every trial."""
     attrs, intermediate = trial.user_attrs, trial.intermediate_values
     value = trial.values[0] if trial.values else None
     return TrialRecord(
@@ -249,6 +251,7 @@ def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
         state=state_of(_name(trial.state), "diverged_at" in attrs),
         value=value,
         seeds=attrs.get("seeds", [] if value is None else [value]),
+        # Another program's trial has no settings: what it searched is shown instead.
         settings=attrs.get("settings", trial.params),
         metrics=attrs.get("metrics", {}),
         intermediate=dict(sorted(intermediate.items())),  # on a server, a row that changed comes last
@@ -272,6 +275,7 @@ def state_of(state: str, diverged: bool) -> State:
 
 def counted(states: Mapping[State, int]) -> dict[State, int]:
     """How many trials are in each state, states without one included."""
+    # This is the order in which reports show them.
     names: tuple[State, ...] = ("complete", "pruned", "diverged", "failed", "running")
     return {name: states.get(name, 0) for name in names}
 
@@ -284,6 +288,7 @@ def shown_state(state: State, in_use: bool) -> str:
 def no_study(location: str, name: str, names: Iterable[str]) -> UsageError:
     """The error for a study that is not among ``names``."""
     known = list(names)
+    # A misspelt name is the usual cause; ten names are enough to find the right one.
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     listed = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")

@@ -18,7 +18,7 @@ class Session:
 
     One process trains a study in a local file, and commits its changes together with a checkpoint. On a
     database server every change is written at once, and several processes train the trials of a study.
-    A method here does nothing where only one of the two kinds of storage needs it.
+    The methods of this class are those of a storage that needs nothing to be done.
 
     Trials are identified by their numbers; ``own`` are the trials that this process is training.
 
@@ -77,7 +77,7 @@ class Session:
         """Lets other processes take over these trials at once."""
 
     def foreign_trials(self) -> int:
-        """How many running trials another program began, so that no process of adamtune trains them."""
+        """The number of running trials that another program began; adamtune does not train them."""
         return 0
 
     def discard_running(self) -> None:

@@ -69,6 +69,7 @@ def latest_study(location: str) -> str:
     if not studies:
         raise UsageError(f"{without_password(location)}: holds no study yet. Run `adamtune search CONFIG`.")
     begun = [study for study in studies if study.last_activity is not None]
+    # As text, because the type of each is still `datetime | None`; ISO dates sort alike.
     return max(begun, key=lambda study: str(study.last_activity)).name if begun else studies[-1].name
 
 
@@ -92,9 +93,12 @@ def delete_study(location: str, name: str) -> None:
 
 def _delete_from_file(path: Path, name: str) -> None:
     with closing(connect(path)) as connection, database_errors(path), transaction(connection):
+        # Looked for again: another process may have deleted it before the lock was taken.
         study = schema.find_study(connection, name)
         if study is not None:
             schema.remove_study(connection, study.study_id)
+    # After the rows: a process killed in between leaves a file that nothing reads. The other way round, it
+    # would leave a study whose trials in training are lost.
     Checkpoints(path, name).remove()
     rmtree(trials_folder(str(path), name), ignore_errors=True)
 
@@ -142,6 +146,7 @@ def _find(reader: FileReader | ServerReader, location: str, name: str) -> Stored
     return studies[name]
 
 
+# A list of studies needs no trials one by one: with 10,000 trials a study, reading them would take seconds.
 GROUPS = """
 SELECT t.study_id, t.state, d.key IS NOT NULL, count(*), min(v.value), max(v.value),
        max(coalesce(t.datetime_complete, t.datetime_start))

@@ -154,7 +154,8 @@ def _file_of(module: object) -> Path:
 
 def line_of(task: type, name: str | None = None) -> str:
     """``FILE:LINE`` of a class, or of what its body defines under a name."""
-    file = getattr(task, "_file", None)
+    module = sys.modules.get(task.__module__)
+    file = getattr(module, "__file__", None)
     return _line(Path(file), task.__name__, name) if file else task.__name__
 
 

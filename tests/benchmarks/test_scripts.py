@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.processes import python
+from adamtune.config import load_study, parse_study
+from benchmarks.fresh_seeds import SPACE
+from benchmarks.processes import ROOT, python
 from benchmarks.studies import study_file
 
-SCRIPTS = ("throughput", "time_to_target", "reach", "scaling", "gpu", "divergence")
+SCRIPTS = ("throughput", "time_to_target", "reach", "scaling", "gpu", "divergence", "fresh_seeds")
 
 
 def table_rows(printed: str) -> list[list[str]]:
@@ -44,6 +46,28 @@ def test_throughput() -> None:
     for row in steady:
         ours, plain, times = map(float, row[2:5])
         assert times == pytest.approx(plain / ours, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "diabetes",
+        *(pytest.param(f"{each}, 10 epochs", marks=pytest.mark.slow) for each in ("digits", "curves")),
+    ],
+)
+def test_fresh_seeds(problem: str) -> None:
+    small = ("--trials", 2, "--searches", 2, "--seeds", 3)
+    (row,) = table_rows(python("benchmarks.fresh_seeds", problem, *small).stdout)
+    default, sd = map(float, row[2:4])
+    for fresh, gap, wins in zip(*(row[column].split(", ") for column in (5, 6, 7)), strict=True):
+        assert float(gap) == pytest.approx((default - float(fresh)) / sd, rel=0.1, abs=0.3)
+        assert 0 <= int(wins) <= 3
+
+
+def test_fresh_seeds_searches_the_space_of_the_quickstart() -> None:
+    quickstart = load_study(ROOT / "configs" / "quickstart.yaml")
+    written = study_file("mlp", {}, {}, space=SPACE)
+    assert parse_study(written, "x.yaml").space == quickstart.space
 
 
 @pytest.mark.slow

@@ -13,7 +13,13 @@ from .conftest import Ended
 
 Adamtune = Callable[..., Ended]
 
-TASK: dict[str, Any] = {"name": "mlp", "hidden": [4], "batch_size": 128, "epochs": 5}
+TASK: dict[str, Any] = {
+    "name": "mlp",
+    "dataset": "diabetes",
+    "hidden": [4],
+    "batch_size": 128,
+    "epochs": 5,
+}
 WILD = {"low": 1e-2, "high": 1e4, "log": True}
 """Learning rates of which many diverge."""
 

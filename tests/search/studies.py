@@ -24,7 +24,13 @@ ENGINES: dict[str, dict[str, Any]] = {
     "sequential": {"engine": "sequential"},
 }
 SAMPLERS = ("tpe", "gp", "cmaes", "qmc", "random", "grid")
-TASK: dict[str, Any] = {"name": "mlp", "hidden": [4], "batch_size": 128, "epochs": 5}
+TASK: dict[str, Any] = {
+    "name": "mlp",
+    "dataset": "diabetes",
+    "hidden": [4],
+    "batch_size": 128,
+    "epochs": 5,
+}
 """Ten steps, an evaluation after each."""
 LR = {"low": 1e-3, "high": 1e-1, "log": True}
 WILD = {"low": 1e-2, "high": 1e4, "log": True}

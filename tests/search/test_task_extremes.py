@@ -79,7 +79,7 @@ def test_the_largest_model_is_found_among_many_combinations() -> None:
 def test_the_hash_of_one_data_set_is_that_of_the_data(folder: Path) -> None:
     file = study(folder, space={"lr": 0.1, "task": {"batch_size": [64, 128], "hidden": [[4], [8]]}})
     searched(file)
-    assert read_study(file.storage, "s").data_hash == TASKS["mlp"].build({}).data_hash
+    assert read_study(file.storage, "s").data_hash == TASKS["mlp"].build({"dataset": "diabetes"}).data_hash
 
 
 def test_the_hash_of_several_data_sets_depends_on_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def test_deleting_leaves_no_row_and_no_other_study_behind(storage: LocalStorage)
 
 
 def test_ids_go_on_over_blocks_and_are_given_back(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adamtune.storage.local.trial_ids.BLOCK", 4)
+    monkeypatch.setattr("adamtune.storage.local.rows.ID_BLOCK", 4)
     with closing(LocalStorage(database)) as storage:
         study_id = storage.create_new_study(MINIMIZE, "s")
         assert [storage.create_new_trial(study_id) for _ in range(10)] == list(range(1, 11))

@@ -14,10 +14,10 @@ from adamtune.tasks.registry import TASKS
 @pytest.mark.parametrize(
     ("name", "settings", "field", "messages"),
     [
-        ("mlp", {"samples": 500}, "samples", ["442", "500", "friedman1"]),
-        ("mlp", {"batch_size": 400}, "batch_size", ["400", "353 training rows"]),
-        ("mlp", {"dataset": "friedman1", "batch_size": 801}, "batch_size", ["801", "at most 800"]),
-        ("mlp", {"dataset": "friedman1", "samples": 20}, "batch_size", ["32", "at most 16"]),
+        ("mlp", {"dataset": "diabetes", "samples": 500}, "samples", ["442", "500", "friedman1"]),
+        ("mlp", {"dataset": "diabetes", "batch_size": 400}, "batch_size", ["400", "353 training rows"]),
+        ("mlp", {"batch_size": 8001}, "batch_size", ["8001", "at most 8000"]),
+        ("mlp", {"samples": 20}, "batch_size", ["32", "at most 16"]),
         ("mlp", {"hidden": [0]}, "hidden", ["greater than or equal to 1"]),
         ("cnn", {"batch_size": 1438}, "batch_size", ["1438", "1437"]),
         ("cnn", {"channels": [4, 4, 4, 4]}, "channels", ["at most 3 items", "not 4"]),
@@ -43,6 +43,21 @@ def test_one_wrong_setting_is_one_problem() -> None:
 def test_a_batch_larger_than_the_text() -> None:
     with pytest.raises(ValueError, match=r"batch_size 999999 is more than the \d+ training rows"):
         TASKS["transformer"].build({"batch_size": 999_999})
+
+
+@pytest.mark.parametrize(
+    ("settings", "samples", "rows"),
+    [
+        ({}, 10_000, 10_000),
+        ({"dataset": "friedman1"}, 10_000, 10_000),
+        ({"samples": 300}, 300, 300),
+        ({"dataset": "diabetes"}, None, 442),
+        ({"dataset": "friedman1", "samples": None}, None, 1000),  # as version 0.1.0 stored its default
+    ],
+)
+def test_rows_of_the_mlp(settings: dict[str, Any], samples: int | None, rows: int) -> None:
+    found: Any = TASKS["mlp"].settings.model_validate(settings)
+    assert (found.samples, found.rows) == (samples, rows)
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))

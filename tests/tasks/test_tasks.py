@@ -16,7 +16,7 @@ from adamtune.tasks.randomness import batch_indices, initial_module
 from adamtune.tasks.registry import TASKS
 
 SMALL: dict[str, dict[str, Any]] = {
-    "mlp": {"hidden": [8, 4], "epochs": 4},
+    "mlp": {"dataset": "diabetes", "hidden": [8, 4], "epochs": 4},
     "cnn": {"channels": [2, 3, 4], "hidden": 5, "epochs": 2},
     "transformer": {"d_model": 8, "layers": 1, "context": 6, "batch_size": 8, "steps": 25},
 }
@@ -74,7 +74,7 @@ def test_loss_and_scores_are_scalars_in_the_dtype_of_the_model(name: str) -> Non
 
 def test_default_budgets_and_sizes() -> None:
     mlp, cnn, transformer = (TASKS[name].build({}) for name in ("mlp", "cnn", "transformer"))
-    assert (mlp.batch_size, mlp.steps) == (32, 30 * (353 // 32))
+    assert (mlp.batch_size, mlp.steps) == (32, 5 * (8000 // 32))
     assert (cnn.batch_size, cnn.steps) == (64, 10 * (1437 // 64))
     assert (transformer.batch_size, transformer.steps) == (32, 300)
     counts = [sum(each.numel() for each in task.build().parameters()) for task in (mlp, cnn)]
@@ -159,7 +159,7 @@ def test_a_uniform_guess_costs_the_logarithm_of_the_vocabulary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "lr", "least"), [({}, 3e-4, 0.3), ({"dataset": "friedman1"}, 3e-3, 0.9)]
+    ("settings", "lr", "least"), [({"dataset": "diabetes", "epochs": 30}, 3e-4, 0.3), ({}, 3e-3, 0.9)]
 )
 def test_mlp_learns_what_it_should(settings: dict[str, Any], lr: float, least: float) -> None:
     task = TASKS["mlp"].build(settings)

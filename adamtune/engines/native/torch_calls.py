@@ -39,6 +39,9 @@ VALUE, TENSOR, STRING, LIST, OPTIONAL = range(5)
 CODES = {"ScalarTypeType": "dtype", "LayoutType": "layout", "MemoryFormatType": "memory_format"}
 """The types whose values are numbers in the C interface, by the word for each in its functions' names."""
 
+TEXT = torch.__version__ >= "2.14"  # as versions, not as texts
+"""Whether a program can make calls with a text."""
+
 
 class CannotEncode(Exception):
     """The C interface has no such values, or a tensor is of a kind that it does not describe."""
@@ -148,7 +151,8 @@ class Encoder:
             return self._items(LIST, type_.getElementType(), value, kept)
         if kind == "TensorType" and isinstance(value, Tensor):
             return _Argument(TENSOR, self._handle(value, kept), 0)
-        if kind == "StringType":
+        # torch 2.13 copies a text and never frees the copy.
+        if kind == "StringType" and TEXT:
             text = value.encode()
             kept.append(text)
             return _Argument(STRING, ctypes.cast(text, ctypes.c_void_p).value, len(text))

@@ -10,6 +10,7 @@ from operator import attrgetter
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+# As in Optuna. docs/performance.md has what other numbers gave.
 GOOD = 25
 """The most trials that count as good."""
 LEARNED = 250
@@ -57,6 +58,8 @@ class TrialHistory:
         self._open += range(self._seen, len(trials))
         self._seen = len(trials)
         ended = [trials[number] for number in self._open if trials[number].state.is_finished()]
+        # Only these can have changed since: looking at every trial would make each suggestion slower than the
+        # last.
         self._open = [number for number in self._open if not trials[number].state.is_finished()]
         self.running = [trials[number] for number in self._open]
         found = [each for each in ended if each.state != TrialState.FAIL or has_failed(each)]
@@ -69,6 +72,7 @@ class TrialHistory:
 
     def split(self) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
         """The good trials, a tenth of all but at most ``GOOD``, and the others; both by number."""
+        # -(-a // b) is a / b rounded up.
         stride = max(1, -(-len(self._others) // (LEARNED - GOOD)))
         others = self._others[::stride]
         good = min(GOOD, -(-(len(self._best) + len(self._others)) // 10))

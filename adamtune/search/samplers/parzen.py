@@ -1,8 +1,8 @@
 """Densities of one parameter's values, as TPE estimates them (Bergstra et al., 2011).
 
 Each value seen is the middle of a kernel, and one more kernel covers the whole range. Widths and weights
-are those of Optuna's sampler with its defaults (Watanabe, 2023, arXiv 2304.11127), which computes the same
-for any sampler, parameter after parameter, and takes three to five times as long.
+are those of Optuna's sampler with its defaults (Watanabe, 2023, arXiv 2304.11127). Optuna's own code takes
+three to five times as long, because it computes for each parameter what all parameters share.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 Vector = NDArray[np.float64]
 FULL = 25
-"""So many of the latest values weigh the same; of those before them, the older weigh the less."""
+"""How many of the latest values have full weight; the weights of older ones fall linearly."""
 NARROWEST = 100
-"""A kernel is at least the range over this wide."""
+"""A kernel is at least as wide as the range divided by this."""
 
 
 class Density(Protocol):
-    """Of a parameter's values, as Optuna represents them: numbers, or places among the choices."""
+    """The density of a parameter. Its values are numbers; those of a choice are places among the choices."""
 
     def sample(self, rng: np.random.Generator, size: int) -> Vector:
         """Draws ``size`` values."""
@@ -34,7 +34,7 @@ class Density(Protocol):
 
 
 def density(distribution: BaseDistribution, seen: Sequence[Any]) -> Density:
-    """Of the values seen, the latest last."""
+    """The density of a parameter that has had the values ``seen``, the latest last."""
     if isinstance(distribution, CategoricalDistribution):
         return Choices(distribution, seen)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -42,7 +42,7 @@ def density(distribution: BaseDistribution, seen: Sequence[Any]) -> Density:
 
 
 class Choices:
-    """A choice that was seen has most of its kernel, which leaves something to the others."""
+    """The density of a choice. The kernel of a value seen gives a part of its weight to the other choices."""
 
     def __init__(self, distribution: CategoricalDistribution, seen: Sequence[Any]) -> None:
         choices, weights = len(distribution.choices), kernel_weights(len(seen))
@@ -62,10 +62,14 @@ class Choices:
 
 
 class Numbers:
-    """Normal distributions that end where the range does; of the values' logarithms, on a log scale."""
+    """The density of a number: a mixture of normal distributions cut off at the ends of the range.
+
+    On a log scale, they are distributions of the values' logarithms.
+    """
 
     def __init__(self, distribution: FloatDistribution | IntDistribution, seen: Sequence[float]) -> None:
         self._distribution, self._integer = distribution, isinstance(distribution, IntDistribution)
+        # An integer stands for the numbers that round to it, so the range is half a step wider at both ends.
         half = 0.5 * self._integer
         ends = self._scaled(np.array([distribution.low - half, distribution.high + half]))
         self._low, self._high = ends.tolist()
@@ -83,6 +87,7 @@ class Numbers:
         kernel = _drawn(self._weights, rng, size)
         quantile = self._outside[kernel] + rng.random(size) * self._inside[kernel]
         scaled = self._mu[kernel] + self._sigma[kernel] * _normal_quantile(quantile)
+        # A quantile of 0 or 1 is infinite.
         scaled = np.minimum(np.maximum(scaled, self._low), self._high)
         values = np.exp(scaled) if self._distribution.log else scaled
         values = np.round(values) if self._integer else values
@@ -107,7 +112,10 @@ class Numbers:
 
 @lru_cache(maxsize=64)  # all parameters of a suggestion have about as many
 def kernel_weights(seen: int) -> Vector:
-    """Of the kernels of ``seen`` values, the latest last, and of the one over the range; their sum is 1."""
+    """The weights of the kernels of ``seen`` values, the latest last, then of the one over the range.
+
+    Their sum is 1.
+    """
     weights = np.ones(seen + 1)
     if seen > FULL:
         weights[: seen - FULL] = np.linspace(1 / seen, 1, seen - FULL)
@@ -116,7 +124,7 @@ def kernel_weights(seen: int) -> Vector:
 
 
 def widths(middles: Vector, low: float, high: float) -> Vector:
-    """Of the kernels: each as wide as the way to its farther neighbour, but not narrower than a limit."""
+    """The widths of the kernels: the distance to the farther neighbour, but at least a limit."""
     count = len(middles)
     if not count:
         return middles
@@ -133,19 +141,21 @@ def widths(middles: Vector, low: float, high: float) -> Vector:
 
 
 def _drawn(weights: Vector, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
-    """Places, each as likely as its weight."""
+    """Draws ``size`` indices of ``weights``, each with a probability in proportion to its weight."""
     until = weights.cumsum()
     places: NDArray[np.int64] = until.searchsorted(rng.random(size) * until[-1], side="right")
+    # Rounding may draw exactly the sum of the weights, which lies behind the last.
     return np.minimum(places, len(until) - 1)
 
 
 def _normal(x: Vector) -> Vector:
-    """The part of a normal distribution below each x."""
+    """The standard normal distribution function at each x."""
+    # torch has it for arrays; SciPy is not required by adamtune.
     found: Vector = torch.special.ndtr(torch.from_numpy(x)).numpy()
     return found
 
 
 def _normal_quantile(part: Vector) -> Vector:
-    """The reverse."""
+    """The inverse of ``_normal``."""
     found: Vector = torch.special.ndtri(torch.from_numpy(part)).numpy()
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
 from adamtune.config import StudyConfig
+from adamtune.errors import AdamtuneError
 from adamtune.search.notes import MODELS, STARTUP_TRIALS
 from adamtune.search.samplers.history import has_failed
 from adamtune.search.samplers.points import FixedPoint, SobolPoint
@@ -28,24 +30,33 @@ from adamtune.storage.optuna_private import TrialsView, storage_of, study_id, tr
 from adamtune.tasks.randomness import derive
 
 REDRAWS = 20
-"""Random draws that are made in search of settings that no trial has had."""
+"""Random draws before the combinations are tried in order, in search of one that no trial has had."""
 
 
-def sampler(study: StudyConfig, number: int, finished: int, tpe: TpeSampler) -> BaseSampler:
-    """The sampler of trial ``number``, asked when ``finished`` trials had ended; ``tpe`` is the study's."""
-    name = study.search.sampler
+def sampler(config: StudyConfig, number: int, finished: int, tpe: TpeSampler) -> BaseSampler:
+    """Makes the sampler of one trial.
+
+    Args:
+        config: the study file.
+        number: the trial's number.
+        finished: how many trials have ended.
+        tpe: the TPE sampler that the trials of the study share.
+    """
+    name = config.search.sampler
     if name == "grid":
-        return FixedPoint(next(islice(grid(study.space), number, None)))
-    if not study.space.searched:
+        return FixedPoint(next(islice(grid(config.space), number, None)))
+    if not config.space.searched:
         return RandomSampler()  # it is never asked for a parameter
     if name == "qmc" or (name in MODELS and finished < STARTUP_TRIALS):
-        return SobolPoint(list(study.space.searched), study.search.seed, number)
-    seed = derive(study.search.seed, "sampler", number)
+        return SobolPoint(list(config.space.searched), config.search.seed, number)
+    seed = derive(config.search.seed, "sampler", number)
     with warnings.catch_warnings():
+        # Optuna warns of GP each time that one is made, which is once a trial.
         warnings.simplefilter("ignore", ExperimentalWarning)
         match name:
             case "tpe":
                 return tpe.seeded(seed)
+            # Without their own startup trials: the Sobol points are those.
             case "gp":
                 return GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
             case "cmaes":
@@ -54,36 +65,38 @@ def sampler(study: StudyConfig, number: int, finished: int, tpe: TpeSampler) -> 
 
 
 class PerTrialSampler(BaseSampler):
-    """A sampler that has a sampler of its own for each trial.
+    """Makes a sampler for each trial, and passes the questions about the trial on to it.
 
     In a space of finitely many combinations, no two trials get the same one.
 
     Args:
-        study: the study file.
+        config: the study file.
         steps: the optimizer steps of a trial's full training.
         finished: how many trials have ended.
     """
 
     def __init__(
-        self, study: StudyConfig, steps: Callable[[FrozenTrial], int], finished: Callable[[], int]
+        self, config: StudyConfig, steps: Callable[[FrozenTrial], int], finished: Callable[[], int]
     ) -> None:
-        self._study, self._finished = study, finished
+        self._config, self._finished = config, finished
+        # Replaced before each trial.
         self._sampler: BaseSampler = RandomSampler()
         self._tpe = TpeSampler(steps)
-        self._combinations = study.space.combinations
+        self._combinations = config.space.combinations
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Makes the trial's sampler."""
-        number, is_grid = trial.number, self._study.search.sampler == "grid"
+        number, is_grid = trial.number, self._config.search.sampler == "grid"
         if is_grid:
             number = self._combination(study, number)
-        self._sampler = sampler(self._study, number, self._finished(), self._tpe)
+        self._sampler = sampler(self._config, number, self._finished(), self._tpe)
         self._sampler.before_trial(study, trial)
+        # A trial that another program has enqueued brings its parameters along.
         if not is_grid and self._combinations is not None and "fixed_params" not in trial.system_attrs:
             self._sampler = FixedPoint(self._untried(study, trial))
 
     def _combination(self, study: Study, number: int) -> int:
-        """The combination of a trial; one beyond the grid is for a trial that failed."""
+        """The number of a trial's combination: its own, or beyond the grid that of a trial that failed."""
         assert self._combinations is not None
         while number >= self._combinations:
             failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
@@ -91,17 +104,18 @@ class PerTrialSampler(BaseSampler):
         return number
 
     def _untried(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
-        """The parameters that the trial's sampler draws; others if a trial that did not fail has those."""
+        """The parameters that the trial's sampler draws; others if a trial that did not fail has these."""
         trials = storage_of(study).get_all_trials(study_id(study), deepcopy=False)
         others = (each for each in trials if each.number != trial.number and each.state != TrialState.FAIL)
         tried = {frozenset(each.params.items()) for each in others}
-        drawn = Draw(self._sampler, study, trial).params(self._study)
+        drawn = Draw(self._sampler, study, trial).params(self._config)
         for attempt in range(REDRAWS):
             if frozenset(drawn.items()) not in tried:
                 return drawn
-            seed = derive(self._study.search.seed, "redraw", trial.number, attempt)
-            drawn = Draw(RandomSampler(seed=seed), study, trial).params(self._study)
-        left = (each for each in grid(self._study.space) if frozenset(each.items()) not in tried)
+            seed = derive(self._config.search.seed, "redraw", trial.number, attempt)
+            drawn = Draw(RandomSampler(seed=seed), study, trial).params(self._config)
+        # In a nearly exhausted space, random draws would hardly find the few combinations that are left.
+        left = (each for each in grid(self._config.space) if frozenset(each.items()) not in tried)
         return next(left, drawn)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -158,6 +172,7 @@ class PenalizedStudy(TrialsView):
         values = [
             each.value for each in trials if each.state == TrialState.COMPLETE and each.value is not None
         ]
+        # With diverged trials alone there is no worst value to stand for them.
         if not values:
             return trials
         worst = max(values) if self.direction == StudyDirection.MINIMIZE else min(values)
@@ -184,3 +199,20 @@ def _as_bad_as(value: float, trial: FrozenTrial) -> FrozenTrial:
 
 VIEWS: Mapping[str, type[Study]] = {"gp": PenalizedStudy, "cmaes": PenalizedStudy}
 """The study as a sampler sees it, by the sampler's name; the study itself for other samplers."""
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {"cmaes": ("cmaes",), "gp": ("scipy", "greenlet")}
+"""The packages that one sampler alone needs; its name is also that of the extra that installs them."""
+
+
+def check_packages(sampler: str) -> None:
+    """Checks that the packages of a sampler are installed.
+
+    Raises:
+        AdamtuneError: one is missing.
+    """
+    missing = [name for name in EXTRAS.get(sampler, ()) if find_spec(name) is None]
+    if missing:
+        raise AdamtuneError(
+            f"sampler: {sampler} needs {' and '.join(missing)}, not installed here. Run"
+            f" `pip install 'adamtune[{sampler}]'`, then the same command again, or use sampler: tpe."
+        )

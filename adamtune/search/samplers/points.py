@@ -64,6 +64,7 @@ class SobolPoint(IndependentSampler):
         return at_quantile(param_distribution, self._point[param_name])
 
 
+# A generator begins anew for each trial; a block of 64 points costs about as much as one.
 @lru_cache(maxsize=2)
 def _sobol_points(dimensions: int, seed: int, block: int) -> list[list[float]]:
     """The block's points of a scrambled Sobol sequence."""
@@ -78,10 +79,12 @@ def at_quantile(distribution: BaseDistribution, quantile: float) -> Any:
         return distribution.choices[int(quantile * len(distribution.choices))]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     integer = isinstance(distribution, IntDistribution)
+    # Rounding gives every integer an equal part of the range, the first and the last too.
     low, high = distribution.low - 0.5 * integer, distribution.high + 0.5 * integer
     if distribution.log:
         value = exp(log(low) + quantile * (log(high) - log(low)))
     else:
         value = low + quantile * (high - low)
+    # exp(log(low)) may be a bit less than low, which Optuna refuses.
     value = min(max(value, distribution.low), distribution.high)
     return round(value) if integer else value

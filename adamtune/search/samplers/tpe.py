@@ -1,4 +1,4 @@
-"""The tree-structured Parzen estimator: what is likely among good trials and unlikely among the others."""
+"""The tree-structured Parzen estimator: suggests what is likelier among good trials than among others."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ DRAWN = 24
 class TpeSampler(IndependentSampler):
     """TPE (Bergstra et al., 2011), one parameter at a time, with the rules and defaults of Optuna's.
 
-    Together, parameters settle too early (docs/performance.md). Running trials count as bad, so that the
-    trials of a round differ. One sampler serves all trials of a study: what they share is kept.
+    Modelled together, parameters converge too early (docs/performance.md). Running trials count as bad, so
+    that the trials of a round differ. One sampler serves all trials of a study, and keeps what they share.
 
     Args:
         steps: the optimizer steps of a trial's full training.
@@ -53,6 +53,8 @@ class TpeSampler(IndependentSampler):
         if self._history.update(storage_of(study).get_all_trials(study_id(study), deepcopy=False)):
             good, self._others = self._history.split()
             self._good = [each.params for each in good]
+            # The density of the good trials changes only when a trial ends, that of the others with each
+            # suggestion.
             self._densities.clear()
         running = [each for each in self._history.running if each.number != trial.number]
         self._bad = [each.params for each in sorted(self._others + running, key=NUMBER)]
@@ -61,7 +63,7 @@ class TpeSampler(IndependentSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """The value, of some drawn from the good trials, that is likeliest there beside the bad ones."""
+        """Of values drawn from the good trials' density, the one with the highest ratio of both densities."""
         if param_name not in self._densities:
             self._densities[param_name] = _density(self._good, param_name, param_distribution)
         good = self._densities[param_name]

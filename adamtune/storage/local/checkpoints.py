@@ -42,12 +42,14 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     """
     import torch
 
+    # torch.save would write any object, and `load` would refuse it only when it is needed.
     _check_plain(state, "state")
     draft = path.with_name(path.name + ".tmp")
     with database_errors(path):
         try:
             with draft.open("wb") as file:
                 torch.save(state, file)
+            # Before the file gets its name: after a power cut, the name could otherwise have no content.
             sync(draft)
             os.replace(draft, path)
         except BaseException as error:
@@ -58,6 +60,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
                     " Everything committed is safe. Free some space, then run the same command again."
                 ) from error
             raise
+        # The new name itself is on the disk only when its folder is.
         sync(path.parent)
 
 
@@ -85,6 +88,7 @@ def load(path: Path) -> dict[str, Any]:
         MemoryError,
         pickle.UnpicklingError,
     ) as error:
+        # A file that is cut short, overwritten or of another format raises any of these.
         if memory_error(error) is not None:
             raise AdamtuneError(
                 f"{path}: the memory is used up by loading this checkpoint ({error}). It was left as it is:"
@@ -108,6 +112,7 @@ class Checkpoints:
     def __init__(self, database: Path, study_name: str) -> None:
         self.database = database
         self.study_name = study_name
+        # One thread: a second commit must not overtake the first.
         self._writer = ThreadPoolExecutor(max_workers=1)
         self._begun: Future[None] | None = None
 
@@ -167,12 +172,14 @@ class Checkpoints:
         try:
             self._writer.shutdown()
         except KeyboardInterrupt:
-            self._writer.shutdown()  # the study's lock may not be let go while it is written
+            self._writer.shutdown()  # the study's lock must be held until the commit is written
             raise
 
     def remove(self, keep: int | None = None) -> None:
         """Deletes the study's checkpoints except number ``keep``."""
         with database_errors(self.database):
+            # Drafts of a killed process are deleted, too; the whole name is matched, so no other study loses
+            # a file.
             for path in self.database.parent.iterdir():
                 match = self._pattern.fullmatch(path.name)
                 if match and not (match["end"] == "" and int(match["number"]) == keep):
@@ -197,6 +204,7 @@ _WAYS_OUT = (
 def _check_plain(value: object, where: str) -> None:
     from torch import Tensor
 
+    # Exact types: an instance of a subclass, such as a NumPy float64, would be pickled as an object.
     if value is None or isinstance(value, Tensor) or type(value) in (bool, int, float, str):
         return
     if isinstance(value, Mapping) and type(value) is dict:

@@ -73,10 +73,12 @@ def database_errors(path: Path) -> Iterator[None]:
         ) from error
     except Exception as error:
         cause: BaseException | None = error
+        # Optuna raises its own error from SQLAlchemy's, which was raised from SQLite's.
         while cause is not None and not isinstance(cause, sqlite3.Error):
             cause = cause.__cause__
         name = getattr(cause, "sqlite_errorname", "")
         for prefix, (kind, text) in _MEANINGS.items():
+            # An extended code, such as SQLITE_IOERR_FSYNC, begins with the name of its kind.
             if name.startswith(prefix):
                 raise kind(f"{path}: {text}\n({cause}, {name})") from error
         raise  # a defect of the program
@@ -95,6 +97,8 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connectio
     try:
         with database_errors(path):
             connection.execute("PRAGMA journal_mode = WAL")
+            # NORMAL could lose the last commits in a power cut, while the checkpoint of the one before is
+            # deleted.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
@@ -135,11 +139,14 @@ def read_only(path: Path, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite
 @contextmanager
 def transaction(connection: sqlite3.Connection, mode: str = "IMMEDIATE") -> Iterator[None]:
     """Commits every statement of the block, or none where it raises."""
+    # IMMEDIATE takes the lock for writing at once. A transaction that reads first and writes later fails,
+    # without waiting, if another program has written in between.
     connection.execute(f"BEGIN {mode}")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
+        # On a full disk SQLite has rolled back already.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
@@ -147,6 +154,8 @@ def transaction(connection: sqlite3.Connection, mode: str = "IMMEDIATE") -> Iter
 
 def _open(uri: str, path: Path, busy_seconds: float) -> sqlite3.Connection:
     with database_errors(path):
+        # With isolation_level None, Python begins no transactions of its own. Commits come from another
+        # thread, under the storage's lock.
         connection = sqlite3.connect(
             uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
         )
@@ -168,6 +177,7 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
     (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("unknown",)
     if revision == REVISION:
         return
+    # A revision is like v3.2.0.a, and its numbers can be compared.
     older = [int(part) for part in re.findall(r"\d+", revision)] < [
         int(part) for part in re.findall(r"\d+", REVISION)
     ]
@@ -195,6 +205,7 @@ def create(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if _has_content(path):
             return
+        # Without a lock, the second of two processes would replace the first one's file with its study.
         with FileLock(path.with_name(path.name + ".lock")):
             if not _has_content(path):
                 draft = path.with_name(path.name + ".new")
@@ -206,6 +217,8 @@ def create(path: Path) -> None:
 
 
 def _has_content(path: Path) -> bool:
+    # An empty file, such as `touch` makes, is filled; a folder or a device is left to `connect`, which says
+    # so.
     return path.exists() and (not path.is_file() or path.stat().st_size > 0)
 
 

@@ -47,6 +47,8 @@ def study_lock(location: str, study_name: str) -> Iterator[None]:
             path.write_text(f"{os.getpid()}\n")
         yield
     finally:
+        # The file stays: a process that holds a deleted lock and one that makes a new file would both have
+        # the lock.
         lock.release()
 
 
@@ -58,6 +60,7 @@ def check_free(location: str, study_name: str) -> None:
         AdamtuneError: the lock file cannot be used.
     """
     database = local_path(location)
+    # Without a lock file nobody holds the study, and none is made for a search that may yet be refused.
     if database is not None and companion(database, study_name, ".lock").exists():
         with study_lock(location, study_name):
             pass

@@ -1,10 +1,10 @@
-"""Optuna's objects as rows of the database, and back."""
+"""Optuna's objects as rows of the database, and back; and the ids of new rows."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.errors import AdamtuneError
+from adamtune.storage.local.database import transaction
 from adamtune.storage.local.schema import (
     INTERMEDIATE,
     OF_A_STUDY,
@@ -32,6 +33,10 @@ from adamtune.storage.local.schema import (
 from adamtune.storage.optuna_private import FrozenStudy, new_frozen_study, trial_id
 from adamtune.storage.records import StoredStudy, StoredTrial
 
+ID_BLOCK = 1024
+"""Trial ids that are reserved in one transaction, which costs a few milliseconds of syncing."""
+
+# Trials repeat few distributions, and parsing one takes longer than reading its row.
 _distribution = lru_cache(maxsize=4096)(json_to_distribution)
 
 
@@ -64,6 +69,7 @@ def frozen_trial(stored: StoredTrial) -> FrozenTrial:
     return FrozenTrial(
         number=stored.number,
         state=TrialState[stored.state],
+        # Optuna takes one of value and values.
         value=None,
         values=stored.values or None,
         datetime_start=to_local(stored.start),
@@ -121,6 +127,7 @@ class Changes:
 
     def set_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
         """Sets a parameter; ``value`` is Optuna's internal representation."""
+        # SQLite would store a NumPy number as bytes.
         self._rows[PARAMS][trial_id, name] = float(value), distribution_to_json(distribution)
 
     def set_intermediate(self, trial_id: int, step: int, value: float) -> None:
@@ -141,9 +148,53 @@ class Changes:
     def write(self, connection: sqlite3.Connection) -> None:
         """Writes every row, in the caller's transaction; the rows are kept until ``clear``."""
         for table, rows in self._rows.items():
+            # Tables come in the order of OF_A_TRIAL: foreign keys point at rows that are written first.
             connection.executemany(table.upsert, [(*key, *values) for key, values in rows.items()])
 
     def clear(self) -> None:
         """Drops every row, after it was written."""
         for rows in self._rows.values():
             rows.clear()
+
+
+class TrialIds:
+    """Reserves the ids of trials before the trials are written.
+
+    A trial has an id from its creation, before its row is committed, and no other process may use that id,
+    Optuna's own storage included. SQLite gives a new row an id above the largest, so a row that belongs to
+    no study marks the end of a block of reserved ids. The trial that gets this id replaces the row. A
+    killed process leaves at most one such row, which nothing reads.
+
+    Args:
+        connection: an open connection to the database.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._ids: Iterator[int] = iter(())
+        self._last: int | None = None
+
+    def next(self) -> int:
+        """The next id; no other process gets it."""
+        trial_id = next(self._ids, None)
+        return self._reserve() if trial_id is None else trial_id
+
+    def release(self) -> None:
+        """Frees the ids of the block that were not used."""
+        if self._last is not None:
+            # If a trial got the last id of the block, its row has a study and stays.
+            query = "DELETE FROM trials WHERE trial_id = ? AND study_id IS NULL"
+            self._connection.execute(query, (self._last,))
+        self._ids, self._last = iter(()), None
+
+    def _reserve(self) -> int:
+        with transaction(self._connection):
+            # Another program may have added trials since the last block.
+            (used,) = self._connection.execute("SELECT coalesce(max(trial_id), 0) FROM trials").fetchone()
+            last = used + ID_BLOCK
+            # Optuna looks for WAITING trials to begin and RUNNING ones to end, but not for failed ones.
+            self._connection.execute("INSERT INTO trials (trial_id, state) VALUES (?, 'FAIL')", (last,))
+        self._last = last
+        # The first id is returned here, so the block continues with the second.
+        self._ids = iter(range(used + 2, last + 1))
+        return int(used) + 1

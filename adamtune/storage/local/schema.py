@@ -31,6 +31,7 @@ class Table:
     def upsert(self) -> str:
         """The statement that inserts a row ``(*key, *values)``, or replaces its values."""
         columns = [f'"{column}"' for column in self.key + self.values]
+        # Not INSERT OR REPLACE, which deletes the row and gives the new one another id.
         updates = ", ".join(f'"{column}" = excluded."{column}"' for column in self.values)
         marks = ", ".join("?" * len(columns))
         keys = ", ".join(columns[: len(self.key)])
@@ -99,6 +100,7 @@ def read_trials(connection: sqlite3.Connection, study_id: int) -> list[StoredTri
         for trial_id, number, state, start, complete in connection.execute(query, (study_id,))
     ]
     by_id = {trial.trial_id: trial for trial in trials}
+    # By param_id: in the order in which the parameters were suggested, as Optuna returns them.
     for trial_id, name, value, distribution in _rows(connection, PARAMS, "param_id", study_id):
         by_id[trial_id].internal_params[name] = value, distribution
     for trial_id, _, value, kind in _rows(connection, VALUES, "objective", study_id):
@@ -156,6 +158,7 @@ def _study(connection: sqlite3.Connection, study_id: int, name: str) -> StoredSt
 
 
 def _study_attrs(connection: sqlite3.Connection, table: Table, study_id: int) -> dict[str, Any]:
+    # By rowid: in the order in which they were set.
     query = f"SELECT key, value_json FROM {table.name} WHERE study_id = ? ORDER BY rowid"
     return {key: json.loads(text) for key, text in connection.execute(query, (study_id,))}
 
@@ -173,6 +176,7 @@ def insert_study(connection: sqlite3.Connection, name: str, directions: Sequence
 
 def remove_study(connection: sqlite3.Connection, study_id: int) -> None:
     """Deletes a study with all its rows; in the caller's transaction."""
+    # Rows before those that they point at. Heartbeats are there if Optuna's own storage wrote to the file.
     for name in ["trial_heartbeats", *(table.name for table in reversed(OF_A_TRIAL[1:]))]:
         connection.execute(
             f"DELETE FROM {name} WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)",

@@ -50,6 +50,7 @@ class LocalSession(Session):
     def discard_running(self) -> None:
         for trial in self._own_running():
             self.storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
+        # A commit without a state deletes the checkpoint of the one before.
         self.begin_commit(None)
         self.finish_commit()
 

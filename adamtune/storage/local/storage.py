@@ -1,4 +1,4 @@
-"""An Optuna storage that reads from memory and commits many changes at once to SQLite."""
+"""An Optuna storage that is read from memory; its changes are committed together to SQLite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from adamtune.errors import AdamtuneError
 from adamtune.storage.local.database import BUSY_SECONDS, connect, create, database_errors, transaction
-from adamtune.storage.local.rows import Changes, frozen_study, load_trials
+from adamtune.storage.local.rows import Changes, TrialIds, frozen_study, load_trials
 from adamtune.storage.local.schema import (
     STUDY_SYSTEM,
     STUDY_USER,
@@ -30,7 +30,6 @@ from adamtune.storage.local.schema import (
     read_studies,
     remove_study,
 )
-from adamtune.storage.local.trial_ids import TrialIds
 from adamtune.storage.optuna_private import (
     DEFAULT_STUDY_NAME_PREFIX,
     FrozenStudy,
@@ -71,6 +70,7 @@ class LocalStorage(MemoryStorage):
         self._ids = TrialIds(self._connection)
         self._changes = Changes()
 
+    # Optuna pickles the storage of a study that is used in several processes; a connection cannot be pickled.
     def __getstate__(self) -> dict[str, Any]:
         self.commit()
         return {"path": self.path, "busy_seconds": self.busy_seconds}
@@ -86,6 +86,7 @@ class LocalStorage(MemoryStorage):
         """
         with self.lock, database_errors(self.path):
             if self._changes:
+                # SQLite goes on writing to a deleted file without an error.
                 if not self.path.exists() or self.path.stat().st_ino != self._file:
                     raise AdamtuneError(
                         f"{self.path}: this database was deleted or replaced while it was in use."
@@ -110,6 +111,7 @@ class LocalStorage(MemoryStorage):
         with self.lock, database_errors(self.path):
             try:
                 with transaction(self._connection):
+                    # At once, unlike trials: the name must be taken before a second process can use it.
                     study_id = insert_study(self._connection, name, [each.name for each in directions])
             except sqlite3.IntegrityError as error:
                 raise DuplicatedStudyError(f"{self.path} has a study {name} already.") from error
@@ -129,6 +131,7 @@ class LocalStorage(MemoryStorage):
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         text = json.dumps(value)
         with self.lock:
+            # Memory gets what the file will give back, such as a list for a tuple. So in every method below.
             super().set_study_user_attr(study_id, key, json.loads(text))
             self._changes.set_attr(STUDY_USER, study_id, key, text)
 
@@ -149,6 +152,7 @@ class LocalStorage(MemoryStorage):
     @override
     def get_all_studies(self) -> list[FrozenStudy]:
         with self.lock, database_errors(self.path), transaction(self._connection, "DEFERRED"):
+            # A study in memory may have attributes that are not committed yet.
             loaded = {id_of_study(each): each for each in super().get_all_studies()}
             stored = read_studies(self._connection)
             return [loaded.get(each.study_id) or frozen_study(each) for each in stored]
@@ -216,6 +220,7 @@ class LocalStorage(MemoryStorage):
     @override
     def load_study_of(self, trial_id: int) -> None:
         with database_errors(self.path):
+            # A row without a study only reserves ids (TrialIds).
             query = "SELECT study_id FROM trials WHERE trial_id = ? AND study_id IS NOT NULL"
             row = self._connection.execute(query, (trial_id,)).fetchone()
         if row is not None:

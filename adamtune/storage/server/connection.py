@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CREATING = (0.1, 0.3, 0.6, 1.0)
 """Seconds between tries to open a database that another process may be creating."""
 
+# The packages of drivers whose modules have other names.
 _PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "'psycopg[binary]'", "MySQLdb": "mysqlclient"}
 
 
@@ -39,6 +40,7 @@ def server_errors(location: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        # Optuna raises its own ImportError from the one that has the module's name.
         module = getattr(error.__cause__ or error, "name", None) or "unknown"
         package = _PACKAGES.get(module, module)
         raise AdamtuneError(
@@ -69,6 +71,7 @@ def open_server(location: str, create: bool = True) -> ServerStorage:
             sqlalchemy.make_url(url)
         except ValueError as error:  # of a port that is no number
             raise UsageError(f"{without_password(location)}: not a database URL ({error})") from error
+        # Optuna would create its tables in a database that is only read.
         if not create:
             engine = sqlalchemy.create_engine(url)
             found = sqlalchemy.inspect(engine).has_table("studies")
@@ -91,6 +94,7 @@ def _opened(template: str, create: bool) -> ServerStorage:
 
     from adamtune.storage.server.storage import ServerStorage
 
+    # Of several processes that create the tables at the same moment, all but one find some there and fail.
     for seconds in CREATING:
         try:
             return ServerStorage(template, skip_table_creation=not create)

@@ -1,29 +1,42 @@
-"""Optuna's storage on a database server, whose trials several processes train."""
+"""A study on a database server: heartbeats, and the trials of dead processes that others take over.
+
+A heartbeat is a row of Optuna's table ``trial_heartbeats``: a trial and the time of its last sign of life.
+``ServerStorage.beat`` writes them, ``ServerStorage.take_over`` looks for old ones, and the loop of a search
+calls both through ``ServerSession``.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Connection, delete, event, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as Transaction
 from typing_extensions import override
 
+from adamtune.config import StudyConfig
 from adamtune.storage.optuna_private import NewTrialHooks, server_tables
 from adamtune.storage.optuna_private import trial_id as id_of_trial
+from adamtune.storage.session import Session
 
+# A heartbeat comes with every evaluation and every commit, which are seconds apart. A minute leaves room for
+# a slow task or network; after a crash, nobody waits long.
 GRACE_SECONDS = 60.0
 """A running trial without a heartbeat for so long belongs to a dead process."""
 
 COUNTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 """States of the trials that count towards a study's total; a failed one is replaced by another."""
+
+WAIT_SECONDS = 1.0
+"""The pause before a process without work asks again whether trials of others remain."""
 
 UTC = {
     "postgresql": "SET TIME ZONE 'UTC'",
@@ -36,6 +49,7 @@ OWNER = "adamtune:owner"
 """The system attribute of a trial that was taken over: the process that trains it since."""
 
 LONG_AGO = datetime(2000, 1, 1)
+"""The heartbeat of a trial that any process may take over at once."""
 
 _TRIALS, _HEARTBEATS, _INTERMEDIATE, _ATTRS = server_tables()
 
@@ -45,16 +59,17 @@ class NoTrialRemains(Exception):
 
 
 class ServerStorage(NewTrialHooks, RDBStorage):
-    """RDBStorage with heartbeats for ``ask`` and ``tell`` (Optuna's own are for ``optimize`` alone).
+    """Optuna's storage with heartbeats for ``ask`` and ``tell``; Optuna's own work in ``optimize`` alone.
 
-    Every new trial has a heartbeat; its process calls :meth:`beat` from then on, several times in
-    ``GRACE_SECONDS``. A trial that is taken over stays the same trial, with its number and
-    parameters, and begins anew, so training it again gives what the dead process would have recorded.
+    Every new trial has a heartbeat, which its process renews with :meth:`beat` several times in
+    ``GRACE_SECONDS``. A trial that is taken over keeps its number and its parameters and is trained from its
+    first step, with the same result that the dead process would have recorded.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._me = json.dumps(uuid.uuid4().hex)
+        # By trial without a heartbeat: when this process first saw it.
         self._first_seen: dict[int, float] = {}
         self._limits: dict[int, int] = {}
         if self.engine.dialect.name in UTC:
@@ -65,6 +80,7 @@ class ServerStorage(NewTrialHooks, RDBStorage):
         cursor = connection.cursor()
         cursor.execute(UTC[self.engine.dialect.name])
         cursor.close()
+        # PostgreSQL takes a setting back when its transaction is rolled back.
         connection.commit()
 
     def limit(self, study_id: int, trials: int) -> None:
@@ -72,11 +88,12 @@ class ServerStorage(NewTrialHooks, RDBStorage):
         self._limits[study_id] = trials
 
     @override
-    def before_new_trial(self, study_id: int, session: Session) -> None:
+    def before_new_trial(self, study_id: int, session: Transaction) -> None:
         # The study is locked: of processes that ask for the last trial at once, one gets it.
         if study_id in self._limits:
             counted = _TRIALS.c.study_id == study_id, _TRIALS.c.state.in_(COUNTED)
             count = session.execute(select(func.count()).select_from(_TRIALS).where(*counted)).scalar_one()
+            # Raised in Optuna's transaction, so the new trial is rolled back.
             if count >= self._limits[study_id]:
                 raise NoTrialRemains
 
@@ -112,6 +129,7 @@ class ServerStorage(NewTrialHooks, RDBStorage):
             query = select(_ATTRS.c.trial_id).where(_ATTRS.c.trial_id.in_(trial_ids), *of_others)
             lost = set(connection.execute(query).scalars())
             own = update(_HEARTBEATS).where(_HEARTBEATS.c.trial_id.in_(set(trial_ids) - lost))
+            # The time of the server: the clocks of the processes may differ.
             connection.execute(own.values(heartbeat=since or func.now()))
         return lost
 
@@ -120,11 +138,18 @@ class ServerStorage(NewTrialHooks, RDBStorage):
         self.beat(trial_ids, LONG_AGO)
 
     def take_over(self, study_id: int, own: Collection[int], most: int) -> list[int]:
-        """Claims up to ``most`` running trials whose process is dead, for this process alone; their ids.
+        """Makes this process the owner of up to ``most`` running trials whose processes are dead.
 
-        Those in ``own`` are not claimed. The oldest come first, and the others are left to whoever asks
-        next. What a trial had reported is deleted, since pruners would judge the next report by it. A
-        process that was merely slow is told by :meth:`beat`.
+        What they reported is deleted, because pruners would judge the next report by it. If a process was
+        only slow, its next call of :meth:`beat` returns the trials that it lost.
+
+        Args:
+            study_id: the study.
+            own: ids of the trials that this process trains; they are not taken over.
+            most: the most trials that are taken over, the oldest first.
+
+        Returns:
+            The ids of the trials that were taken over.
         """
         query = (
             select(_TRIALS.c.trial_id, _HEARTBEATS.c.heartbeat)
@@ -148,7 +173,7 @@ class ServerStorage(NewTrialHooks, RDBStorage):
         return time.monotonic() - self._first_seen.setdefault(trial_id, time.monotonic()) > GRACE_SECONDS
 
     def _claim(self, trial_id: int, heartbeat: datetime | None) -> bool:
-        """Of several processes that see the same heartbeat, or none, one replaces it."""
+        """Takes a trial over; False if another process did since the heartbeat was read."""
         try:
             with self.engine.begin() as connection:
                 if heartbeat is None:
@@ -156,6 +181,7 @@ class ServerStorage(NewTrialHooks, RDBStorage):
                 else:
                     seen = _HEARTBEATS.c.trial_id == trial_id, _HEARTBEATS.c.heartbeat == heartbeat
                     query = update(_HEARTBEATS).where(*seen).values(heartbeat=func.now())
+                    # Another process has renewed the heartbeat since it was read.
                     if connection.execute(query).rowcount == 0:
                         return False
                 self._begin_anew(connection, trial_id)
@@ -164,9 +190,63 @@ class ServerStorage(NewTrialHooks, RDBStorage):
         return True
 
     def _begin_anew(self, connection: Connection, trial_id: int) -> None:
-        """Makes the trial one that has just begun, here."""
+        """Deletes what was reported of the trial, and makes this process its owner."""
         connection.execute(delete(_INTERMEDIATE).where(_INTERMEDIATE.c.trial_id == trial_id))
+        # Pruners keep the value of a trial at each rung in these attributes.
         judged = _ATTRS.c.key.startswith("completed_rung_", autoescape=True)
         stale = _ATTRS.c.trial_id == trial_id, judged | (_ATTRS.c.key == OWNER)
         connection.execute(delete(_ATTRS).where(*stale))
         connection.execute(insert(_ATTRS).values(trial_id=trial_id, key=OWNER, value_json=self._me))
+
+
+class ServerSession(Session):
+    """A session without commits: the server has every change at once.
+
+    Another process trains the trials of a dead one from their first step.
+    """
+
+    def __init__(self, config: StudyConfig, storage: ServerStorage) -> None:
+        super().__init__(config, storage)
+        self._server = storage
+        storage.limit(self._id, config.trials)
+
+    @override
+    def begin_commit(self, state: Mapping[str, Any] | None) -> None:
+        if state is not None:
+            self.beat([each["number"] for each in state["running"]])
+
+    @override
+    def ask(self, study: Study) -> Trial | None:
+        try:
+            return study.ask()
+        except NoTrialRemains:
+            return None
+
+    @override
+    def beat(self, own: Collection[int]) -> set[int]:
+        numbers = self._by_id(own)
+        return {numbers[each] for each in self._server.beat(list(numbers))}
+
+    @override
+    def take_over(self, own: Collection[int], most: int) -> list[int]:
+        return self._server.take_over(self._id, self._by_id(own), most)
+
+    @override
+    def wait_for_others(self) -> bool:
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if running:
+            time.sleep(WAIT_SECONDS)
+        return bool(running)
+
+    @override
+    def leave(self, own: Collection[int]) -> None:
+        self._server.leave(list(self._by_id(own)))
+
+    @override
+    def close(self) -> None:
+        self._server.close()
+
+    def _by_id(self, numbers: Collection[int]) -> dict[int, int]:
+        """The trials' numbers by id."""
+        id_of = self.storage.get_trial_id_from_study_id_trial_number
+        return {id_of(self._id, each): each for each in numbers}

@@ -1,0 +1,99 @@
+"""Small classification problems that ``benchmarks.fresh_seeds`` compares with the tasks of adamtune."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from adamtune.tasks.base import Direction, Task
+from adamtune.tasks.data import Data
+from adamtune.tasks.datasets import digits, shuffle_split, standardise
+
+POINTS, LENGTH = 72, 40
+"""The numbers of a curve while it is distorted, and of the finished one."""
+
+TEMPLATES = (
+    (5, 6, 6.5, 6.5, 6.5, 6, 5, 3.5, 2.5, 2.5, 3.5, 5),
+    (0, 0.5, 1, 2, 6, 6.5, 6.5, 6, 2, 1, 0.5, 0),
+    (4, 5.5, 6.5, 6.5, 5, 3, 1.5, 1, 1, 2, 3, 4),
+    (2, 4, 5.5, 4.5, 2.5, 2.5, 4.5, 6, 6, 5, 3, 1),
+    (1, 2, 3, 4, 5, 5, 4.5, 4.5, 6.5, 6.5, 0.5, 0),
+    (6, 6, 5, 4, 4, 5.5, 5.5, 4.5, 3, 2, 2, 3),
+    (3, 4.5, 5.5, 6, 6, 5, 3, 1.5, 1, 1.5, 3, 4.5),
+    (6, 6, 6, 6, 5.5, 4.5, 3.5, 2.5, 2, 1.5, 1, 0.5),
+    (3, 5.5, 6, 4, 2, 1, 2, 4, 6, 5.5, 3, 2),
+    (5, 6, 6, 5, 5, 6, 5, 4, 3, 2, 1, 0.5),
+)
+"""A curve for each of ten classes, drawn for this benchmark."""
+
+
+class Classifier(Task):
+    """A multilayer perceptron for ten classes, of the size of the task mlp."""
+
+    directions: ClassVar[Mapping[str, Direction]] = {"error": "minimize"}
+    data_settings = ("samples",)
+
+    samples: int = 0
+    epochs: int = 10
+
+    def model(self) -> nn.Module:
+        """``[batch, features]`` to ``[batch, 10]``, with ReLU after each of two hidden layers."""
+        widths = (self.data().train[0].shape[1], 64, 64)
+        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+        return nn.Sequential(*layers, nn.Linear(widths[-1], 10))
+
+    def loss(self, model: Any, batch: Any) -> Tensor:
+        """The cross-entropy of the classes."""
+        return cross_entropy(model(batch[0]), batch[1])
+
+    def metrics(self, model: Any, batch: Any) -> dict[str, Tensor]:
+        """The part of the rows that are classified wrongly."""
+        return {"error": (model(batch[0]).argmax(-1) != batch[1]).float().mean()}
+
+
+class Digits(Classifier):
+    """The 8x8 images of scikit-learn's digits, as rows of 64 numbers."""
+
+    def data(self) -> Data:
+        """1,437 training and 360 validation rows."""
+        images = digits()
+        train, validation = ((rows[0].flatten(1), rows[1]) for rows in (images.train, images.validation))
+        return Data(train, validation)
+
+
+class Curves(Classifier):
+    """Distorted curves of ten classes, as in MNIST-1D (Greydanus, arXiv:2011.14439), of other templates."""
+
+    samples: int = 4000
+
+    def data(self) -> Data:
+        """Curves ``[samples, LENGTH]``, standardised, and their classes; four fifths for training."""
+        rng = np.random.RandomState(0)
+        classes = np.arange(self.samples) % len(TEMPLATES)
+        curves = np.stack([distorted(np.array(TEMPLATES[each]), rng) for each in classes])
+        seen, held_out, y, held_out_y = shuffle_split(curves, classes, stratify=classes)
+        x, held_out_x = standardise(seen, held_out, axis=None)
+        return Data((x, torch.from_numpy(y)), (held_out_x, torch.from_numpy(held_out_y)))
+
+
+def distorted(template: NDArray[np.float64], rng: np.random.RandomState) -> NDArray[np.float64]:
+    """A curve ``[LENGTH]``: the template padded, scaled, shifted, with noise, and sheared."""
+    centred = template - template.mean()
+    padded = np.concatenate([centred / np.abs(centred).max(), np.zeros(rng.randint(36, 61))])
+    curve = np.roll(resampled(padded, POINTS) * rng.uniform(0.8, 1.2), rng.randint(48))
+    kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2) ** 2)
+    smooth = np.convolve(np.pad(rng.randn(POINTS), 6, mode="wrap"), kernel / kernel.sum(), "valid")
+    slope = rng.uniform(-0.375, 0.375) * np.linspace(-1, 1, POINTS)
+    return resampled(curve + 0.25 * smooth + 0.02 * rng.randn(POINTS) + slope, LENGTH)
+
+
+def resampled(curve: NDArray[np.float64], points: int) -> NDArray[np.float64]:
+    """The curve at so many evenly spaced points."""
+    return np.interp(np.linspace(0, 1, points), np.linspace(0, 1, len(curve)), curve)
