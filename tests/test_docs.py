@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -201,11 +203,21 @@ def test_study_files_parse(block: Block, tmp_path: Path) -> None:
     parse_study(block.text, block.place, folder=tmp_path)
 
 
-def test_the_task_of_the_documentation_is_searched(tmp_path: Path) -> None:
-    page = ROOT / "docs" / "own-models.md"
-    write_files(page, tmp_path)
-    (study,) = (block.text for block in BLOCKS if block.page == page and block.language == "yaml")
-    (tmp_path / "study.yaml").write_text(study)
+OWN_MODELS = ROOT / "docs" / "own-models.md"
+OUTSIDE = """\
+import sys
+print('{"step": 1, "val_loss": ' + sys.argv[2] + "}")
+"""
+
+
+@pytest.mark.parametrize("study", [block for block in blocks("yaml") if block.values[0].page == OWN_MODELS])
+def test_own_models_of_the_documentation_are_searched(
+    study: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    write_files(OWN_MODELS, tmp_path)
+    (tmp_path / "train_outside.py").write_text(OUTSIDE)
+    (tmp_path / "study.yaml").write_text(study.text)
     rows = [f"{age},{'gold' if age % 3 else 'basic'},{age > 50}" for age in range(20, 80)] * 4
     (tmp_path / "churn.csv").write_text("\n".join(["age,plan,left", *rows]))
     storage = str(tmp_path / "studies.db")

@@ -115,7 +115,7 @@ KNOWN_BY = {
     "pandas": {"analysis", "tasks"},
     "rich": {"cli", "reports"},
     "sqlalchemy": {"storage"},
-    "torch": {"engines", "optimizers", "schedules", "search", "storage", "tasks"},
+    "torch": {"engines", "function", "optimizers", "schedules", "search", "storage", "tasks"},
     "typer": {"cli"},
     "yaml": {"config"},
 }

@@ -12,13 +12,16 @@ from adamtune.analysis.ranking import Ranking, rank
 from adamtune.cli.options import STORAGE, program
 from adamtune.errors import AdamtuneError
 from adamtune.reports.as_code import render
-from adamtune.reports.console import console, show_best, show_hints, show_ranking
+from adamtune.reports.console import console, show_best, show_failures, show_hints, show_ranking
 from adamtune.reports.live import progress_view
 from adamtune.reports.text import duration
 from adamtune.search.progress import Observer, Outcome, Progress
 from adamtune.storage.location import without_password
+from adamtune.storage.records import StudyRecord, TrialRecord
 from adamtune.storage.studies import read_study
 
+SEED = 0
+"""The seed in the command that a result shows."""
 TOP = 10
 """Rows of the table at the end of a search."""
 
@@ -72,17 +75,27 @@ def _done(progress: Progress) -> str:
 
 def show_result(out: Console, ranking: Ranking, location: str, top: int) -> None:
     """Prints the first ``top`` trials, the best one as code, and the next commands."""
-    best = ranking.best
+    study, best = ranking.study, ranking.best
     show_ranking(out, ranking, top)
-    show_best(
-        out, ranking, render(best.settings, best.steps) if best and "optimizer" in best.settings else ""
-    )
+    show_failures(out, study.trials)
+    show_best(out, ranking, _as_code(study, best) if best and "optimizer" in best.settings else "")
     show_hints(out, _hints(ranking, location, top))
+
+
+def _as_code(study: StudyRecord, best: TrialRecord) -> str:
+    """The settings of a trial as Python code, or the command with them."""
+    task = (study.study or {}).get("task", {})
+    if "command" not in task:
+        return render(best.settings, best.total_steps or best.steps)
+    from adamtune.tasks.program import command_values, fill
+
+    values = command_values({**task["settings"], **best.settings}, SEED, best.number)
+    return shlex.join(fill(task["command"], values)) + "\n"
 
 
 def _hints(ranking: Ranking, location: str, top: int) -> list[tuple[str, str]]:
     name, trials = ranking.study.name, len(ranking.rows)
-    finished = trials - ranking.counts["running"]
+    finished = trials - ranking.counts["running"] - ranking.counts["failed"]
     wanted = (ranking.study.study or {}).get("search", {}).get("trials", 0)
     # Twice as many: a few more trials rarely change a result.
     more = () if finished < wanted else ("--trials", str(2 * max(finished, 1)))

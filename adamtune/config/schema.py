@@ -11,6 +11,7 @@ from adamtune.config.study import ObjectiveSection, Search, StudyFile
 from adamtune.config.validation import adapter, not_null
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
+from adamtune.tasks.base import Direction
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.registry import FORMS, TASKS, known_names
 
@@ -101,7 +102,30 @@ def _task() -> JsonSchema:
     other = {"type": "string", "pattern": "[.:]", "description": FORMS}
     names = {"anyOf": [*named, *offered, other]}
     settings = {"type": "object", "properties": {"name": names}, "required": ["name"]}
-    return {"anyOf": [names, settings], "description": "what to train: a name, or a mapping with settings"}
+    forms = [names, settings, _command()]
+    return {"anyOf": forms, "description": "what to train: a name, or a mapping with settings"}
+
+
+def _command() -> JsonSchema:
+    """A command as the task; other keys are settings."""
+    direction = adapter(Direction).json_schema()
+    metrics = {
+        "type": "object",
+        "additionalProperties": direction,
+        "minProperties": 1,
+        "description": "the metrics that it reports, and their good directions",
+    }
+    parameters = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "what it gets beside its placeholders, in $ADAMTUNE_SETTINGS",
+    }
+    command = {"type": "string", "minLength": 1, "description": "such as python train.py --lr {lr}"}
+    return {
+        "type": "object",
+        "properties": {"command": command, "metrics": metrics, "parameters": parameters},
+        "required": ["command", "metrics"],
+    }
 
 
 def _of_task(entry: TaskEntry) -> JsonSchema:

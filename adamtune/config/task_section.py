@@ -46,7 +46,7 @@ def read_task(
         return read_command(settings, searched, problems, folder)
     if "name" not in settings:
         problems.add(
-            ("task",), f"is missing 'name' or 'command'; allowed: {', '.join(known_names())}, {FORMS}"
+            ("task",), f"is missing 'name'; allowed: {', '.join(known_names())}, {FORMS}; or give a command"
         )
         return None, {}
     entry = _find(settings.pop("name"), path, problems, folder)

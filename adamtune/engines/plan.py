@@ -80,7 +80,8 @@ class Plan:
             return
         from adamtune.engines.workers.engine import Workers
 
-        with closing(Workers(self.slots, self.threads, folder, timeout)) as workers:
+        threads = max(1, cores() // self.threads) if self.threads > 1 else None
+        with closing(Workers(self.slots, self.threads, folder, timeout, threads)) as workers:
             yield workers
 
     def build(self) -> Engine:

@@ -17,7 +17,10 @@ from rich.text import Text
 from adamtune.analysis.ranking import ORDER, Ranking, Row
 from adamtune.reports.table import table
 from adamtune.reports.text import rounded, setting
-from adamtune.storage.records import State, counted, shown_state
+from adamtune.storage.records import State, TrialRecord, counted, shown_state
+
+LOG_LINES = 5
+"""Lines of the log of a trial that failed."""
 
 
 class _Console(Console):
@@ -127,6 +130,18 @@ def show_best(out: Console, ranking: Ranking, code: str) -> None:
         out.print("task: " + ", ".join(f"{name} {setting(name)(best.settings[name])}" for name in others))
     if code:
         out.print(f"\n{code}", style="green", end="")
+
+
+def show_failures(out: Console, trials: Sequence[TrialRecord], most: int = 3) -> None:
+    """Prints why the first ``most`` of the trials that failed did, with the last lines of their logs."""
+    failed = [each for each in trials if each.failure]
+    for each in failed[:most]:
+        reason, *lines = (each.failure or "").splitlines()
+        out.print(f"\nTrial {each.number} failed: {reason}", style="bold")
+        for line in lines[-LOG_LINES:]:
+            out.print(f"  {line}", style="dim")
+    if len(failed) > most:
+        out.print(f"\nTrials that failed: {len(failed)}; those not shown are in the JSON report.")
 
 
 def show_hints(out: Console, hints: Sequence[tuple[str, str]]) -> None:

@@ -30,6 +30,7 @@ def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
 def _trial(row: Row) -> dict[str, Any]:
     trial = row.trial
     diverged = {} if trial.diverged_at is None else {"diverged_at": trial.diverged_at}
+    failure = {} if trial.failure is None else {"failure": trial.failure}
     return {
         "rank": row.rank,
         "number": trial.number,
@@ -42,6 +43,7 @@ def _trial(row: Row) -> dict[str, Any]:
         "steps": trial.steps,
         "seconds": trial.seconds,
         **diverged,
+        **failure,
     }
 
 

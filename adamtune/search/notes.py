@@ -27,9 +27,10 @@ def notes(study: StudyConfig, slots: int) -> Iterator[str]:
         return
     # Trials in training together know nothing of each other's results.
     if together * GENERATIONS > study.trials:
+        key = "population" if study.workers == "auto" else "workers"
         yield (
             f"{together} of {study.trials} trials are in training at once, so {sampler} learns little from"
-            f" results: set population to {max(1, study.trials // GENERATIONS) * study.search.seeds} or less,"
+            f" results: set {key} to {max(1, study.trials // GENERATIONS) * study.search.seeds} or less,"
             " or ask for more trials."
         )
     random = _drawn_at_random(sampler, study.space)

@@ -45,8 +45,8 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Trials that ended, in whatever state."""
-        return sum(count for state, count in self.counts.items() if state != "running")
+        """Trials that ended; others replace those that failed."""
+        return sum(count for state, count in self.counts.items() if state not in ("running", "failed"))
 
 
 Observer = Callable[[Progress], None]

@@ -64,7 +64,7 @@ def pruning_study(config: StudyConfig, study: Study, tasks: Tasks | Programs) ->
     lengths = [] if isinstance(tasks, Programs) else list({each.steps for each in tasks.extremes()})
     if len(lengths) == 1:
         length = lengths[0]
-    else:
+    elif config.search.pruner != "none":
         steps = tasks.length if isinstance(tasks, Programs) else tasks.steps
         storage = cast(BaseStorage, TenthsStorage(storage, steps))
     return Study(study.study_name, storage, pruner=pruner(config.search.pruner, length))

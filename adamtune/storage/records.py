@@ -147,6 +147,7 @@ class TrialRecord:
         seconds: wall time of all replicates.
         params: the searched hyperparameters, as searched.
         failure: why a trial failed, and the last lines of its log.
+        total_steps: the steps of its whole training, where a function or command told them.
     """
 
     number: int
@@ -161,6 +162,7 @@ class TrialRecord:
     diverged_at: int | None
     params: Mapping[str, Any]
     failure: str | None = None
+    total_steps: int | None = None
 
     @property
     def final_value(self) -> float:
@@ -258,6 +260,7 @@ def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
         diverged_at=attrs.get("diverged_at"),
         params=trial.params,
         failure=attrs.get("failure"),
+        total_steps=attrs.get("total_steps"),
     )
 
 

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from adamtune.catalog import ONE_MINUS
 from adamtune.function import Trainable
+from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.tasks.base import Direction
 from adamtune.tasks.code_hash import code_hash
 
@@ -97,6 +99,21 @@ def function_entry(name: str, function: Trainable, file: Path | None, folder: Pa
 def placeholders(command: str) -> list[str]:
     """The names of the placeholders of a command, each once."""
     return list(dict.fromkeys(each[1] for each in PLACEHOLDER.finditer(command) if each[1]))
+
+
+def command_values(settings: Mapping[str, Any], seed: int, trial: int) -> dict[str, Any]:
+    """What the placeholders of a command may stand for, by name.
+
+    Args:
+        settings: everything that the trial is trained with.
+        seed: the seed of the training.
+        trial: the number of the trial.
+    """
+    forms = OPTIMIZERS[settings["optimizer"]].forms
+    complements = {
+        name: 1 - settings[name.removeprefix(ONE_MINUS)] for name in forms if name.startswith(ONE_MINUS)
+    }
+    return {**settings, **complements, "seed": seed, "trial": trial}
 
 
 def fill(command: str, values: Mapping[str, Any]) -> list[str]:

@@ -43,6 +43,9 @@ def misbehave(fault):
     if fault == "hang":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(1000)
+    if fault == "children":
+        subprocess.Popen(["sleep", "1000"])
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
     if fault == "fork":
         multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,)).start()
         subprocess.Popen(["sleep", "1000"], start_new_session=True)
@@ -109,6 +112,9 @@ for step in range(1, 11):
     if options.fault == "output" and step == 1:
         for _ in range(1000):
             print("x" * 99_999)
+    if options.fault == "children":
+        subprocess.Popen(["sleep", "1000"])
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
     if options.fault == "fork":
         subprocess.Popen(["sleep", "1000"])
         subprocess.Popen(["sleep", "1000"], start_new_session=True)

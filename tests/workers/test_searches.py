@@ -158,6 +158,17 @@ def test_a_killed_search_continues_exactly(tmp_path: Path, kind: str, checkpoint
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_child_outlives_the_search(tmp_path: Path, kind: str, number: signal.Signals) -> None:
+    search = Search(write(tmp_path, kind, task={"sleep": 0.2, "fault": "children"}, workers=2)).start()
+    until(lambda: len([each for each in search.processes() if each.startswith("sleep")]) >= 8)
+    search.signal(number)
+    code, _ = search.wait()
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+    assert not search.left()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_search_continues(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path, kind, task={"sleep": 0.05}, search={"trials": 6}, workers=2)
     search = Search(path).start()

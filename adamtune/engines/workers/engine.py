@@ -11,7 +11,6 @@ from selectors import DefaultSelector
 from typing import Any
 
 from adamtune.engines.base import Evaluation, Member
-from adamtune.engines.plan import cores
 from adamtune.engines.workers.process import Guard
 from adamtune.engines.workers.programs import training
 from adamtune.engines.workers.training import Training
@@ -31,14 +30,22 @@ class Workers:
         workers: processes at once.
         folder: the folder for logs and checkpoints of the study's trials.
         timeout: seconds after which a process is stopped, and its trial has failed; None for no limit.
+        threads: threads of each process, for libraries that obey OMP_NUM_THREADS; None leaves it to them.
     """
 
-    def __init__(self, slots: int, workers: int, folder: Path, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        slots: int,
+        workers: int,
+        folder: Path,
+        timeout: float | None = None,
+        threads: int | None = None,
+    ) -> None:
         self.slots, self._workers, self._folder, self._timeout = slots, workers, folder, timeout
         # Without a buffer, what a Python program prints arrives when it is printed.
         self._environment = {"PYTHONUNBUFFERED": "1", **os.environ}
-        if workers > 1:
-            self._environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // workers)))
+        if threads is not None:
+            self._environment.setdefault("OMP_NUM_THREADS", str(threads))
         self._trainings: dict[Member, Training] = {}  # in order of admission
         self._ending: list[Training] = []
         self._selector = DefaultSelector()

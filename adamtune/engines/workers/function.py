@@ -1,4 +1,4 @@
-"""The program that calls a user's function; the search starts it once for each training.
+"""The program that calls a user's function; the search starts a process of it for each training.
 
 Messages are lines of JSON on a socket: the search sends the settings of the training, then answers each
 message with whether the training continues.
@@ -62,7 +62,3 @@ def _seed(seed: int) -> None:
         sys.modules["numpy"].random.seed(seed)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

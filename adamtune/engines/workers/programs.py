@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +13,26 @@ from typing import Any
 
 from typing_extensions import override
 
-from adamtune.catalog import ONE_MINUS
 from adamtune.engines.base import Member
 from adamtune.engines.workers.process import CHUNK, Guard, Process
 from adamtune.engines.workers.reports import Report, ReportReader
 from adamtune.engines.workers.training import Training
-from adamtune.optimizers.registry import OPTIMIZERS
-from adamtune.tasks.program import fill
+from adamtune.tasks.program import command_values, fill
 
 REPORT, CHECKPOINT, SETTINGS = "ADAMTUNE_REPORT", "ADAMTUNE_CHECKPOINT", "ADAMTUNE_SETTINGS"
 """Environment variables of a command: the file of its reports, the folder of its checkpoint, its settings."""
+
+
+def _call(folder: Path, descriptor: int) -> str:
+    """The Python code that calls ``function.main``, with the same modules as this process.
+
+    The folder of the function is not among the paths at first: it may have modules named as standard ones.
+    """
+    paths = [os.path.abspath(each) for each in sys.path if os.path.abspath(each) != os.path.abspath(folder)]
+    return (
+        f"import sys; sys.path[:] = {paths!r}; from adamtune.engines.workers.function import main;"
+        f" main({descriptor})"
+    )
 
 
 class Function(Training):
@@ -37,7 +48,7 @@ class Function(Training):
     def launch(self, guard: Guard, selector: BaseSelector, environment: Mapping[str, str]) -> Process:
         self._received, self._is_waiting, self._is_done = b"", False, False
         self._channel, other = socketpair()
-        arguments = [sys.executable, "-m", "adamtune.engines.workers.function", str(other.fileno())]
+        arguments = [sys.executable, "-c", _call(self.program.folder, other.fileno())]
         # Sets of text have another order in each process otherwise.
         environment = {**environment, "PYTHONHASHSEED": str(self.seed)}
         out = self.folder.log.write
@@ -116,11 +127,7 @@ class Command(Training):
         self._printed, self._written = self._reader(), self._reader()
         self._offset = 0
         self._report_file.touch()
-        member, values = self.member, dict(self.values)
-        for each in OPTIMIZERS[member.optimizer].hyperparameters:
-            if each.complement:
-                values[ONE_MINUS + each.name] = 1 - values[each.name]
-        values |= {"seed": self.seed, "trial": member.trial}
+        values = command_values(self.values, self.seed, self.member.trial)
         environment = {
             **environment,
             REPORT: str(self._report_file),

@@ -172,8 +172,8 @@ class Training:
 
         The reports up to that step are dropped.
         """
-        report, finished = (report, False) if report else (self.last, self.is_finished)
-        step, metrics = report or Report(0, {})
+        is_end = report is None
+        step, metrics = report or self.last or Report(0, {})
         diverged = None if all(map(isfinite, metrics.values())) else step
         self.reports = {each: report for each, report in self.reports.items() if each > step}
         return Evaluation(
@@ -181,9 +181,9 @@ class Training:
             step=step,
             metrics=metrics if diverged is None else {},
             diverged_at=diverged,
-            finished=finished,
+            finished=is_end and self.is_finished,
             seconds=self._take_seconds(),
-            failure=self.failure,
+            failure=self.failure if is_end else None,
             total=self._total,
         )
 

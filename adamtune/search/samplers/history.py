@@ -18,6 +18,14 @@ LEARNED = 250
 NUMBER = attrgetter("number")
 
 
+def has_failed(trial: FrozenTrial) -> bool:
+    """Whether a function or command has failed with these settings.
+
+    A trial that was given up for another reason says nothing about its settings.
+    """
+    return "failure" in trial.user_attrs
+
+
 class TrialHistory:
     """The best trials, an even sample of the others, and all that are running.
 
@@ -54,8 +62,7 @@ class TrialHistory:
         # last.
         self._open = [number for number in self._open if not trials[number].state.is_finished()]
         self.running = [trials[number] for number in self._open]
-        # A trial that failed says nothing about its settings.
-        found = [each for each in ended if each.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        found = [each for each in ended if each.state != TrialState.FAIL or has_failed(each)]
         # Ties are settled by number: a resumed study reads its trials in another order than they ended in.
         ranked = sorted([*self._best, *found], key=lambda each: (self._merit(each), each.number))
         self._best = ranked[:GOOD]
@@ -72,10 +79,13 @@ class TrialHistory:
         return sorted(self._best[:good], key=NUMBER), sorted(self._best[good:] + others, key=NUMBER)
 
     def _merit(self, trial: FrozenTrial) -> tuple[int, float, float]:
-        """Ranks complete trials by value, then pruned ones by the part of their training that is done."""
+        """Ranks complete trials by value, then pruned ones by the part of their training that is done.
+
+        Those that diverged or failed come last.
+        """
         if trial.state == TrialState.COMPLETE and trial.value is not None:
             return 0, 0, self._sign * trial.value
-        if trial.intermediate_values:
+        if trial.intermediate_values and trial.state != TrialState.FAIL:
             step, value = max(trial.intermediate_values.items())
             return 1, -step / self._steps(trial), inf if isnan(value) else self._sign * value
         return 2, 0, 0.0

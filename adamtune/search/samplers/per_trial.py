@@ -22,6 +22,7 @@ from typing_extensions import override
 from adamtune.config import StudyConfig
 from adamtune.errors import AdamtuneError
 from adamtune.search.notes import MODELS, STARTUP_TRIALS
+from adamtune.search.samplers.history import has_failed
 from adamtune.search.samplers.points import FixedPoint, SobolPoint
 from adamtune.search.samplers.tpe import TpeSampler
 from adamtune.search.trial import ask_settings, grid
@@ -160,10 +161,10 @@ class Draw:
 
 
 class PenalizedStudy(TrialsView):
-    """A study in which a diverged trial is a complete one as bad as the worst, for GP and CMA-ES.
+    """A study in which a trial that diverged or failed is a complete one as bad as the worst.
 
-    Diverged trials have no value, and those samplers look at complete trials alone, so they would
-    suggest such settings again and again.
+    Such trials have no value, and GP and CMA-ES look at complete trials alone, so they would suggest such
+    settings again and again.
     """
 
     @override
@@ -175,7 +176,9 @@ class PenalizedStudy(TrialsView):
         if not values:
             return trials
         worst = max(values) if self.direction == StudyDirection.MINIMIZE else min(values)
-        return [_as_bad_as(worst, each) if "diverged_at" in each.user_attrs else each for each in trials]
+        bad = (each for each in trials if "diverged_at" in each.user_attrs or has_failed(each))
+        numbers = {each.number for each in bad}
+        return [_as_bad_as(worst, each) if each.number in numbers else each for each in trials]
 
 
 def _as_bad_as(value: float, trial: FrozenTrial) -> FrozenTrial:
