@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def tasks(
     task: Annotated[
         str | None,
-        typer.Argument(metavar="[TASK]", help="A file such as churn.py, a module, or a task's name"),
+        typer.Argument(metavar="TASK", help="A file such as churn.py, a module, or a task's name"),
     ] = None,
 ) -> None:
-    """List the tasks with their settings, defaults and metrics, or those of one task."""
+    """List all tasks, or one, with settings, defaults and metrics."""
     from adamtune.tasks.registry import known_names
 
     shown = map(_found, known_names() if task is None else [task])

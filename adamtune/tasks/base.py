@@ -57,7 +57,7 @@ class Task(BaseModel):
 
     directions: ClassVar[Mapping[str, Direction]] = {}
     data_settings: ClassVar[Collection[str] | None] = None
-    _file: ClassVar[str | None] = None
+    source_file: ClassVar[str | None] = None
 
     batch_size: Count = 32
     epochs: Count = 10
@@ -93,7 +93,7 @@ class Task(BaseModel):
 
     def path(self, name: str) -> Path:
         """The path of a file that lies beside the file of this class."""
-        return (Path(self._file).parent if self._file else Path()).resolve() / name
+        return (Path(self.source_file).parent if self.source_file else Path()).resolve() / name
 
     @property
     def training_steps(self) -> int | None:
@@ -131,7 +131,7 @@ class Task(BaseModel):
                 field.description = field.description or meaning
         cls.model_rebuild(force=True, raise_errors=False)
         # Not when it is asked for: another task's module of the same name may have taken its place by then.
-        cls._file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        cls.source_file = getattr(sys.modules.get(cls.__module__), "__file__", None)
 
 
 EVALUATIONS = 10

@@ -145,7 +145,7 @@ def _recorded(task: Task) -> Iterator[set[str]]:
                 used.update(fields)  # such as model_dump, or the hash of a cached function's argument
             return super().__getattribute__(name)
 
-    Recorded._file = kind._file
+    Recorded.source_file = kind.source_file
     object.__setattr__(task, "__class__", Recorded)
     try:
         yield used

@@ -83,7 +83,7 @@ def test_plain_processes_meet_and_train() -> None:
 
 
 def test_a_stretch_trains_as_its_task_does(task: LoadedTask) -> None:
-    stretch = scaling.Stretch(task)
+    stretch = scaling.stretch(task)
     assert stretch.steps == task.steps // 10 * 10
     rate = steady.engine_rate(Sequential(2), stretch, seconds=0)
     assert rate > 0
