@@ -11,7 +11,7 @@ CODE_FILE = re.compile(r"`+((?:\w+/)*\w+\.(?:py|c|h))(?::[^`]*)?`+")
 CODE_NAME = re.compile(r"(?<![\w.])adamtune(?:\.[A-Za-z_]\w*)+")
 
 
-EXAMPLES = {"churn.py"}
+EXAMPLES = {"churn.py", "train.py"}
 """Files that a user writes."""
 
 

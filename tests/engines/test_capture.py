@@ -30,8 +30,9 @@ def drawn(seed: int) -> Tensor:
 
 
 def bits(tree: Any) -> list[bytes]:
-    """The bytes of each tensor: 0 and -0 differ, NaN equals NaN."""
-    return [leaf.detach().contiguous().resolve_conj().numpy().tobytes() for leaf in tree_leaves(tree)]
+    """The bytes of each tensor: 0 and -0 differ, NaN equals NaN, whatever its sign."""
+    leaves = (leaf.detach().contiguous().resolve_conj() for leaf in tree_leaves(tree))
+    return [torch.where(leaf.isnan(), torch.nan, leaf).numpy().tobytes() for leaf in leaves]
 
 
 def assert_replays(function: Function, first: Tensor | None = None) -> Capture:
