@@ -15,6 +15,7 @@ import typer
 
 from adamtune import __version__
 from adamtune.cli.delete import delete
+from adamtune.cli.init import init
 from adamtune.cli.report import report
 from adamtune.cli.resume import resume
 from adamtune.cli.schema import schema
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (search, resume, report, studies, tasks, validate, schema, delete):
+for command in (init, search, resume, report, studies, tasks, validate, schema, delete):
     app.command(no_args_is_help=False)(command)
 
 
@@ -49,7 +50,7 @@ def adamtune(
 ) -> None:
     """Find the Adam settings that train a model best.
 
-    A study file describes what to search. A small one, study.yaml:
+    "adamtune init" writes a study file and a model to begin with. A small study file, study.yaml:
 
     \b
       name: first

@@ -26,7 +26,7 @@ from .conftest import Ended
 
 Adamtune = Callable[..., Ended]
 
-COMMANDS = ("search", "resume", "report", "studies", "tasks", "validate", "schema", "delete")
+COMMANDS = ("init", "search", "resume", "report", "studies", "tasks", "validate", "schema", "delete")
 
 
 def parameters() -> Iterator[tuple[str, object]]:

@@ -98,6 +98,27 @@ class Bag(nn.Module):
         return self.head(self.table((x.abs() * 3).long().clamp(max=4)).mean(-2))
 
 
+def recurrent(kind: Any, **options: Any) -> Callable[[], nn.Module]:
+    width = 4 * (2 if options.get("bidirectional") else 1)
+    return lambda: Calls(
+        lambda self, x: self.head(self.layer(x.unflatten(-1, (3, 2)))[0].mean(1)),
+        layer=kind(2, 4, **options),
+        head=head(width),
+    )
+
+
+def cells() -> nn.Module:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        h = c = x.new_zeros(len(x), 3)
+        for part in x.split(2, -1):
+            h, c = self.lstm(part, (h, c))
+            h = self.gru(part, h)
+            h = h + self.rnn(part, h)
+        return self.head(h)
+
+    return Calls(forward, lstm=nn.LSTMCell(2, 3), gru=nn.GRUCell(2, 3), rnn=nn.RNNCell(2, 3), head=head(3))
+
+
 def evaluation_mode() -> nn.Module:
     """A model that its author has put in evaluation mode: a training loop calls ``train()``."""
     return nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(), head(8)).eval()
@@ -174,6 +195,18 @@ OWN: dict[str, Toy] = {
     "a second derivative": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.Tanh(), head(5)), penalised),
     "torch.func": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.Tanh(), head(5)), functional),
     "the module's attributes": Toy(plain, by_attributes),
+    **{
+        f"{kind.__name__} {options}": Toy(recurrent(kind, **options))
+        for kind, options in (
+            (nn.LSTM, {}),
+            (nn.LSTM, {"num_layers": 2, "dropout": 0.3, "bidirectional": True, "batch_first": True}),
+            (nn.GRU, {"bias": False}),
+            (nn.GRU, {"num_layers": 2, "batch_first": True}),
+            (nn.RNN, {"nonlinearity": "tanh"}),
+            (nn.RNN, {"nonlinearity": "relu", "bidirectional": True}),
+        )
+    },
+    "cells": Toy(cells),
     "a transformer with dropout": Toy(
         lambda: Calls(
             lambda self, x: self.head(self.layer(x.unflatten(-1, (3, 2))).flatten(1)),

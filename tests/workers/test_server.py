@@ -13,9 +13,7 @@ from .programs import Search, write
 
 @pytest.mark.slow
 def test_two_searches_share_the_trials(tmp_path: Path, postgres: str) -> None:
-    path = write(
-        tmp_path, "command", task={"sleep": 0.1}, search={"trials": 12}, storage=postgres, workers=2
-    )
+    path = write(tmp_path, "command", task={"sleep": 0.1}, search={"trials": 12}, storage=postgres, workers=2)
     searches = [Search(path).start() for _ in range(2)]
     for each in searches:
         code, out = each.wait()

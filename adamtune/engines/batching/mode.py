@@ -17,6 +17,7 @@ from adamtune.engines.batching.image import convolution, max_pool
 from adamtune.engines.batching.linear import embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, mse_loss
 from adamtune.engines.batching.norm import layer_norm
+from adamtune.engines.batching.recurrent import recurrent_rules
 from adamtune.engines.torch_private import (
     is_batched,
     is_differentiated,
@@ -134,6 +135,7 @@ def _member_gradients(
 
 
 STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
+    **recurrent_rules(_dropout),
     F.dropout: _dropout,
     torch.dropout: _dropout,
     F.embedding: embedding,
