@@ -440,10 +440,6 @@ NOT_CAPTURED = {
         lambda: Calls(lambda self, x: self.head(x if x.sum() > 0 else -x), head=nn.Linear(FEATURES, 1)),
         "control flow",
     ),
-    "a recurrent kernel": (
-        lambda: Calls(lambda self, x: self.lstm(x)[0][:, :1], lstm=nn.LSTM(FEATURES, 3)),
-        "lstm",
-    ),
     "a counter": (
         lambda: Calls(
             lambda self, x: self.head(x) * self.calls.add_(1),

@@ -177,9 +177,25 @@ class BatchedTask:
             except Exception as error:
                 if memory_error(error) is not None:
                     raise  # the sequential engine would run out of memory, too
-                lines = str(error).strip().splitlines() or [type(error).__name__]
                 place = origin(error)
-                raise CannotCapture(f"{place}: {lines[0]}" if place else lines[0]) from error
+                raise CannotCapture(f"{place}: {_reason(error)}" if place else _reason(error)) from error
+
+
+_REASONS = {
+    "data-dependent control flow": "the control flow depends on a tensor's values; use torch.where or a mask",
+    ".item()": "a number is read from a tensor by .item(), float() or int(); compute with the tensor",
+    "Batching rule not implemented for": "{} has no rule for many members at once",
+}
+"""What ``vmap`` says, and what it means to the author of the model."""
+
+
+def _reason(error: Exception) -> str:
+    """The error in one line."""
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    for words, meaning in _REASONS.items():
+        if words in line:
+            return meaning.format(line.partition(words)[2].split(".")[0].strip())
+    return line
 
 
 def one_loss(losses: Any, members: int) -> Tensor:

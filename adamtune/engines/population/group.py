@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamtune.engines.base import Evaluation, Member, evaluation, evaluation_seed
+from adamtune.engines.base import Evaluation, Member, evaluation
 from adamtune.engines.population.coefficients import Terms
 from adamtune.engines.population.draws import Key
 from adamtune.engines.population.gradients import BatchedTask
@@ -150,8 +150,7 @@ class Group:
         """
         began = perf_counter()
         with torch.no_grad():
-            seeds = [evaluation_seed(each.member, each.step) for each in self.active]
-            scores = self._scorer.score(self._parameters, self._kept, seeds, self._width())
+            scores = self._scorer.score(self._parameters, self._kept, self.active, self._width())
         self.seconds += perf_counter() - began
         share, self.seconds = self.seconds / len(self.active), 0.0
         evaluations = [

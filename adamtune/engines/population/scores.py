@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from adamtune.engines.base import evaluation_seed
 from adamtune.engines.metrics import BATCHES, plain_metrics
 from adamtune.engines.population.capture import Capture
 from adamtune.engines.population.gradients import BatchedTask
+from adamtune.engines.population.lookahead import ActiveMember
 from adamtune.tasks.pytree import count_rows
 
 TRAINING_BATCHES = 4
@@ -31,19 +33,23 @@ class Scorer:
         self._captures: dict[int, tuple[dict[str, Tensor], dict[str, Tensor], Capture]] = {}
 
     def score(
-        self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], seeds: Sequence[int], width: int
+        self,
+        parameters: Mapping[str, Tensor],
+        kept: Mapping[str, Tensor],
+        active: Sequence[ActiveMember],
+        width: int,
     ) -> dict[str, list[float]]:
         """Each member's metrics, by name.
 
         Args:
-            parameters: by name, ``[capacity, *shape]``; the first rows are scored, one for each of ``seeds``.
+            parameters: by name, ``[capacity, *shape]``; the first rows are scored.
             kept: buffers and frozen parameters by name, as the parameters.
-            seeds: the seed of what each member's metrics draw.
+            active: the members to score, in the order of their rows.
             width: rows of the group's steps. Members scored together are at most as many.
         """
         if not self._captured:
-            return self._score_each(parameters, kept, seeds)
-        members = len(seeds)
+            return self._score_each(parameters, kept, active)
+        members = len(active)
         together = TRAINING_BATCHES * width * self._task.source.task.batch_size // self._validation
         together = max(1, min(together, width))
         own, own_kept, capture = self._capture(parameters, kept, together)
@@ -59,15 +65,16 @@ class Scorer:
         return found
 
     def _score_each(
-        self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], seeds: Sequence[int]
+        self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], active: Sequence[ActiveMember]
     ) -> dict[str, list[float]]:
         """The metrics of one member after the other, by the model itself."""
         found: dict[str, list[float]] = {}
         source = self._task.source
         module = source.module(0, 0)
-        for row, seed in enumerate(seeds):
+        for row, each in enumerate(active):
             for name, value in (*module.named_parameters(), *module.named_buffers()):
                 value.data.copy_((parameters if name in parameters else kept)[name][row])
+            seed = evaluation_seed(each.member, each.step)
             for name, score in plain_metrics(source.task, module, source.validation, seed).items():
                 found.setdefault(name, []).append(score)
         return found
