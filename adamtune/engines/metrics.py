@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -34,20 +34,24 @@ def checked_loss(loss: Any) -> Tensor:
     return loss
 
 
-def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int) -> dict[str, float]:
+def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | None) -> dict[str, float]:
     """The task's metrics of a model over ``rows``, by name.
 
     Args:
         task: the task.
         module: its model, which is in evaluation mode afterwards.
         rows: the rows, in a whole.
-        seed: of the random draws of the metrics.
+        seed: of the random draws of the metrics. With None, they may draw nothing, and the global generators
+            are left alone.
 
     Raises:
         UsageError: a metric is not one number.
     """
     module.eval()
-    with seeded(seed), _in_batches(module, count_rows(rows), BATCHES * task.batch_size):
+    with (
+        nullcontext() if seed is None else seeded(seed),
+        _in_batches(module, count_rows(rows), BATCHES * task.batch_size),
+    ):
         try:
             with torch.no_grad():
                 scores = task.scores(module, rows)

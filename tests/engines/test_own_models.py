@@ -516,6 +516,21 @@ def test_the_members_of_a_replicate_draw_alike_and_others_do_not() -> None:
         assert [x.metrics for x in found[first]] != [x.metrics for x in found[other]]
 
 
+def test_metrics_that_draw_are_the_same_whatever_the_threads() -> None:
+    def noisy(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+        return squared(model, inputs + 0.1 * torch.randn_like(inputs), target)
+
+    task = Toy(plain, noisy)
+    trained = [member(task, trial, lr=0.01 * (trial + 1)) for trial in range(8)]
+    state = torch.random.get_rng_state()
+    found = [finish(engine, trained) for engine in (Population(8), Population(8, threads=4), Sequential(8))]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for each in trained:
+        first, *others = ([x.metrics["val_loss"] for x in engine[each]] for engine in found)
+        for other in others:
+            assert other == pytest.approx(first, rel=1e-5)
+
+
 def test_a_member_admitted_later_draws_what_it_draws_alone() -> None:
     task = OWN["batch norm"]
     dropping = OWN["dropout"]

@@ -25,8 +25,8 @@ from adamtune.tasks.pytree import map_rows
 Tensors = Mapping[str, Tensor]
 """Parameters or buffers of all members by name, each ``[members, *shape]``."""
 
-# Tracing changes state that torch keeps for the whole process, so one thread captures at a time.
-_CAPTURING = Lock()
+# Tracing, and drawing from the global generators, change state that all threads share: one does so at a time.
+GLOBAL_STATE = Lock()
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class BatchedTask:
         """The capture of a function. Raises CannotCapture with a message of one line."""
         # With MATH, torch's own modules compute attention by the function that has a batching rule.
         with (
-            _CAPTURING,
+            GLOBAL_STATE,
             torch.random.fork_rng(devices=[]),
             torch.enable_grad(),
             sdpa_kernel(SDPBackend.MATH),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from adamtune.engines.base import evaluation_seed
 from adamtune.engines.metrics import BATCHES, plain_metrics
 from adamtune.engines.population.capture import Capture
-from adamtune.engines.population.gradients import BatchedTask
+from adamtune.engines.population.gradients import GLOBAL_STATE, BatchedTask
 from adamtune.engines.population.lookahead import ActiveMember
 from adamtune.tasks.pytree import count_rows
 
@@ -69,15 +69,22 @@ class Scorer:
     ) -> dict[str, list[float]]:
         """The metrics of one member after the other, by the model itself."""
         found: dict[str, list[float]] = {}
-        source = self._task.source
-        module = source.module(0, 0)
+        with GLOBAL_STATE:
+            module = self._task.source.module(0, 0)
         for row, each in enumerate(active):
             for name, value in (*module.named_parameters(), *module.named_buffers()):
                 value.data.copy_((parameters if name in parameters else kept)[name][row])
-            seed = evaluation_seed(each.member, each.step)
-            for name, score in plain_metrics(source.task, module, source.validation, seed).items():
+            for name, score in self._plain(module, each).items():
                 found.setdefault(name, []).append(score)
         return found
+
+    def _plain(self, module: nn.Module, each: ActiveMember) -> dict[str, float]:
+        source = self._task.source
+        if self._task.method.captured_metrics:  # they draw nothing
+            return plain_metrics(source.task, module, source.validation, None)
+        with GLOBAL_STATE:
+            seed = evaluation_seed(each.member, each.step)
+            return plain_metrics(source.task, module, source.validation, seed)
 
     def _capture(
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], members: int
