@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -189,6 +189,14 @@ class Source:
 def evaluation_seed(member: Member, step: int) -> int:
     """The seed of what the metrics of a member draw at a step."""
     return derive(member.seed, "evaluation", member.replicate, step)
+
+
+def plain_attributes(module: nn.Module) -> Iterator[tuple[str, bool | int | float | str]]:
+    """Yields the plain values among the attributes of each module, such as counters, by dotted name."""
+    for prefix, each in module.named_modules():
+        for name, value in vars(each).items():
+            if type(value) in (bool, int, float, str) and name != "training":
+                yield f"{prefix}.{name}".lstrip("."), value
 
 
 def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:

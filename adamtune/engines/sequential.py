@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed
+from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed, plain_attributes
 from adamtune.engines.metrics import checked_loss, plain_metrics
 from adamtune.engines.torch_private import tree_map_only
 from adamtune.optimizers.registry import build
@@ -160,13 +160,27 @@ class _Training:
             "step": self.step,
             "losses": list(self.losses),
             "seconds": self.seconds,
-            "model": _copy(self.module.state_dict()),
+            "model": _copy(self._tensors()),
+            "attributes": dict(plain_attributes(self.module)),
             "optimizer": _copy(self.optimizer.state_dict()["state"]),
+        }
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name, also buffers that ``state_dict`` leaves out."""
+        module = self.module
+        return {
+            **dict(module.named_parameters(remove_duplicate=False)),
+            **dict(module.named_buffers(remove_duplicate=False)),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         self.step, self.losses, self.seconds = saved["step"], list(saved["losses"]), saved["seconds"]
-        self.module.load_state_dict(saved["model"])
+        own = self._tensors()
+        for name, value in saved["model"].items():
+            own[name].data.copy_(value)
+        for name, value in saved.get("attributes", {}).items():  # 0.2.0 did not keep them
+            prefix, _, attribute = name.rpartition(".")
+            setattr(self.module.get_submodule(prefix), attribute, value)
         # Learning rates come with each step, and the other settings with the member.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": _copy(saved["optimizer"]), "param_groups": groups})

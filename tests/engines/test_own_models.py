@@ -401,6 +401,29 @@ def test_draws_of_other_generators_follow_from_seed_replicate_and_step(name: str
     assert [x.metrics for x in found] == [x.metrics for x in again]
 
 
+class Remembering(Annealed):
+    """Counts in Python, and in a buffer that ``state_dict`` leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += x.mean().abs()
+        return super().forward(x) * self.seen
+
+
+def test_a_restored_sequential_training_has_its_counters_and_all_buffers() -> None:
+    trained = [member(Toy(Remembering), trial, lr=0.01 * (trial + 1)) for trial in range(2)]
+    engine, restored = Sequential(2), Sequential(2)
+    engine.admit(trained)
+    engine.advance()
+    restored.restore(trained, engine.state())
+    expected = finish(engine)
+    for each, evaluations in finish(restored).items():
+        assert [x.metrics for x in evaluations] == [x.metrics for x in expected[each]]
+
+
 LOSSES: dict[str, Callable[..., Any]] = {
     "a loss of each row": lambda model, x, y: (model(x).squeeze(-1) - y).square(),
     "no tensor": lambda model, x, y: float(squared(model, x, y)),

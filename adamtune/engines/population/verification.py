@@ -75,7 +75,7 @@ def _find_method(source: Source) -> Method:
     """The first method that is right.
 
     Raises:
-        CannotCapture: none is; the message says why the last one but those that only differ by detail is not.
+        CannotCapture: none is; the message is that of ``vmap`` without batching rules.
     """
     _check_state(source)
     reasons = []
