@@ -164,11 +164,11 @@ class Source:
         """The generator, other than torch's, that a training step draws from; None if there is none."""
         module = self.module(0, 0)
         with seeded(0):
-            numpy_before, python_before = np.random.get_state(legacy=False), random.getstate()
+            numpy_before, python_before = np.random.get_state(), random.getstate()
             self.task.loss(module, take_rows(self.train, slice(self.task.batch_size)))
             if random.getstate() != python_before:
                 return "Python's random module"
-            same = repr(np.random.get_state(legacy=False)) == repr(numpy_before)
+            same = all(map(np.array_equal, np.random.get_state(), numpy_before))
             return None if same else "NumPy's global generator"
 
     def _initial(self, seed: int, replicate: int) -> dict[str, Tensor]:

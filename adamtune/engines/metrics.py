@@ -80,7 +80,7 @@ def _in_batches(module: nn.Module, rows: int, most: int) -> Iterator[None]:
     if rows <= most:
         yield
         return
-    forward = module.forward
+    forward, replaced = module.forward, vars(module).get("forward")
 
     def part(tree: Any, first: int) -> Any:
         own = slice(first, first + most)
@@ -102,6 +102,8 @@ def _in_batches(module: nn.Module, rows: int, most: int) -> Iterator[None]:
         yield
     finally:
         del module.forward
+        if replaced is not None:  # some libraries give a model a forward of its own
+            module.forward = replaced
 
 
 def _has_rows(leaf: Any, rows: int) -> bool:

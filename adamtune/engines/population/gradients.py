@@ -206,5 +206,5 @@ def one_loss(losses: Any, members: int) -> Tensor:
     """
     if not isinstance(losses, Tensor) or losses.shape != (members,) or losses.is_complex():
         shape = tuple(losses.shape[1:]) if isinstance(losses, Tensor) else type(losses).__name__
-        raise CannotCapture(f"it is not a real number of each member, but {shape}")
+        raise CannotCapture(f"a loss or metric is {shape} in lockstep, where one real number is expected")
     return losses
