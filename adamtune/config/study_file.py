@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from adamtune.config.aliases import illegal_value, unknown_name
+from adamtune.config.baseline import read_baseline
 from adamtune.config.document import encodable, read_text, read_yaml
 from adamtune.config.numbers import read_number
 from adamtune.config.problems import Problems, printable, show
@@ -126,10 +127,18 @@ def _read(data: dict[str, Any], text: str, problems: Problems, folder: Path) -> 
     objective = _objective(section["objective"], task, problems)
     if search and search.sampler == "grid":
         _reject_ranges(space, problems)
-    if not (file and task and search and objective):
+    baseline = read_baseline(section["baseline"], problems)
+    if not (file and task and search and objective and baseline):
         return None
-    scalars = {name: getattr(file, name) for name in ScalarKeys.model_fields}
-    return StudyConfig(**scalars, task=task, space=space, search=search, objective=objective, text=text)
+    return StudyConfig(
+        **{name: getattr(file, name) for name in ScalarKeys.model_fields},
+        task=task,
+        space=space,
+        search=search,
+        objective=objective,
+        baseline=baseline,
+        text=text,
+    )
 
 
 def _objective(raw: object, task: TaskChoice | CommandChoice | None, problems: Problems) -> Objective | None:

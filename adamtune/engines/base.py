@@ -57,7 +57,7 @@ class Evaluation(NamedTuple):
         member: the member.
         step: optimizer steps taken.
         metrics: the task's scores, and ``train_loss``, the mean over the batches since the last evaluation;
-            empty if the member diverged.
+            at the last step those of the holdouts, such as ``test/loss``. Empty if the member diverged.
         diverged_at: the first step whose loss or scores were not finite, or None.
         finished: whether this is the member's last step.
         seconds: wall time since the last evaluation, divided evenly among the members trained together.
@@ -73,6 +73,11 @@ class Evaluation(NamedTuple):
     seconds: float
     failure: str | None = None
     total: int | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the member has finished without a divergence or failure."""
+        return self.finished and self.diverged_at is None and self.failure is None
 
     @property
     def ends(self) -> bool:
@@ -128,6 +133,7 @@ class Source:
     Attributes:
         train: the training rows.
         validation: the validation rows.
+        holdouts: rows by name that are scored at the last step alone.
         dtype: the precision of losses.
         initial: takes a seed and a replicate and returns the parameters and buffers before the first step, by
             name.
@@ -147,6 +153,7 @@ class Source:
         # Members of one replicate start alike, and a study has few replicates: most weights are drawn once.
         self.initial = lru_cache(maxsize=16)(self._initial)
         self.train, self.validation = (map_rows(self._placed, rows) for rows in (task.train, task.validation))
+        self.holdouts = {name: map_rows(self._placed, rows) for name, rows in task.holdouts.items()}
 
     def module(self, seed: int, replicate: int) -> nn.Module:
         """A replicate's model before its first step, in training mode."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import nan
 from time import perf_counter
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed, plain_attributes
-from adamtune.engines.metrics import checked_loss, plain_metrics
+from adamtune.engines.metrics import checked_loss, holdout_metrics, plain_metrics
 from adamtune.engines.torch_private import tree_map_only
 from adamtune.optimizers.registry import build
 from adamtune.schedules.registry import lr_factors
@@ -153,7 +154,10 @@ class _Training:
         seconds = self.seconds + perf_counter() - began
         made = evaluation(self.member, self.step, self.losses, found, seconds)
         self.losses, self.seconds = [], 0.0
-        return made
+        if not made.succeeded:
+            return made
+        score = partial(plain_metrics, self.task, self.module, seed=seed)
+        return made._replace(metrics={**made.metrics, **holdout_metrics(self.source.holdouts, score)})
 
     def state(self) -> dict[str, Any]:
         return {

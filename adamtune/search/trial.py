@@ -101,20 +101,23 @@ class Tasks:
 
 def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: Any) -> list[Member]:
     """A trial's members, one for each of its training seeds: of a ``LoadedTask`` or a ``Program``."""
+    search = study.search
+    return [member(number, settings, task, search.seed, replicate) for replicate in range(search.seeds)]
+
+
+def member(number: int, settings: Mapping[str, Any], task: Any, seed: int, replicate: int) -> Member:
+    """The training of settings with one training seed; arguments as the attributes of ``Member``."""
     optimizer, schedule = settings["optimizer"], settings["schedule"]
-    return [
-        Member(
-            trial=number,
-            replicate=replicate,
-            seed=study.search.seed,
-            task=task,
-            optimizer=optimizer,
-            hyperparameters={name: settings[name] for name in OPTIMIZERS[optimizer].defaults},
-            schedule=schedule,
-            schedule_hyperparameters={name: settings[name] for name in SCHEDULES[schedule].defaults},
-        )
-        for replicate in range(study.search.seeds)
-    ]
+    return Member(
+        trial=number,
+        replicate=replicate,
+        seed=seed,
+        task=task,
+        optimizer=optimizer,
+        hyperparameters={name: settings[name] for name in OPTIMIZERS[optimizer].defaults},
+        schedule=schedule,
+        schedule_hyperparameters={name: settings[name] for name in SCHEDULES[schedule].defaults},
+    )
 
 
 @dataclass
@@ -206,7 +209,7 @@ def ask_settings(ask: Ask, space: Space) -> dict[str, Any]:
 def optuna_distribution(distribution: Choice | Range) -> BaseDistribution:
     """The distribution as Optuna's."""
     if isinstance(distribution, Choice):
-        return CategoricalDistribution([_storable(value) for value in distribution.values])
+        return CategoricalDistribution([storable(value) for value in distribution.values])
     kind = IntDistribution if distribution.integer else FloatDistribution
     return kind(distribution.low, distribution.high, log=distribution.log)  # type: ignore[arg-type]
 
@@ -229,7 +232,7 @@ def _combinations(head: dict[str, Any], rest: Mapping[str, Distribution]) -> Ite
     name, first = next(iter(searched.items()))
     others = {other: each for other, each in searched.items() if other != name}
     for value in first.countable or ():
-        yield from _combinations(head | {name: _storable(value)}, others)
+        yield from _combinations(head | {name: storable(value)}, others)
 
 
 def _trained(ask: Ask, hyperparameters: Mapping[str, Distribution]) -> dict[str, Any]:
@@ -241,10 +244,10 @@ def _value(ask: Ask, name: str, distribution: Distribution) -> Any:
         return distribution.value
     found = ask(name, optuna_distribution(distribution))
     if isinstance(distribution, Choice):
-        return {_storable(value): value for value in distribution.values}[found]
+        return {storable(value): value for value in distribution.values}[found]
     return found
 
 
-def _storable(value: Value) -> bool | int | float | str | None:
+def storable(value: Value) -> bool | int | float | str | None:
     """Optuna's categories are scalars: a list, such as a task's ``hidden``, is kept as its JSON."""
     return json.dumps(value) if isinstance(value, tuple | dict) else value

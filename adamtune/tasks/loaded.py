@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import chain
 from typing import Any
@@ -32,6 +32,8 @@ class LoadedTask:
         data_hash: SHA-256 (hex) of all rows.
         steps: optimizer steps of one full training.
         evaluate_every: optimizer steps between two evaluations; the last evaluation is always at ``steps``.
+        holdouts: rows by name that are scored at the last step alone.
+        origin: the task of which this is a copy with other rows to score; None if it is none.
     """
 
     task: Task
@@ -41,11 +43,17 @@ class LoadedTask:
     data_hash: str
     steps: int
     evaluate_every: int
+    holdouts: Mapping[str, Rows] = field(default_factory=dict)
+    origin: LoadedTask | None = None
 
     @property
     def batch_size(self) -> int:
         """Rows of every batch."""
         return self.task.batch_size
+
+    def with_holdouts(self, holdouts: Mapping[str, Rows]) -> LoadedTask:
+        """The same training with one evaluation, at the last step, that scores further rows, too."""
+        return replace(self, evaluate_every=self.steps, holdouts=holdouts, origin=self.origin or self)
 
     def build(self) -> nn.Module:
         """A new model, whose weights are drawn from torch's global generator."""

@@ -194,8 +194,9 @@ def test_the_hash_is_the_same_in_every_process():
         "objective": {"metric": "val_loss", "direction": "minimize"},
     }
     study = StudyConfig.from_canonical(kept)
-    later = {"trial_timeout": None, "max_failures": 10}
-    assert study.canonical() == {**kept, "workers": "auto", "search": {**kept["search"], **later}}
+    later = {"trial_timeout": None, "max_failures": 10, "start": "default", "confirm": "auto"}
+    search = {**kept["search"], **later}
+    assert study.canonical() == {**kept, "workers": "auto", "baseline": "default", "search": search}
     assert study.hash == "6252634042997220a024abd48096bfdf33c9030cb703ba160e3e7be4d74124b8"
 
 
