@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import nan
+from math import isfinite, nan
 from typing import Any, NamedTuple
 
-from adamtune.analysis.looks import FULL, SMALL, Plan, plan_for
 from adamtune.analysis.finalists import choose
+from adamtune.analysis.looks import FULL, SMALL, Plan, plan_for
 from adamtune.analysis.paired import Judgement, judge
 from adamtune.config import StudyConfig
 
@@ -75,9 +75,8 @@ class Confirmation:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Confirmation:
         """The confirmation of what ``to_json`` returned, also after it was written and read."""
-        plan = Plan(
-            **{key: tuple(each) if isinstance(each, list) else each for key, each in stored["plan"].items()}
-        )
+        lists = {key: tuple(each) for key, each in stored["plan"].items() if isinstance(each, list)}
+        plan = Plan(**{**stored["plan"], **lists})
         results = {
             role: {int(number): result for number, result in own.items()}
             for role, own in stored["results"].items()
@@ -136,6 +135,13 @@ class Confirmation:
         own = self.results.get(role, {})
         return [own[number].get(metric, nan) for number in sorted(own)][:most]
 
+    def metrics(self) -> list[str]:
+        """The names of the metrics of the pairs, without those of parts of the test rows."""
+        first: Result = next(iter(self.results.get("winner", {}).values()), {})
+        return [
+            name for name in first if not name.startswith("test.") and name not in ("diverged_at", "failure")
+        ]
+
     @property
     def judged_metric(self) -> str:
         """The metric of the pairs: the objective, of the test rows where there are some."""
@@ -161,7 +167,7 @@ class Confirmation:
         part = 0
         while any(f"test.{part}/{name}" in each for each in self.results.get("winner", {}).values()):
             pairs = zip(*(self.values(role, f"test.{part}/{name}") for role in PAIR), strict=False)
-            both = [one - other for one, other in pairs if one == one and other == other]
+            both = [one - other for one, other in pairs if isfinite(one) and isfinite(other)]
             if both:
                 yield sum(both) / len(both)
             part += 1

@@ -228,8 +228,8 @@ class StudyConfig(ScalarKeys):
     def meaning(self) -> dict[str, Any]:
         """The part of ``canonical`` that decides the settings and the result of every trial.
 
-        It lacks the name, the storage, and what may be changed later: the end of the search, how its result is
-        confirmed, how many processes there are, and the folder of a command.
+        It lacks the name, the storage, and what may be changed later: the end of the search, how its result
+        is confirmed, how many processes there are, and the folder of a command.
         """
         canonical = self.canonical()
         for key in ("name", "storage", "workers", "baseline"):

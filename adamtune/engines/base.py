@@ -226,7 +226,8 @@ def evaluation(
         seconds: wall time since the last evaluation, of this member alone.
     """
     diverged = diverged_at(losses, list(scores.values()), step - len(losses))
-    metrics = {**scores, "train_loss": fmean(losses)} if diverged is None else {}
+    recent = losses[-member.task.recent_steps :] if step == member.task.steps else losses
+    metrics = {**scores, "train_loss": fmean(recent)} if diverged is None else {}
     return Evaluation(member, step, metrics, diverged, step == member.task.steps, seconds)
 
 

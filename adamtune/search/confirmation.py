@@ -1,4 +1,4 @@
-"""The second stage of a study: trains its best trials and the baseline on fresh seeds, until there is a verdict."""
+"""The second stage of a study: the best trials and the baseline are trained on fresh seeds for a verdict."""
 
 from __future__ import annotations
 

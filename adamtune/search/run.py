@@ -135,7 +135,9 @@ def _search(session: Session, observe: Observer) -> Outcome:
 def _lacks_verdict(session: Session, plan: Looks) -> bool:
     """Whether the confirmation of a complete search is not complete, or is that of fewer trials."""
     stored, now = session.attribute(ATTRIBUTE), begin_confirmation(session, plan)
-    return bool(now.finalists) and (stored is None or now.missing() or now.generation != stored["generation"])
+    if not now.finalists:
+        return False
+    return stored is None or bool(now.missing()) or now.generation != stored["generation"]
 
 
 def _prepare(session: Session) -> tuple[Tasks | Programs, Plan]:

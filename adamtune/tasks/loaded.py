@@ -47,6 +47,12 @@ class LoadedTask:
     origin: LoadedTask | None = None
 
     @property
+    def recent_steps(self) -> int:
+        """The steps whose mean loss is the last ``train_loss``, however often a copy is evaluated."""
+        interval = (self.origin or self).evaluate_every
+        return (self.steps - 1) % interval + 1
+
+    @property
     def batch_size(self) -> int:
         """Rows of every batch."""
         return self.task.batch_size

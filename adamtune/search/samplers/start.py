@@ -1,4 +1,4 @@
-"""The first trials of a study: the default, and settings that are known to be good. Free of torch and Optuna."""
+"""The first trials of a study: the default, and known good settings. Free of torch and Optuna."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRIORS: tuple[Mapping[str, Any], ...] = (
         "warmup_fraction": 0.02,
     },
 )
-"""The settings that AlgoPerf ships for NAdamW, with a cosine schedule (Dahl et al. 2023, arXiv 2306.07179)."""
+"""What AlgoPerf ships for NAdamW, with a cosine schedule (Dahl et al. 2023, arXiv 2306.07179)."""
 
 
 def start_points(study: StudyConfig) -> list[dict[str, Any]]:
