@@ -114,6 +114,7 @@ KNOWN_BY = {
     "optuna": {"search", "storage"},
     "pandas": {"analysis", "tasks"},
     "rich": {"cli", "reports"},
+    "scipy": {"analysis"},
     "sqlalchemy": {"storage"},
     "torch": {"engines", "function", "optimizers", "schedules", "search", "storage", "tasks"},
     "typer": {"cli"},
@@ -153,6 +154,14 @@ def test_the_reader_sees_what_is_hidden() -> None:
         ("torch.nn", False),
         ("typing", False),
     ]
+
+
+def test_scipy_is_loaded_where_it_is_called() -> None:
+    """It takes longer to import than a report to make."""
+    modules = [name for name in MODULES if name.startswith("adamtune.analysis.") and "frames" not in name]
+    code = f"import sys, {', '.join(modules)}; print('scipy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
 
 
 def test_packages_load_nothing_heavy() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
+
+import numpy as np
 
 from adamtune.analysis.paired import Values
 
@@ -29,3 +31,45 @@ def _mean(values: Values) -> float:
     """The mean; infinite if one value is missing."""
     finite = [value for value in values if value is not None and isfinite(value)]
     return sum(finite) / max(len(finite), 1) if len(finite) == len(values) else inf
+
+
+def ties(
+    trials: Mapping[int, Values], direction: str, deviation: float | None = None, pairs: int = 0
+) -> tuple[int, ...]:
+    """The trials that none of the others beats: with 95 % certainty, the truly best one is among them.
+
+    Of k trials, one beats another by a one-sided paired t-test at the level 0.05 / (k - 1).
+
+    Args:
+        trials: the values of each trial by its number, on common seeds. A trial that diverged is left out.
+        direction: ``minimize`` or ``maximize``.
+        deviation, pairs: the standard deviation of paired differences and the number of pairs that it is from
+            (``Judgement.deviation`` and ``n``). Trials with one seed each have no spread of their own: they
+            are compared by this one, as if every two of them differed by as much noise.
+
+    Returns:
+        The numbers of the trials, the best mean first.
+
+    Raises:
+        ValueError: the trials have one seed each, and there is no deviation of at least two pairs.
+    """
+    sign = 1.0 if direction == "minimize" else -1.0
+    finished = {number: values for number, values in trials.items() if values and isfinite(_mean(values))}
+    order = sorted(finished, key=lambda number: (sign * _mean(finished[number]), number))
+    if len(order) < 2:
+        return tuple(order)
+    from scipy.special import stdtrit
+
+    losses = sign * np.array([finished[number] for number in order], np.float64)
+    seeds = losses.shape[1]
+    freedom = seeds - 1 if seeds > 1 else pairs - 1
+    if freedom < 1 or (seeds == 1 and deviation is None):
+        raise ValueError("trials with one seed each are compared by the deviation of at least two pairs")
+    bound = float(stdtrit(freedom, 1 - 0.05 / (len(order) - 1)))
+
+    def beaten(index: int) -> bool:
+        leads = losses[index] - losses  # of each trial, on each seed
+        spread = leads.std(1, ddof=1) if seeds > 1 else np.full(len(leads), deviation)
+        return bool((leads.mean(1) > bound * spread / sqrt(seeds)).any())
+
+    return tuple(number for index, number in enumerate(order) if not beaten(index))

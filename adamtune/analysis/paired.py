@@ -31,8 +31,8 @@ Outcome = Literal[
 ]
 
 LEVEL = 0.95
-_POWER = 0.86
-"""Added to a bound, it is the difference in standard errors that is found four times in five."""
+_POWER = 1.0
+"""Added to a bound, it is the difference in standard errors that simulated plans find four times in five."""
 
 
 class Judgement(NamedTuple):
@@ -49,6 +49,7 @@ class Judgement(NamedTuple):
         detectable: the smallest difference that all pairs of the plan would find four times in five.
         candidate_failures, baseline_failures: trainings that diverged, of ``pairs``.
         direction: ``minimize`` or ``maximize``.
+        deviation: the standard deviation of the differences of these n pairs; None with fewer than two.
         rows: the number of rows whose uncertainty ``interval`` contains (see ``rows.with_rows``).
         row_half_width: the half-width that these rows alone would leave.
     """
@@ -65,6 +66,7 @@ class Judgement(NamedTuple):
     candidate_failures: int
     baseline_failures: int
     direction: str
+    deviation: float | None = None
     rows: int | None = None
     row_half_width: float | None = None
 
@@ -72,16 +74,26 @@ class Judgement(NamedTuple):
 class _Look(NamedTuple):
     """The pairs at one look; gains are positive where the candidate is better."""
 
+    finished: NDArray[np.float64]  # [2, n], the candidate's values and the baseline's
     gains: NDArray[np.float64]
     low: float
     high: float
     t: float
-    candidate_only: int  # pairs in which the candidate alone failed
-    baseline_only: int
+    candidate_failures: int
+    baseline_failures: int
     pairs: int
     bound: float
     last: bool
     futility: float
+
+    @property
+    def candidate_only(self) -> int:
+        """The number of pairs in which the candidate alone failed."""
+        return self.pairs - len(self.gains) - self.baseline_failures
+
+    @property
+    def baseline_only(self) -> int:
+        return self.pairs - len(self.gains) - self.candidate_failures
 
     @property
     def enough(self) -> bool:
@@ -207,39 +219,56 @@ def _first(
     rule: Callable[[_Look], Outcome | None],
 ) -> Judgement:
     """The judgement at the first look at which ``rule`` has an outcome, else of all pairs without one."""
-    if len(candidate) != len(baseline):
-        raise ValueError(f"pairs have two values; got {len(candidate)} and {len(baseline)}")
     if direction not in ("minimize", "maximize"):
         raise ValueError(f"direction is minimize or maximize; got {direction!r}")
-    values = np.array([_finite(candidate), _finite(baseline)])
     looks = [pairs for pairs in plan.looks if pairs <= len(candidate)]
     for index, pairs in enumerate(looks):
-        look = _look(values[:, :pairs], direction, plan, index)
+        look = _look(candidate[:pairs], baseline[:pairs], direction, plan, index)
         if outcome := rule(look):
-            return _judgement(values[:, :pairs], direction, plan, look, outcome)
-    return _judgement(values, direction, plan, _look(values, direction, plan, max(len(looks) - 1, 0)), None)
+            return _judgement(look, direction, plan, outcome)
+    look = _look(candidate, baseline, direction, plan, max(len(looks) - 1, 0))
+    return _judgement(look, direction, plan, None)
 
 
 def _finite(values: Values) -> NDArray[np.float64]:
-    array = np.array([np.nan if value is None else value for value in values], np.float64)
-    array[~np.isfinite(array)] = np.nan
-    return array
+    array = np.array(values, np.float64)  # None becomes NaN
+    return np.where(np.isfinite(array), array, np.nan)
 
 
-def _look(values: NDArray[np.float64], direction: str, plan: Plan, index: int) -> _Look:
-    failed = np.isnan(values)
-    candidate, baseline = values[:, ~failed.any(axis=0)]
-    gains = baseline - candidate if direction == "minimize" else candidate - baseline
+def finished_pairs(candidate: Values, baseline: Values) -> NDArray[np.float64]:
+    """The values, [2, n], of the n pairs of which both trainings finished.
+
+    Raises:
+        ValueError: not equally many values.
+    """
+    if len(candidate) != len(baseline):
+        raise ValueError(f"pairs have two values; got {len(candidate)} and {len(baseline)}")
+    values = np.array([_finite(candidate), _finite(baseline)])
+    return values[:, np.isfinite(values).all(axis=0)]
+
+
+def _look(candidate: Values, baseline: Values, direction: str, plan: Plan, index: int) -> _Look:
+    finished = finished_pairs(candidate, baseline)
+    gains = finished[1] - finished[0] if direction == "minimize" else finished[0] - finished[1]
     low, high, t = np.nan, np.nan, np.nan
-    pairs, bound = values.shape[1], plan.bounds[index]
     if len(gains) >= 2:
-        low, high = interval(gains, _adjusted(bound, plan.looks[index], len(gains)))
-        spread = float(gains.std(ddof=1)) / sqrt(len(gains))
-        t = float(gains.mean()) / spread if spread else 0.0
-    only = failed.sum(axis=1) - failed.all(axis=0).sum()
-    last = index == len(plan.looks) - 1
-    futility = plan.futility[index] if index < len(plan.futility) else -np.inf
-    return _Look(gains, low, high, t, int(only[0]), int(only[1]), pairs, bound, last, futility)
+        low, high = interval(gains, _adjusted(plan.bounds[index], plan.looks[index], len(gains)))
+        error = float(gains.std(ddof=1)) / sqrt(len(gains))
+        t = float(gains.mean()) / error if error else 0.0
+    failures = [int(np.isnan(_finite(values)).sum()) for values in (candidate, baseline)]
+    return _Look(
+        finished,
+        gains,
+        low,
+        high,
+        t,
+        failures[0],
+        failures[1],
+        len(candidate),
+        plan.bounds[index],
+        index == len(plan.looks) - 1,
+        plan.futility[index] if index < len(plan.futility) else -np.inf,
+    )
 
 
 def _adjusted(bound: float, pairs: int, finished: int) -> float:
@@ -251,19 +280,13 @@ def _adjusted(bound: float, pairs: int, finished: int) -> float:
     return float(-stdtrit(finished - 1, stdtr(pairs - 1, -bound)))
 
 
-def _judgement(
-    values: NDArray[np.float64], direction: str, plan: Plan, look: _Look, outcome: Outcome | None
-) -> Judgement:
+def _judgement(look: _Look, direction: str, plan: Plan, outcome: Outcome | None) -> Judgement:
     sign = -1.0 if direction == "minimize" else 1.0
     n = len(look.gains)
-    finished = values[:, ~np.isnan(values).any(axis=0)]
-    means = [float(mean) for mean in finished.mean(axis=1)] if n else [None, None]
+    means = [float(mean) for mean in look.finished.mean(axis=1)] if n else [None, None]
     ends = sorted((sign * look.low, sign * look.high))
-    failures = np.isnan(values).sum(axis=1)
-    detectable = None
-    if n >= 2:
-        expected = plan.looks[-1] * n / look.pairs  # as many pairs fail by the last look as have so far
-        detectable = (plan.bounds[-1] + _POWER) * float(look.gains.std(ddof=1)) / sqrt(expected)
+    deviation = float(look.gains.std(ddof=1)) if n >= 2 else None
+    expected = plan.looks[-1] * n / max(look.pairs, 1)  # as many pairs fail by the last look as have so far
     return Judgement(
         outcome=outcome,
         difference=sign * float(look.gains.mean()) if n else None,
@@ -273,8 +296,9 @@ def _judgement(
         n=n,
         candidate_mean=means[0],
         baseline_mean=means[1],
-        detectable=detectable,
-        candidate_failures=int(failures[0]),
-        baseline_failures=int(failures[1]),
+        detectable=None if deviation is None else (plan.bounds[-1] + _POWER) * deviation / sqrt(expected),
+        candidate_failures=look.candidate_failures,
+        baseline_failures=look.baseline_failures,
         direction=direction,
+        deviation=deviation,
     )

@@ -124,7 +124,7 @@ def test_figures_of_a_judgement() -> None:
     assert judgement.baseline_mean == pytest.approx(6.1 / 6)
     assert (judgement.pairs, judgement.n) == (8, 6)
     assert (judgement.candidate_failures, judgement.baseline_failures) == (1, 1)
-    assert judgement.detectable == pytest.approx((2.34 + 0.86) * gains.std(ddof=1) / math.sqrt(24 * 6 / 8))
+    assert judgement.detectable == pytest.approx((2.34 + 1.0) * gains.std(ddof=1) / math.sqrt(24 * 6 / 8))
 
 
 FAILED: list[float | None] = [None]
@@ -195,10 +195,9 @@ def test_a_diverged_training_is_written_in_several_ways(pairs: list[tuple[float,
     assert same(judged, judge(infinite, baseline, "minimize"))
 
 
-@given(PAIRS)
+@given(st.lists(st.tuples(FLOATS, FLOATS), max_size=26))
 def test_better_turned_round_is_worse(pairs: list[tuple[float, float]]) -> None:
     candidate, baseline = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    assume(not any(math.isnan(value) for value in candidate + baseline))
     if judge(candidate, baseline, "minimize").outcome in ("better", "identical"):
         mirrored = judge(baseline, candidate, "minimize").outcome
         assert mirrored in ("worse", "identical", "no_difference")  # futility may stop it before
@@ -258,12 +257,12 @@ def share(draw: NDArray[np.float64], plan: Plan, *outcomes: str) -> float:
 
 def test_error_rates() -> None:
     rng = np.random.default_rng(0)
-    null = rng.standard_normal((2000, 24))
+    null = rng.standard_normal((1000, 24))
     for plan in (SMALL, FULL, GATE):
         bare = plan._replace(futility=())  # stopping for futility would hide a bound that is too low
-        assert 0.02 < share(null[:, : plan.looks[-1]], bare, "better", "worse") < 0.05, plan
-    assert share(null[:500] + 1, FULL, "better") > 0.9
-    assert share(null[:500, :12] + 1, SMALL, "better") > 0.7
-    skewed = (rng.gamma(4, size=(1000, 24)) - 4) / 2  # of skewness 1
+        assert 0.015 < share(null[:, : plan.looks[-1]], bare, "better", "worse") < 0.05, plan
+    assert share(null[:300] + 1, FULL, "better") > 0.9
+    assert share(null[:300, :12] + 1, SMALL, "better") > 0.7
+    skewed = (rng.gamma(4, size=(500, 24)) - 4) / 2  # of skewness 1
     assert share(skewed, FULL, "better") < 0.05
     assert share(-skewed, FULL, "better") < 0.05

@@ -1,0 +1,39 @@
+"""The uncertainty that the rows add to a judgement: other rows of the same kind give other differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import hypot, sqrt
+
+import numpy as np
+
+from adamtune.analysis.paired import Judgement
+
+
+def with_rows(judgement: Judgement, row_differences: Sequence[float]) -> Judgement:
+    """The judgement with an interval for new rows too, where the pairs' interval holds for these rows alone.
+
+    With M rows, whose differences have the standard deviation s_row, each half of the interval becomes
+    sqrt(h^2 + h_row^2), where h_row = t(.975, M - 1) s_row / sqrt(M).
+
+    Args:
+        judgement: of values that are means over these rows.
+        row_differences: the loss of each row, candidate minus baseline, averaged over the pairs; two or more.
+
+    Returns:
+        With ``rows`` and ``row_half_width``. What was better or worse is not confirmed where the interval now
+        contains 0.
+    """
+    from scipy.special import stdtrit
+
+    rows = len(row_differences)
+    if rows < 2:
+        raise ValueError(f"rows have no spread below two of them; got {rows}")
+    half = float(stdtrit(rows - 1, 0.975) * np.std(row_differences, ddof=1) / sqrt(rows))
+    judgement = judgement._replace(rows=rows, row_half_width=half)
+    if judgement.interval is None or judgement.difference is None:
+        return judgement
+    low = judgement.difference - hypot(judgement.difference - judgement.interval[0], half)
+    high = judgement.difference + hypot(judgement.interval[1] - judgement.difference, half)
+    shown = judgement.outcome not in ("better", "worse") or low > 0 or high < 0
+    return judgement._replace(interval=(low, high), outcome=judgement.outcome if shown else "not_confirmed")

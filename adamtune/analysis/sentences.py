@@ -1,0 +1,147 @@
+"""What a judgement says, in words, with as many digits as its interval allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import floor, log10
+
+from adamtune.analysis.paired import Judgement
+
+Write = Callable[[float], str]
+
+
+def sentence(
+    judgement: Judgement, metric: str, baseline: str = "the default", searched: float | None = None
+) -> str:
+    """The verdict as a few sentences, the outcome first.
+
+    Args:
+        judgement: of the candidate and the baseline.
+        metric: its name.
+        baseline: what the baseline is called within a sentence.
+        searched: the candidate's value in the search, which chose it by this value.
+    """
+    write = digits(judgement)
+    said = [_outcome(judgement, metric, baseline, write), _rows(judgement), _failures(judgement, baseline)]
+    return " ".join(filter(None, [*said, _searched(judgement, searched, write)]))
+
+
+def nothing_to_judge(finalists: int) -> str:
+    """What is said where no finalist can be the candidate."""
+    return f"Not confirmed: each of the search's best {finalists} trials diverged on a fresh seed."
+
+
+def digits(judgement: Judgement) -> Write:
+    """The function that writes a value of the metric: two significant digits of the interval's half-width."""
+    low, high = judgement.interval or (0.0, 0.0)
+    # Without noise, two more digits than the difference; without a difference, four of the value.
+    width = (high - low) / 2 or abs(judgement.difference or 0) / 100
+    width = width or abs(judgement.candidate_mean or judgement.baseline_mean or 1) / 100
+    decimals = 1 - floor(log10(float(f"{width:.1e}")))
+
+    def write(value: float) -> str:
+        if 0 <= decimals < 8:
+            return f"{value:.{decimals}f}"
+        if -5 < decimals < 0:
+            return f"{round(value, decimals):.0f}"
+        kept = floor(log10(abs(value))) + decimals if value else 0
+        mantissa, exponent = f"{value:.{max(kept, 0)}e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+
+    return write
+
+
+def _outcome(judgement: Judgement, metric: str, baseline: str, write: Write) -> str:
+    where = f"on {judgement.n} fresh seeds each"
+    if not judgement.rows:
+        where += ", on these validation rows"
+    against = _against(judgement, metric, write)
+    match judgement.outcome:
+        case "better" | "worse":
+            return f"{str(judgement.outcome).capitalize()} than {baseline}: {against}, {where}."
+        case "no_difference":
+            found = write(judgement.detectable or 0.0)
+            return (
+                f"No difference from {baseline} found: {metric} is {_between(judgement, write)}, {where};"
+                f" all pairs of the plan would find {found} four times in five."
+            )
+        case "identical":
+            return f"Identical to {baseline}: {metric} is the same with each of {judgement.n} fresh seeds."
+        case "less_reliable" | "more_reliable":
+            kind = str(judgement.outcome).partition("_")[0].capitalize()
+            finished = f" Where both finished: {against}, {where}." if judgement.interval else ""
+            return f"{kind} reliable than {baseline}.{finished}"
+        case "pass" | "fail" | "inconclusive":
+            return f"{str(judgement.outcome).capitalize()}: {against}, {where}."
+        case None:
+            return f"Not decided after {judgement.pairs} pairs of trainings."
+        case _:
+            return _not_confirmed(judgement, against, where)
+
+
+def _not_confirmed(judgement: Judgement, against: str, where: str) -> str:
+    if judgement.rows and judgement.difference:
+        better = (judgement.difference < 0) == (judgement.direction == "minimize")
+        return f"{'Better' if better else 'Worse'} on these rows, not shown for new rows: {against}, {where}."
+    if judgement.interval is None or judgement.n < 5:
+        return f"Not confirmed: both trainings finished in {judgement.n} of {judgement.pairs} pairs only."
+    return f"Not confirmed, because it diverged more often: {against}, {where}."
+
+
+def _against(judgement: Judgement, metric: str, write: Write) -> str:
+    """The two means and their difference, the larger end of its interval last."""
+    if judgement.difference is None or judgement.interval is None:
+        return metric
+    assert judgement.candidate_mean is not None
+    assert judgement.baseline_mean is not None
+    lower = judgement.difference < 0
+    ends = sorted(judgement.interval, key=lambda end: -end if lower else end)
+    low, high = (write(-end if lower else end) for end in ends)
+    return (
+        f"{metric} {write(judgement.candidate_mean)} against {write(judgement.baseline_mean)},"
+        f" {'lower' if lower else 'higher'} by {write(abs(judgement.difference))} [{low}, {high}]"
+        f" ({_percent(judgement.level)})"
+    )
+
+
+def _between(judgement: Judgement, write: Write) -> str:
+    ends = judgement.interval or (0.0, 0.0)
+    minimize = judgement.direction == "minimize"
+    better, worse = (-ends[0], ends[1]) if minimize else (ends[1], -ends[0])
+    found = f"between {write(max(worse, 0.0))} worse and {write(max(better, 0.0))} better"
+    return f"{found} ({_percent(judgement.level)})"
+
+
+def _rows(judgement: Judgement) -> str:
+    if judgement.rows is None or judgement.row_half_width is None:
+        return ""
+    rows, half = judgement.rows, judgement.row_half_width
+    allowed = f"{rows} rows that the search never saw allow {half:.2g} either way"
+    if judgement.outcome != "not_confirmed":
+        return f"The interval is for new rows, too: the {allowed}."
+    if half > abs(judgement.difference or 0):
+        return f"The {allowed} by themselves: more rows are needed, not more seeds."
+    return f"The {allowed}: more rows or more seeds are needed."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _failures(judgement: Judgement, baseline: str) -> str:
+    """How many trainings diverged; of none, what rate that leaves possible."""
+    if judgement.outcome in (None, "identical"):
+        return ""
+    failed, other, pairs = judgement.candidate_failures, judgement.baseline_failures, judgement.pairs
+    if failed or other:
+        return f"{failed} of {pairs} trainings diverged, and {other} of {pairs} of {baseline}."
+    return f"None of {pairs} trainings diverged: the true rate is below {_percent(1 - 0.05 ** (1 / pairs))}."
+
+
+def _searched(judgement: Judgement, searched: float | None, write: Write) -> str:
+    if searched is None or judgement.candidate_mean is None:
+        return ""
+    gain = judgement.candidate_mean - searched
+    optimistic = gain if judgement.direction == "minimize" else -gain
+    said = f"Searched {write(searched)}, fresh {write(judgement.candidate_mean)}"
+    return f"{said}: the search's best is optimistic." if optimistic > 0 else f"{said}."
