@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from adamtune.analysis.finalists import choose
 from adamtune.analysis.looks import FULL, SMALL, Plan, plan_for
 from adamtune.analysis.paired import Judgement, judge
+from adamtune.analysis.rows import with_rows
 from adamtune.config import StudyConfig
 
 FEW_TRAININGS, MANY_TRAININGS = 16, 100
@@ -23,9 +24,9 @@ class Training(NamedTuple):
     """A training of the confirmation.
 
     Attributes:
-        role: the number of a finalist's trial, as text, where finalists are compared; then ``winner`` or
-            ``baseline``.
-        number: the number of its seed, from 0, among those of the comparison.
+        role: the number of a finalist's trial, as text, where finalists are compared; ``lr`` where the lr of
+            the baseline is tuned; then ``winner`` or ``baseline``.
+        number: the number of its seed, from 0, among those of the comparison; of ``lr``, which lr it is.
     """
 
     role: str
@@ -37,7 +38,7 @@ class Training(NamedTuple):
         return self.role in PAIR
 
 
-PAIR = ("winner", "baseline")
+PAIR, LR = ("winner", "baseline"), "lr"
 
 
 @dataclass
@@ -52,7 +53,8 @@ class Confirmation:
         baseline: the settings of the baseline.
         generation: how many confirmations the study had before; each has seeds of its own.
         results: the results of each role, by the number of the seed.
-        test: whether the pairs are compared on test rows.
+        test: how many test rows the pairs are compared on; 0 where there are none.
+        lrs: the learning rates that the baseline may have, where its lr is tuned; each is trained once.
         identical: whether the winner has the settings of the baseline, so that there are no pairs.
     """
 
@@ -65,7 +67,8 @@ class Confirmation:
     baseline: dict[str, Any] = field(default_factory=dict)
     generation: int = 0
     results: dict[str, dict[int, Result]] = field(default_factory=dict)
-    test: bool = False
+    test: int = 0
+    lrs: tuple[float, ...] = ()
     identical: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -81,8 +84,8 @@ class Confirmation:
             role: {int(number): result for number, result in own.items()}
             for role, own in stored["results"].items()
         }
-        rest = {**stored, "plan": plan, "finalists": tuple(stored["finalists"]), "results": results}
-        return cls(**rest)
+        lists = {key: tuple(stored[key]) for key in ("finalists", "lrs")}
+        return cls(**{**stored, "plan": plan, "results": results, **lists})
 
     def keep(self, training: Training, result: Result) -> None:
         """Keeps the result of a training."""
@@ -92,6 +95,20 @@ class Confirmation:
     def done(self) -> int:
         """Trainings that have ended."""
         return sum(map(len, self.results.values()))
+
+    @property
+    def most(self) -> int:
+        """Trainings that it takes at most."""
+        return self.plan.trainings + len(self.lrs)
+
+    @property
+    def best_lr(self) -> float | None:
+        """The learning rate of the baseline; None where it is not tuned, or not known yet."""
+        if not self.lrs or len(self.results.get(LR, {})) < len(self.lrs):
+            return None
+        values = {number: [value] for number, value in enumerate(self.values(LR, self.metric))}
+        best = choose(values, self.direction)
+        return None if best is None else self.lrs[best]
 
     @property
     def winner(self) -> int | None:
@@ -116,6 +133,11 @@ class Confirmation:
                 return choosing
         if self.winner is None or self.identical:
             return []
+        tuning = [
+            Training(LR, number) for number in range(len(self.lrs)) if number not in self.results.get(LR, {})
+        ]
+        if tuning:
+            return tuning
         for look in self.plan.looks:
             absent = [
                 Training(role, number)
@@ -149,10 +171,13 @@ class Confirmation:
 
     @property
     def judgement(self) -> Judgement | None:
-        """What the pairs say so far; None where there are none yet."""
+        """What the pairs say so far, about new rows where test rows were scored; None without pairs."""
         pairs = min(len(self.results.get(role, {})) for role in PAIR)
         looks = [look for look in self.plan.looks if look <= pairs]
-        return self._judged(looks[-1]) if looks else None
+        if not looks:
+            return None
+        judgement, parts = self._judged(looks[-1]), self.row_differences()
+        return with_rows(judgement, parts, self.test) if len(parts) > 1 else judgement
 
     def _judged(self, pairs: int) -> Judgement:
         winner, baseline = (self.values(role, self.judged_metric, pairs) for role in PAIR)

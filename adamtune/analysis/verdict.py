@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from adamtune.analysis.confirmation import FEW_TRAININGS, PAIR, Confirmation
-from adamtune.analysis.paired import LEVEL, Judgement, interval
-from adamtune.analysis.sentences import digits, nothing_to_judge, sentence
+from adamtune.analysis.paired import LEVEL, interval
+from adamtune.analysis.sentences import nothing_to_judge, sentence
 from adamtune.storage.records import StudyRecord, TrialRecord
 
 NAMES = {"default": "the default", "lr_only": "the default with a tuned lr"}
@@ -86,7 +86,7 @@ def verdict(study: StudyRecord) -> Verdict | None:
         return _not_confirmed(study, _why_not(study))
     confirmation = Confirmation.from_json(study.confirmation)
     winner, name = confirmation.winner, NAMES.get(str(confirmation.asked), "the baseline")
-    done, most = confirmation.done, confirmation.plan.trainings
+    done, most = confirmation.done, confirmation.most
     if confirmation.trials != len(trials):
         why = (
             f"Not confirmed: the last verdict was of {confirmation.trials} complete trials, and now there are"
@@ -117,10 +117,11 @@ def _judged(confirmation: Confirmation, trials: Mapping[int, TrialRecord], winne
     baseline = Side(next(equal, None), confirmation.baseline, judgement.baseline_mean, judgement.n, values[1])
     outcome = "no_difference" if judgement.outcome == "identical" else str(judgement.outcome)
     metric = confirmation.judged_metric.replace("/", "_")
+    searched = _searched(trials[winner], values[0])
     return Verdict(
         outcome,
         metric,
-        f"{sentence(judgement, metric, name)} {_searched(trials[winner], values[0], judgement)}".strip(),
+        sentence(judgement, metric, name, searched, "test" if confirmation.test else "validation"),
         candidate,
         baseline,
         judgement.difference,
@@ -131,15 +132,10 @@ def _judged(confirmation: Confirmation, trials: Mapping[int, TrialRecord], winne
     )
 
 
-def _searched(trial: TrialRecord, fresh: tuple[float, ...], judgement: Judgement) -> str:
-    """How the candidate's value in the search, which chose it by this value, compares with fresh ones."""
+def _searched(trial: TrialRecord, fresh: tuple[float, ...]) -> tuple[float, float] | None:
+    """A trial's value in the search and the mean of the fresh ones; None where there are none."""
     finite = [each for each in fresh if isfinite(each)]
-    if not finite or trial.value is None:
-        return ""
-    write, mean = digits(judgement), fmean(finite)
-    gain = mean - trial.value if judgement.direction == "minimize" else trial.value - mean
-    said = f"Searched {write(trial.value)}, fresh {write(mean)}"
-    return f"{said}: the search's best is optimistic." if gain > 0 else f"{said}."
+    return (trial.value, fmean(finite)) if finite and trial.value is not None else None
 
 
 def _compared(confirmation: Confirmation, metric: str) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from optuna.trial import TrialState
 
-from adamtune.analysis.confirmation import PAIR, Confirmation, Result, Training, finalists
+from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Result, Training, finalists
 from adamtune.analysis.looks import Plan
+from adamtune.config import Choice, Range, StudyConfig
 from adamtune.config.baseline import baseline_settings
 from adamtune.engines.base import Engine, Evaluation, Member, Source
 from adamtune.engines.metrics import plain_metrics
@@ -29,8 +30,13 @@ SEED = 2**32
 """The seed of the first confirmation of any study: a search's own seed is always less, so seeds are fresh."""
 PAIR_SEEDS = 1000
 """The replicate of the first pair; those below are of the comparison of the finalists."""
+LR_SEED = 10**6
+"""The replicate of the trainings that tune the lr of the baseline."""
 PARTS = 25
 """Parts of the test rows that are scored each, for the part of the uncertainty that comes from the rows."""
+
+DEFAULT_LRS = 1e-5, 1e-1
+"""The learning rates of a baseline with a tuned lr, where the study searches no range of them."""
 
 ATTRIBUTE = "confirmation"
 """The study's attribute that has the trainings so far."""
@@ -101,20 +107,26 @@ class ConfirmationLoop:
     def _missing(self) -> list[Training]:
         confirmation, winner = self._confirmation, self._confirmation.winner
         if winner is not None:
-            confirmation.baseline = baseline_settings(self._config, self._settings[winner])
-            confirmation.identical = self._settings[winner] == confirmation.baseline
+            tuned = {} if confirmation.best_lr is None else {"lr": confirmation.best_lr}
+            confirmation.baseline = baseline_settings(self._config, self._settings[winner]) | tuned
+            untuned = bool(confirmation.lrs) and confirmation.best_lr is None
+            confirmation.identical = not untuned and self._settings[winner] == confirmation.baseline
         return confirmation.missing()
 
     def _member(self, training: Training) -> Member:
         confirmation, winner = self._confirmation, self._confirmation.winner
         if training.role == "baseline":
             settings = confirmation.baseline
+        elif training.role == LR:
+            settings = confirmation.baseline | {"lr": confirmation.lrs[training.number]}
         else:
             number = winner if training.role == "winner" else int(training.role)
             assert number is not None
             settings = self._settings[number]
         with training_faults(self._config.name):
             task = self._task(settings)
+        if training.role == LR:  # all with one seed, as the trials of a search
+            return member(LR_SEED + training.number, settings, task, SEED + confirmation.generation, LR_SEED)
         replicate = PAIR_SEEDS * training.is_pair + training.number
         # Functions and commands have a folder for each trial, so that each training is a trial of its own.
         place = (
@@ -132,13 +144,12 @@ class ConfirmationLoop:
             return task
         if task not in self._with_holdouts:
             self._with_holdouts[task] = task.with_holdouts(_test_rows(task, self._config.objective.metric))
-        self._confirmation.test = task.test is not None
+        self._confirmation.test = 0 if task.test is None else count_rows(task.test)
         return self._with_holdouts[task]
 
     def _report(self) -> None:
         confirmation = self._confirmation
-        most = confirmation.plan.trainings
-        self._tracker.stage = f"confirming: {confirmation.done} of at most {most} trainings"
+        self._tracker.stage = f"confirming: {confirmation.done} of at most {confirmation.most} trainings"
 
     def _commit(self, engine: Engine) -> None:
         """Begins a commit of the results, with the state of the trainings that have not ended."""
@@ -183,6 +194,7 @@ def begin_confirmation(session: Session, plan: Plan) -> Confirmation:
         direction=config.objective.direction,
         trials=len(complete),
         asked=config.baseline if isinstance(config.baseline, str) else dict(config.baseline),
+        lrs=_lrs(config) if config.baseline == "lr_only" else (),
         finalists=finalists(
             [(each.number, each.value) for each in complete], config.objective.direction, plan
         ),
@@ -197,6 +209,18 @@ def begin_confirmation(session: Session, plan: Plan) -> Confirmation:
         new.finalists,
     )
     return old if same else replace(new, generation=old.generation + 1)
+
+
+def _lrs(config: StudyConfig) -> tuple[float, ...]:
+    """As many learning rates as the study has trials, evenly over the logarithms of its range."""
+    lr = config.space.optimizers[config.optimizers[0]].get("lr")
+    low, high = DEFAULT_LRS
+    if isinstance(lr, Range) and lr.low > 0:
+        low, high = lr.low, lr.high
+    elif isinstance(lr, Choice):
+        return tuple(float(each) for each in lr.values if isinstance(each, int | float))
+    steps = max(config.trials - 1, 1)
+    return tuple(low * (high / low) ** (place / steps) for place in range(config.trials))
 
 
 def most_at_once(plan: Plan) -> int:

@@ -14,7 +14,7 @@ import adamtune.search.confirmation
 from adamtune.analysis.confirmation import PAIR, Confirmation
 from adamtune.analysis.looks import SMALL
 from adamtune.analysis.verdict import Verdict, verdict
-from adamtune.config import StudyConfig
+from adamtune.config import StudyConfig, parse_study
 from adamtune.config.baseline import default_settings
 from adamtune.engines.base import Member
 from adamtune.engines.sequential import Sequential
@@ -260,3 +260,69 @@ def test_a_default_outside_the_space_is_no_first_trial(tmp_path: Path) -> None:
     assert start_points(study(tmp_path, space={"lr": [1e-3, 0.1]}, search={"sampler": "grid"})) == []
     assert start_points(study(tmp_path, space={"lr": [1e-3, 0.1]}, search={"start": "none"})) == []
     assert start_points(study(tmp_path, space={"lr": [1e-3, 0.1]})) == [{"lr": 1e-3}]
+
+
+def test_a_baseline_with_a_tuned_lr(folder: Path) -> None:
+    """As many learning rates as trials, and the best of them is compared with the winner."""
+    file = confirmed(folder, baseline="lr_only")
+    searched(file)
+    found = confirmation(file)
+    assert found.lrs == pytest.approx([1e-3 * 10 ** (3 * place / 5) for place in range(6)])
+    best = min(range(6), key=lambda place: found.results["lr"][place].get("val_loss", 1e9))
+    assert found.best_lr == found.lrs[best]
+    assert found.baseline == default_settings("sgd") | {"lr": found.lrs[best]}
+    assert "the default with a tuned lr" in said(file).sentence
+
+
+ROWS = """\
+import torch
+from torch import nn
+from adamtune import Data, Task
+
+
+class Lines(Task):
+    batch_size: int = 8
+    epochs: int = 8
+
+    def data(self):
+        inputs = torch.randn(200, 3)
+        return Data.split(inputs, inputs @ torch.tensor([1.0, -2.0, 3.0]), validation=0.2, test=0.3)
+
+    def model(self):
+        return nn.Linear(3, 1)
+
+    def loss(self, model, batch):
+        inputs, target = batch
+        return nn.functional.mse_loss(model(inputs).squeeze(-1), target)
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_pairs_are_compared_on_test_rows(engine: str, folder: Path) -> None:
+    (folder / "lines.py").write_text(ROWS)
+    text = f"""
+name: s
+storage: {folder}/studies.db
+task: {folder}/lines.py
+optimizer: sgd
+space: {{lr: [1.0e-3, 1.0e-2]}}
+search: {{trials: 2, confirm: small}}
+engine: {engine}
+"""
+    file = parse_study(text, "study.yaml")
+    searched(file)
+    found = confirmation(file)
+    assert found.test == 60
+    task = Tasks(file).build(Tasks(file).settings({}))
+    assert task.test is not None
+    rows = [f"test.{part}/loss" for part in range(25)]
+    result = found.results["winner"][0]
+    # The mean over all rows is that of the parts, each weighted by its rows.
+    sizes = [60 * (part + 1) // 25 - 60 * part // 25 for part in range(25)]
+    weighted = sum(result[name] * size for name, size in zip(rows, sizes, strict=True)) / 60
+    assert result["test/loss"] == pytest.approx(weighted, rel=1e-5)
+    assert said(file).metric == "test_loss"
+    assert "The interval is for new rows, too: the 60 rows" in said(file).sentence
+    assert set(said(file).metrics) == {"val_loss", "train_loss", "test_loss"}
+    # The search itself never scores a test row.
+    assert set(trials(file)[0]["metrics"]) == {"val_loss", "train_loss"}
