@@ -47,7 +47,7 @@ class _LinearProducts(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         if weight.shape[1] == 1:  # BLAS multiplies by a vector four times as fast from the left
-            return torch.bmm(weight, x.transpose(1, 2)).transpose(1, 2)
+            return torch.bmm(weight, x.transpose(1, 2)).transpose(1, 2).clone()
         return torch.bmm(x, weight.transpose(1, 2))
 
     @staticmethod

@@ -16,7 +16,7 @@ from adamtune.engines.batching.autocast import autocast_arguments
 from adamtune.engines.batching.image import convolution, max_pool
 from adamtune.engines.batching.linear import embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, mse_loss
-from adamtune.engines.batching.norm import layer_norm
+from adamtune.engines.batching.norm import batch_norm, group_norm, layer_norm
 from adamtune.engines.batching.recurrent import recurrent_rules
 from adamtune.engines.torch_private import (
     is_batched,
@@ -32,6 +32,8 @@ RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.scaled_dot_product_attention: attention,
     torch.layer_norm: layer_norm,
     F.layer_norm: layer_norm,
+    F.batch_norm: batch_norm,
+    F.group_norm: group_norm,
     F.cross_entropy: cross_entropy,
     F.mse_loss: mse_loss,
     F.embedding: embedding,

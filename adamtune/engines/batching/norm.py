@@ -1,16 +1,22 @@
-"""Batching rule of layer normalisation (Ba et al., 2016) over the last dimension."""
+"""Batching rules of normalisation: over a layer's width (Ba et al., 2016), over a batch, and over groups of channels.
+
+The last two have one kernel. Images have their channels last in memory, as convolutions leave them.
+"""
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from adamtune.engines.batching.members import for_members, with_settings
+from adamtune.engines.batching.members import channels_last, for_members, with_settings
 from adamtune.engines.native import kernels
 from adamtune.engines.native.loader import handles
+from adamtune.engines.torch_private import is_batched
 
 
 def layer_norm(
@@ -30,7 +36,8 @@ def layer_norm(
     if len(shape) != 1 or any(each != shape for each in (input.shape[-1:], *own)):
         return torch.layer_norm(input, normalized_shape, weight, bias, eps, cudnn_enable)
     if handles(input, weight, bias) and weight is not None and bias is not None:
-        return for_members(with_settings(_LayerNormKernel, eps), input, weight, bias)
+        rows = input.reshape(-1, *shape)
+        return for_members(with_settings(_LayerNormKernel, eps), rows, weight, bias).view(input.shape)
     normal = for_members(with_settings(_Standardisation, eps), input)
     scaled = normal if weight is None else normal * weight
     return scaled if bias is None else scaled + bias
@@ -57,20 +64,111 @@ class _Standardisation(torch.autograd.Function):
 
 
 class _LayerNormKernel(torch.autograd.Function):
-    """The same, then times ``weight [members, width]``, plus ``bias [members, width]``, by the kernel."""
+    """``x [members, rows, width]`` to the same, times ``weight`` and plus ``bias [members, width]``, by the kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        rows = x.reshape(len(x), -1, x.shape[-1]).contiguous()
-        weight = weight.contiguous()
-        y, means, scales = kernels.layer_norm.call(rows, weight, bias.contiguous(), eps)
-        ctx.save_for_backward(rows, weight, means, scales)
-        return y.view(x.shape)  # type: ignore[no-any-return]
+        x, weight = x.contiguous(), weight.contiguous()
+        y: Tensor
+        y, means, scales = kernels.layer_norm.call(x, weight, bias.contiguous(), eps)
+        ctx.save_for_backward(x, weight, means, scales)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        rows, weight, means, scales = ctx.saved_tensors
-        by_y = gradient.reshape(rows.shape).contiguous()
-        by_x, by_weight, by_bias = kernels.layer_norm_backward.call(by_y, rows, weight, means, scales)
-        return by_x.view(gradient.shape), by_weight, by_bias, None
+        by_x, by_weight, by_bias = kernels.layer_norm_backward.call(gradient.contiguous(), *ctx.saved_tensors)
+        return by_x, by_weight, by_bias, None
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``input [batch, channels, ...]`` standardised by channel (Ioffe and Szegedy, 2015), times ``weight [channels]``.
+
+    Then ``bias [channels]`` is added. In training, the running mean and variance ``[channels]`` are updated. Evaluation
+    is left to torch, as are a single row and tensors of other shapes or precisions.
+    """
+    running = [each for each in (running_mean, running_var) if each is not None]
+    count = _numbers_by_channel(input)
+    plain = training and count > 1 and eps > 0 and len(running) != 1 and all(map(is_batched, running))
+    if not plain or not _fitting(input, weight, bias, *running):
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    y, mean, variance = _normalised(input, weight, bias, 1, eps, whole_batch=True)
+    if running_mean is not None and running_var is not None:
+        with torch.no_grad():
+            running_mean.mul_(1 - momentum).add_(mean.view(-1) * momentum)
+            running_var.mul_(1 - momentum).add_(variance.view(-1) * (momentum * count / (count - 1)))
+    return y
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``input [batch, channels, ...]`` standardised by group of channels of each row (Wu and He, 2018).
+
+    Then times ``weight [channels]``, plus ``bias [channels]``. Tensors of other shapes or precisions are left to torch.
+    """
+    channels = input.shape[1] if input.dim() > 1 else 0
+    grouped = num_groups > 0 and channels % num_groups == 0
+    if not grouped or not _fitting(input, weight, bias) or input[0].numel() <= num_groups:
+        return F.group_norm(input, num_groups, weight, bias, eps)
+    return _normalised(input, weight, bias, channels // num_groups, eps, whole_batch=False)[0]
+
+
+def _numbers_by_channel(input: Tensor) -> int:
+    return prod(input.shape[:1] + input.shape[2:])
+
+
+def _fitting(input: Tensor, *by_channel: Tensor | None) -> bool:
+    """Whether the kernel takes an input ``[batch, channels, ...]`` and tensors ``[channels]``."""
+    if input.dim() < 2 or not input.numel() or not handles(input, *by_channel):
+        return False
+    return all(each is None or each.shape == input.shape[1:2] for each in by_channel)
+
+
+def _normalised(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, joined: int, eps: float, whole_batch: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The result, the means and the variances; over the whole batch, or over each row and ``joined`` channels."""
+    channels = input.shape[1]
+    weight = input.new_ones(channels) if weight is None else weight
+    bias = input.new_zeros(channels) if bias is None else bias
+    function = channels_last(with_settings(_NormaliseKernel, joined, eps, whole_batch))
+    return for_members(function, input, weight, bias)  # type: ignore[return-value]
+
+
+class _NormaliseKernel(torch.autograd.Function):
+    """``x [members, batch, ..., channels]``, ``weight`` and ``bias [members, channels]`` to the same, by the kernel."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, joined: int, eps: float, whole_batch: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = x.contiguous(), weight.contiguous()
+        y, means, scales, variances, _ = kernels.normalise.call(
+            x, weight, bias.contiguous(), joined, whole_batch, eps
+        )
+        ctx.save_for_backward(x, weight, means, scales)
+        ctx.settings = joined, whole_batch
+        ctx.mark_non_differentiable(means, variances)
+        return y, means, variances
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        by_x, by_weight, by_bias, _ = kernels.normalise_backward.call(
+            gradient.contiguous(), *ctx.saved_tensors, *ctx.settings
+        )
+        return by_x, by_weight, by_bias, None, None, None

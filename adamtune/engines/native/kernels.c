@@ -11,6 +11,7 @@
 #include "convolution.h"
 #include "max_pool.h"
 #include "layer_norm.h"
+#include "normalise.h"
 #include "cross_entropy.h"
 #include "mse_loss.h"
 #include "embedding.h"

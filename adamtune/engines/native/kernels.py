@@ -17,6 +17,8 @@ BLOCK = 1 << 15
 """Numbers of a block: its inputs and results fit in a core's cache together."""
 ROWS = 512
 """The fewest rows of a block: each block reads all weights of the layer, which in a wide one are many."""
+WIDE = 256
+"""Numbers that a loop over channels takes at a time at least: a row of few channels is shorter."""
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}
 """The activations that a layer's kernel can compute, by their numbers in ``common.h``."""
 
@@ -68,6 +70,44 @@ layer_norm_backward = Kernel(
     ["by_x", "by_weight", "by_bias"],
     lambda gradient, x, weight, means, scales: [x.shape, weight.shape, weight.shape],
     lambda gradient, x, weight, means, scales: x.shape,
+)
+
+def _set_sizes(x: Tensor, joined: int, whole_batch: bool) -> list[int]:
+    """The sizes in ``SETS`` of ``normalise.h``; loops run over ``WIDE`` numbers or a few more."""
+    members, batch, *_, channels = x.shape
+    sets = 1 if whole_batch else batch
+    rows = x[0, ..., 0].numel() // sets
+    return [members, sets, rows, channels, joined, channels * -(-WIDE // channels)]
+
+
+def _by_set(x: Tensor, joined: int, whole_batch: bool) -> Shape:
+    members, sets, _, channels, *_ = _set_sizes(x, joined, whole_batch)
+    return members, sets, channels
+
+
+# x is [members, batch, ..., channels]. The variances are a result for the running ones.
+normalise = Kernel(
+    "normalise",
+    "Tensor x, Tensor weight, Tensor bias, int joined, bool whole_batch, float eps",
+    ["y", "means", "scales", "variances", "scratch"],
+    lambda x, weight, bias, joined, whole_batch, eps: [
+        x.shape,
+        *[_by_set(x, joined, whole_batch)] * 3,
+        (3 * _set_sizes(x, joined, whole_batch)[-1],),
+    ],
+    lambda x, weight, bias, joined, whole_batch, eps: _set_sizes(x, joined, whole_batch),
+)
+normalise_backward = Kernel(
+    "normalise_backward",
+    "Tensor gradient, Tensor x, Tensor weight, Tensor means, Tensor scales, int joined, bool whole_batch",
+    ["by_x", "by_weight", "by_bias", "scratch"],
+    lambda gradient, x, weight, means, scales, joined, whole_batch: [
+        x.shape,
+        weight.shape,
+        weight.shape,
+        (4 * _set_sizes(x, joined, whole_batch)[-1],),
+    ],
+    lambda gradient, x, weight, means, scales, joined, whole_batch: _set_sizes(x, joined, whole_batch),
 )
 
 # Forwards it computes the probabilities on the way to the losses; backwards they are nearly the gradient.
@@ -141,6 +181,8 @@ class _Windows(NamedTuple):
         columns: its width.
         margin_down: zeros above and below an image.
         margin_across: zeros left and right of it.
+        step_down: pixels from one window to the next one below.
+        step_across: pixels from one window to the next one to the right.
         block: images of a block.
     """
 
@@ -157,61 +199,65 @@ class _Windows(NamedTuple):
     columns: int
     margin_down: int
     margin_across: int
+    step_down: int
+    step_across: int
     block: int
 
 
-def _windows(x: Tensor, weight: Tensor, padding: Sequence[int]) -> _Windows:
+def _windows(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence[int]) -> _Windows:
     members, images, height, width, channels = x.shape
     out, _, down, across = weight.shape[1:]
     margin_down, margin_across = padding
-    rows, columns = height + 2 * margin_down - down + 1, width + 2 * margin_across - across + 1
+    step_down, step_across = stride
+    rows = (height + 2 * margin_down - down) // step_down + 1
+    columns = (width + 2 * margin_across - across) // step_across + 1
     block = max(1, min(images, BLOCK // (rows * columns * channels * down * across)))
-    image = height, width, channels, down, across, rows, columns, margin_down, margin_across
+    image = height, width, channels, down, across, rows, columns, margin_down, margin_across, step_down, step_across
     return _Windows(members, images, out, x.stride(0), *image, block)
 
 
-def _output_size(x: Tensor, weight: Tensor, padding: Sequence[int]) -> Shape:
+def output_size(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence[int]) -> Shape:
     """The height and width of a convolution's output."""
-    windows = _windows(x, weight, padding)
+    windows = _windows(x, weight, padding, stride)
     return windows.rows, windows.columns
 
 
-def _scratch(x: Tensor, weight: Tensor, padding: Sequence[int]) -> int:
+def _scratch(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence[int]) -> int:
     """Scratch numbers: an image with margins, a block's patches, and all kernels with their channels last."""
-    w = _windows(x, weight, padding)
+    w = _windows(x, weight, padding, stride)
     margins = (w.height + 2 * w.margin_down) * (w.width + 2 * w.margin_across) * w.channels
     patches = w.block * w.rows * w.columns * w.down * w.across * w.channels
     return margins + patches + weight.numel()
 
 
-def _output_block(x: Tensor, weight: Tensor, padding: Sequence[int]) -> int:
+def _output_block(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence[int]) -> int:
     """Scratch numbers for a block of the output."""
-    w = _windows(x, weight, padding)
+    w = _windows(x, weight, padding, stride)
     return w.block * w.rows * w.columns * w.out
 
 
 convolution = Kernel(
     "convolution",
-    "Tensor x, Tensor weight, Tensor? bias, int[] padding, int activation",
+    "Tensor x, Tensor weight, Tensor? bias, int[] padding, int[] stride, int activation",
     ["y", "kept", "scratch"],
-    lambda x, weight, bias, padding, activation: [
-        *_result_and_kept((*x.shape[:2], *_output_size(x, weight, padding), weight.shape[1]), activation),
-        (_scratch(x, weight, padding),),
+    lambda x, weight, bias, padding, stride, activation: [
+        *_result_and_kept((*x.shape[:2], *output_size(x, weight, padding, stride), weight.shape[1]), activation),
+        (_scratch(x, weight, padding, stride),),
     ],
-    lambda x, weight, bias, padding, activation: [*_windows(x, weight, padding), activation],
+    lambda x, weight, bias, padding, stride, activation: [*_windows(x, weight, padding, stride), activation],
 )
 convolution_backward = Kernel(
     "convolution_backward",
-    "Tensor gradient, Tensor x, Tensor weight, Tensor? kept, int[] padding, int activation, bool needs_x",
+    "Tensor gradient, Tensor x, Tensor weight, Tensor? kept, int[] padding, int[] stride, int activation, bool needs_x",
     ["by_x", "by_weight", "by_bias", "scratch"],
-    lambda gradient, x, weight, kept, padding, activation, needs_x: [
+    lambda gradient, x, weight, kept, padding, stride, activation, needs_x: [
         x.shape if needs_x else (0,),
         weight.shape,
         weight.shape[:2],
-        (2 * _scratch(x, weight, padding) + _output_block(x, weight, padding),),
+        (2 * _scratch(x, weight, padding, stride) + _output_block(x, weight, padding, stride),),
     ],
-    lambda gradient, x, weight, kept, padding, activation, needs_x: [
-        *_windows(x, weight, padding),
+    lambda gradient, x, weight, kept, padding, stride, activation, needs_x: [
+        *_windows(x, weight, padding, stride),
         activation,
         needs_x,
     ],
@@ -222,15 +268,15 @@ max_pool = Kernel(
     "max_pool",
     "Tensor x, int[] window",
     ["y"],
-    lambda x, window: [(len(x), x.shape[1] // window[0], x.shape[2] // window[1], x.shape[3])],
-    lambda x, window: [*x.shape, *window],
+    lambda x, window: [(*x.shape[:2], x.shape[2] // window[0], x.shape[3] // window[1], x.shape[4])],
+    lambda x, window: [x.shape[0] * x.shape[1], *x.shape[2:], *window],
 )
 max_pool_backward = Kernel(
     "max_pool_backward",
     "Tensor gradient, Tensor x, Tensor y, int[] window",
     ["by_x", "scratch"],
     lambda gradient, x, y, window: [x.shape, x.shape[-1:]],
-    lambda gradient, x, y, window: [*x.shape, *window],
+    lambda gradient, x, y, window: [x.shape[0] * x.shape[1], *x.shape[2:], *window],
 )
 
 
