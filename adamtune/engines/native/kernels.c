@@ -16,6 +16,7 @@
 #include "mse_loss.h"
 #include "embedding.h"
 #include "attention.h"
+#include "recurrent.h"
 #include "rows.h"
 #include "elementwise.h"
 #include "program.h"
