@@ -54,9 +54,9 @@ def attention(
 class _AttentionKernel(torch.autograd.Function):
     """Attention by the kernel, one head at a time.
 
-    ``query``, ``key`` and ``value [members, batch, heads, length, width]`` -> ``[members, batch, length, heads, width]``.
-    Where the three are
-    slices of one tensor, so are their gradients: ``_Unbind`` then joins them without a copy.
+    ``query``, ``key`` and ``value [members, batch, heads, length, width]`` -> ``[members, batch, length,
+    heads, width]``. Where the three are slices of one tensor, so are their gradients: ``_Unbind`` then joins
+    them without a copy.
     """
 
     @staticmethod

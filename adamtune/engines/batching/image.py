@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from adamtune.engines.batching.activation import layer_result, needed_backward
-from adamtune.engines.batching.members import Pair, channels_last, dense, for_members, pair, with_settings
-from adamtune.engines.native import kernels
+from adamtune.engines.batching.members import Pair, dense, for_members, pair, with_settings
+from adamtune.engines.native import image_kernels
 from adamtune.engines.native.loader import handles
 
 
@@ -26,8 +26,8 @@ def convolution(
 ) -> Tensor:
     """A convolution: ``[batch, in, height, width]`` -> ``[batch, out, height', width']``.
 
-    ``weight`` is ``[out, in, rows, columns]``, ``bias`` is ``[out]``. Dilated and grouped convolutions are left to
-    torch, and without the kernel those with strides.
+    ``weight`` is ``[out, in, rows, columns]``, ``bias`` is ``[out]``. Dilated and grouped convolutions are
+    left to torch, and those with strides where there is no kernel.
     """
     if isinstance(padding, str) or pair(dilation) != (1, 1) or groups != 1:
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
@@ -37,13 +37,13 @@ def convolution(
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     # Unlike the products, the kernel adds the bias itself, and the activation, if one follows.
     if not in_c:
-        out = for_members(channels_last(with_settings(_ConvolutionProducts, margins)), input, weight)
+        out = for_members(with_settings(_ConvolutionProducts, margins), input, weight)
         return out if bias is None else out + bias[:, None, None]
     given = (input, weight) if bias is None else (input, weight, bias)
 
     def compute(activation: int) -> Tensor:
         settings = (*[None] * (bias is None), margins, steps, activation)
-        return for_members(channels_last(with_settings(_ConvolutionKernel, *settings)), *given)
+        return for_members(with_settings(_ConvolutionKernel, *settings), *given)
 
     return layer_result(compute, *given)
 
@@ -51,8 +51,8 @@ def convolution(
 def _fitting(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> bool:
     """Whether the shapes are those of a convolution whose margins are narrower than its kernel.
 
-    Without strides the gradient of the input is a convolution, too, with margins ``kernel - 1 - padding``, which may
-    not be negative.
+    Without strides the gradient of the input is a convolution, too, with margins ``kernel - 1 - padding``,
+    which may not be negative.
     """
     if input.dim() != 4 or weight.dim() != 4 or not input.numel() or not weight.numel():
         return False
@@ -67,8 +67,8 @@ def _fitting(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) 
 class _ConvolutionProducts(torch.autograd.Function):
     """One matrix product a member, by torch.
 
-    ``x [members, batch, height, width, in]``, ``weight [members, out, in, rows, columns]`` ->
-    ``[members, batch, height', width', out]``.
+    ``x [members, batch, in, height, width]``, ``weight [members, out, in, rows, columns]`` ->
+    ``[members, batch, out, height', width']``.
     """
 
     @staticmethod
@@ -81,15 +81,16 @@ class _ConvolutionProducts(torch.autograd.Function):
         kernel = weight.permute(0, 3, 4, 2, 1).reshape(members, -1, out)
         ctx.save_for_backward(patches, weight)
         ctx.padding = padding
-        by_pixel = x.new_empty(*patches.shape[:4], out)
-        torch.bmm(patches.flatten(4).flatten(1, 3), kernel, out=by_pixel.flatten(1, 3))
-        return by_pixel
+        product = torch.bmm(patches.flatten(4).flatten(1, 3), kernel)
+        # A copy, because torch refuses to change in place what is a view made here.
+        by_pixel: Tensor = product.unflatten(1, patches.shape[1:4])
+        return by_pixel.permute(0, 1, 4, 2, 3).clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
         patches, weight = ctx.saved_tensors
         members, out, inner, rows, columns = weight.shape
-        by_pixel = gradient.reshape(members, -1, out)
+        by_pixel = gradient.permute(0, 1, 3, 4, 2).reshape(members, -1, out)
         by_weight = torch.bmm(by_pixel.transpose(1, 2), patches.flatten(4).flatten(1, 3))
         by_x = None
         if ctx.needs_input_grad[0]:  # not so in the first layer
@@ -98,7 +99,7 @@ class _ConvolutionProducts(torch.autograd.Function):
             margin = (rows - 1 - ctx.padding[0], columns - 1 - ctx.padding[1])
             windows = _patches(gradient, rows, columns, margin)
             product = torch.bmm(windows.flatten(4).flatten(1, 3), mirrored)
-            by_x = product.unflatten(1, windows.shape[1:4])
+            by_x = product.unflatten(1, windows.shape[1:4]).permute(0, 1, 4, 2, 3)
         return by_x, by_weight.view(members, out, rows, columns, inner).permute(0, 1, 4, 2, 3), None
 
 
@@ -106,7 +107,7 @@ def _patches(x: Tensor, rows: int, columns: int, padding: Pair) -> Tensor:
     """The patch of the image that each pixel of a convolution's output is computed from.
 
     Args:
-        x: images ``[..., batch, height, width, channels]``.
+        x: images ``[..., batch, channels, height, width]``.
         rows: the kernel's height.
         columns: the kernel's width.
         padding: zeros added above and below, left and right.
@@ -116,7 +117,7 @@ def _patches(x: Tensor, rows: int, columns: int, padding: Pair) -> Tensor:
         width.
     """
     down, across = padding
-    padded = F.pad(x, (0, 0, across, across, down, down)).contiguous()
+    padded = F.pad(x.movedim(-3, -1), (0, 0, across, across, down, down)).contiguous()
     # A view of the padded images in which patches overlap; copying it lays them out one after the other.
     *lead, height, width, channels = padded.shape
     *steps, by_row, by_column, _ = padded.stride()
@@ -142,12 +143,12 @@ class _ConvolutionKernel(torch.autograd.Function):
         activation: int,
     ) -> Tensor:
         # No copy where the images come from another rule: all of them leave channels last in memory.
-        x, weight = dense(x), weight.contiguous()
+        pixels, weight = dense(x.movedim(2, -1)), weight.contiguous()
         y: Tensor
-        y, before, _ = kernels.convolution.call(
-            x, weight, bias if bias is None else bias.contiguous(), padding, stride, activation
+        y, before, _ = image_kernels.convolution.call(
+            pixels, weight, bias if bias is None else bias.contiguous(), padding, stride, activation
         )
-        ctx.save_for_backward(x, weight, needed_backward(activation, y, before))
+        ctx.save_for_backward(pixels, weight, needed_backward(activation, y, before))
         ctx.settings = padding, stride, activation
         return y
 
@@ -155,10 +156,11 @@ class _ConvolutionKernel(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         needs_x, _, needs_bias, *_ = ctx.needs_input_grad
-        by_x, by_weight, by_bias, _ = kernels.convolution_backward.call(
-            gradient.contiguous(), *ctx.saved_tensors, *ctx.settings, needs_x
+        by_x, by_weight, by_bias, _ = image_kernels.convolution_backward.call(
+            gradient.movedim(2, -1).contiguous(), *ctx.saved_tensors, *ctx.settings, needs_x
         )
-        return by_x if needs_x else None, by_weight, by_bias if needs_bias else None, None, None, None
+        by_x = by_x.movedim(-1, 2) if needs_x else None
+        return by_x, by_weight, by_bias if needs_bias else None, None, None, None
 
 
 def max_pool(
@@ -181,22 +183,23 @@ def max_pool(
     if not plain or return_indices or not fitting or not handles(input):
         options: Any = (stride, padding, dilation, ceil_mode, return_indices)
         return F.max_pool2d(input, kernel_size, *options)  # type: ignore[no-any-return]
-    return for_members(channels_last(with_settings(_PoolKernel, window)), input)
+    return for_members(with_settings(_PoolKernel, window), input)
 
 
 class _PoolKernel(torch.autograd.Function):
-    """``x [members, batch, height, width, channels]`` to its windows' maxima, by the kernel."""
+    """``x [members, batch, channels, height, width]`` to its windows' maxima, by the kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: Pair) -> Tensor:
-        x = x.contiguous()
-        y: Tensor = kernels.max_pool.call(x, window)
-        ctx.save_for_backward(x, y)
+        pixels = x.movedim(2, -1).contiguous()
+        y: Tensor = image_kernels.max_pool.call(pixels, window)
+        ctx.save_for_backward(pixels, y)
         ctx.window = window
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        by_x, _ = kernels.max_pool_backward.call(gradient.contiguous(), *ctx.saved_tensors, ctx.window)
-        return by_x, None
+        by_y = gradient.movedim(2, -1).contiguous()
+        by_x, _ = image_kernels.max_pool_backward.call(by_y, *ctx.saved_tensors, ctx.window)
+        return by_x.movedim(-1, 2), None

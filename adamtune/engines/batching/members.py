@@ -58,22 +58,6 @@ def with_settings(function: type[torch.autograd.Function], *settings: Any) -> Ca
     return lambda *tensors: function.apply(*tensors, *settings)
 
 
-def channels_last(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of images with their channels last as one of images ``[members, batch, channels, ...]``.
-
-    The images are the function's first argument and its first result. They are turned here, outside of autograd
-    functions, because torch refuses to change in place what is a view made inside one.
-    """
-
-    def turned(x: Tensor, *others: Tensor) -> Any:
-        found = function(x.movedim(2, -1), *others)
-        if isinstance(found, Tensor):
-            return found.movedim(-1, 2)
-        return found[0].movedim(-1, 2), *found[1:]
-
-    return turned
-
-
 def dense(tensor: Tensor) -> Tensor:
     """The tensor ``[members, ...]``, contiguous but for a stride of 0 over members that share it."""
     if tensor.stride(0) == 0:

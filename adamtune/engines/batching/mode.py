@@ -26,6 +26,7 @@ from adamtune.engines.torch_private import (
     wrapped_like,
 )
 
+
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """``F.dropout`` with a mask laid out as the input: torch draws in the order of the memory."""
     if not training or p in (0, 1) or not is_batched(input):
@@ -95,10 +96,10 @@ class BatchingRules(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        draws = self._anchor is not None and func in DRAWS
-        if draws and isinstance(args[0], Tensor) and not is_batched(args[0]):
+        if self._anchor is not None and func in DRAWS:
             # Members draw different numbers, so each needs a tensor of its own.
-            args = (torch.where(self._anchor == 0, args[0], args[0]), *args[1:])
+            shared = isinstance(args[0], Tensor) and not is_batched(args[0])
+            args = (torch.where(self._anchor == 0, args[0], args[0]) if shared else args[0], *args[1:])
         out = kwargs.pop("out", None)
         args, kwargs = autocast_arguments(func, self._device, (args, kwargs))
         # The rules call torch's functions themselves: within this method, torch has the mode switched off.

@@ -1,4 +1,4 @@
-"""Batching rules of normalisation: over a layer's width (Ba et al., 2016), over a batch, and over groups of channels.
+"""Batching rules of normalisation: over a layer's width, over a batch, and over groups of channels.
 
 The last two have one kernel. Images have their channels last in memory, as convolutions leave them.
 """
@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from adamtune.engines.batching.members import channels_last, for_members, with_settings
-from adamtune.engines.native import kernels
+from adamtune.engines.batching.members import for_members, with_settings
+from adamtune.engines.native import norm_kernels
 from adamtune.engines.native.loader import handles
 from adamtune.engines.torch_private import is_batched
 
@@ -27,17 +27,16 @@ def layer_norm(
     eps: float = 1e-5,
     cudnn_enable: bool = True,
 ) -> Tensor:
-    """``input [..., width]`` standardised over the width, times ``weight [width]``, plus ``bias [width]``.
+    """``input [..., width]`` standardised over the width (Ba et al., 2016), times ``weight``, plus ``bias``.
 
-    Normalisation over several dimensions is left to torch.
+    Both are ``[width]``. Normalisation over several dimensions is left to torch.
     """
     shape = tuple(normalized_shape)
     own = [each.shape for each in (weight, bias) if each is not None]
     if len(shape) != 1 or any(each != shape for each in (input.shape[-1:], *own)):
         return torch.layer_norm(input, normalized_shape, weight, bias, eps, cudnn_enable)
     if handles(input, weight, bias) and weight is not None and bias is not None:
-        rows = input.reshape(-1, *shape)
-        return for_members(with_settings(_LayerNormKernel, eps), rows, weight, bias).view(input.shape)
+        return for_members(with_settings(_LayerNormKernel, eps), input, weight, bias)
     normal = for_members(with_settings(_Standardisation, eps), input)
     scaled = normal if weight is None else normal * weight
     return scaled if bias is None else scaled + bias
@@ -64,20 +63,21 @@ class _Standardisation(torch.autograd.Function):
 
 
 class _LayerNormKernel(torch.autograd.Function):
-    """``x [members, rows, width]`` to the same, times ``weight`` and plus ``bias [members, width]``, by the kernel."""
+    """The same, then times ``weight [members, width]``, plus ``bias [members, width]``, by the kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         x, weight = x.contiguous(), weight.contiguous()
         y: Tensor
-        y, means, scales = kernels.layer_norm.call(x, weight, bias.contiguous(), eps)
+        y, means, scales = norm_kernels.layer_norm.call(x, weight, bias.contiguous(), eps)
         ctx.save_for_backward(x, weight, means, scales)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        by_x, by_weight, by_bias = kernels.layer_norm_backward.call(gradient.contiguous(), *ctx.saved_tensors)
+        by_y = gradient.contiguous()
+        by_x, by_weight, by_bias = norm_kernels.layer_norm_backward.call(by_y, *ctx.saved_tensors)
         return by_x, by_weight, by_bias, None
 
 
@@ -91,15 +91,20 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """``input [batch, channels, ...]`` standardised by channel (Ioffe and Szegedy, 2015), times ``weight [channels]``.
+    """``input [batch, channels, ...]`` standardised by channel (Ioffe and Szegedy, 2015).
 
-    Then ``bias [channels]`` is added. In training, the running mean and variance ``[channels]`` are updated. Evaluation
-    is left to torch, as are a single row and tensors of other shapes or precisions.
+    Then times ``weight``, plus ``bias``, ``[channels]`` each, as the running mean and variance are. Training
+    updates these. A single row and tensors of other shapes or precisions are left to torch.
     """
     running = [each for each in (running_mean, running_var) if each is not None]
-    count = _numbers_by_channel(input)
-    plain = training and count > 1 and eps > 0 and len(running) != 1 and all(map(is_batched, running))
-    if not plain or not _fitting(input, weight, bias, *running):
+    count = prod(input.shape[:1] + input.shape[2:])
+    fitting = len(running) != 1 and eps > 0 and _fitting(input, weight, bias, *running)
+    if fitting and not training and running_mean is not None and running_var is not None:
+        scale = (running_var + eps).rsqrt()
+        factor = scale if weight is None else scale * weight
+        y = (input - _by_channel(running_mean, input)) * _by_channel(factor, input)
+        return y if bias is None else y + _by_channel(bias, input)
+    if not fitting or not training or count < 2 or not all(map(is_batched, running)):
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     y, mean, variance = _normalised(input, weight, bias, 1, eps, whole_batch=True)
     if running_mean is not None and running_var is not None:
@@ -107,6 +112,11 @@ def batch_norm(
             running_mean.mul_(1 - momentum).add_(mean.view(-1) * momentum)
             running_var.mul_(1 - momentum).add_(variance.view(-1) * (momentum * count / (count - 1)))
     return y
+
+
+def _by_channel(values: Tensor, images: Tensor) -> Tensor:
+    """``values [channels]``, to be combined with ``images [batch, channels, ...]``."""
+    return values.view(-1, *[1] * (images.dim() - 2))
 
 
 def group_norm(
@@ -118,17 +128,14 @@ def group_norm(
 ) -> Tensor:
     """``input [batch, channels, ...]`` standardised by group of channels of each row (Wu and He, 2018).
 
-    Then times ``weight [channels]``, plus ``bias [channels]``. Tensors of other shapes or precisions are left to torch.
+    Then times ``weight``, plus ``bias``, ``[channels]`` each. Tensors of other shapes or precisions are
+    left to torch.
     """
     channels = input.shape[1] if input.dim() > 1 else 0
     grouped = num_groups > 0 and channels % num_groups == 0
     if not grouped or not _fitting(input, weight, bias) or input[0].numel() <= num_groups:
         return F.group_norm(input, num_groups, weight, bias, eps)
     return _normalised(input, weight, bias, channels // num_groups, eps, whole_batch=False)[0]
-
-
-def _numbers_by_channel(input: Tensor) -> int:
-    return prod(input.shape[:1] + input.shape[2:])
 
 
 def _fitting(input: Tensor, *by_channel: Tensor | None) -> bool:
@@ -141,26 +148,26 @@ def _fitting(input: Tensor, *by_channel: Tensor | None) -> bool:
 def _normalised(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, joined: int, eps: float, whole_batch: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The result, the means and the variances; over the whole batch, or over each row and ``joined`` channels."""
+    """The result, means and variances; over the whole batch, or over each row and ``joined`` channels."""
     channels = input.shape[1]
     weight = input.new_ones(channels) if weight is None else weight
     bias = input.new_zeros(channels) if bias is None else bias
-    function = channels_last(with_settings(_NormaliseKernel, joined, eps, whole_batch))
-    return for_members(function, input, weight, bias)  # type: ignore[return-value]
+    settings = with_settings(_NormaliseKernel, joined, eps, whole_batch)
+    return for_members(settings, input, weight, bias)  # type: ignore[return-value]
 
 
 class _NormaliseKernel(torch.autograd.Function):
-    """``x [members, batch, ..., channels]``, ``weight`` and ``bias [members, channels]`` to the same, by the kernel."""
+    """``x [members, batch, channels, ...]`` by the kernel; ``weight``, ``bias [members, channels]``."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, joined: int, eps: float, whole_batch: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        x, weight = x.contiguous(), weight.contiguous()
-        y, means, scales, variances, _ = kernels.normalise.call(
-            x, weight, bias.contiguous(), joined, whole_batch, eps
+        pixels, weight = x.movedim(2, -1).contiguous(), weight.contiguous()
+        y, means, scales, variances, _ = norm_kernels.normalise.call(
+            pixels, weight, bias.contiguous(), joined, whole_batch, eps
         )
-        ctx.save_for_backward(x, weight, means, scales)
+        ctx.save_for_backward(pixels, weight, means, scales)
         ctx.settings = joined, whole_batch
         ctx.mark_non_differentiable(means, variances)
         return y, means, variances
@@ -168,7 +175,7 @@ class _NormaliseKernel(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        by_x, by_weight, by_bias, _ = kernels.normalise_backward.call(
-            gradient.contiguous(), *ctx.saved_tensors, *ctx.settings
+        by_x, by_weight, by_bias, _ = norm_kernels.normalise_backward.call(
+            gradient.movedim(2, -1).contiguous(), *ctx.saved_tensors, *ctx.settings
         )
-        return by_x, by_weight, by_bias, None, None, None
+        return by_x.movedim(-1, 2), by_weight, by_bias, None, None, None

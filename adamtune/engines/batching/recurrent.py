@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from adamtune.engines.batching.linear import linear
 from adamtune.engines.batching.members import for_members
-from adamtune.engines.native import kernels
+from adamtune.engines.native import recurrent_kernels
 from adamtune.engines.native.loader import handles
 
 State = tuple[Tensor, ...]
@@ -28,9 +28,9 @@ class Cell(NamedTuple):
     """A recurrent cell.
 
     Attributes:
-        number: its number in ``kernels.CELLS``.
-        step: takes the products with the input and h, ``[batch, gates * hidden]`` each, and the state; returns
-            the next state.
+        number: its number in ``recurrent_kernels.CELLS``.
+        step: takes the products with the input and h, ``[batch, gates * hidden]`` each, and the state;
+            returns the next state.
         dropout: the rule of ``F.dropout``.
         rules: whether products and steps are computed by rules that have kernels; these have no second
             derivatives.
@@ -113,8 +113,8 @@ class _RecurrentKernel(torch.autograd.Function):
     """A layer's states at every time, by the kernel.
 
     ``inputs [members, time, batch, gates * hidden]``, ``weight [members, gates * hidden, hidden]``, ``bias
-    [members, gates * hidden]``, first states ``h`` and ``c [members, batch, hidden]`` -> ``h`` and ``c [members,
-    time, batch, hidden]``; only an LSTM has ``c``.
+    [members, gates * hidden]``, first states ``h`` and ``c [members, batch, hidden]`` -> ``h`` and ``c
+    [members, time, batch, hidden]``; only an LSTM has ``c``.
     """
 
     @staticmethod
@@ -128,10 +128,9 @@ class _RecurrentKernel(torch.autograd.Function):
         cell: int,
         reverse: bool,
     ) -> State:
-        inputs, weight, bias, h0, c0 = (
-            each if each is None else each.contiguous() for each in (inputs, weight, bias, h0, c0)
-        )
-        h, c, kept, _ = kernels.recurrent.call(inputs, weight, bias, h0, c0, cell, reverse)
+        inputs, weight, h0 = inputs.contiguous(), weight.contiguous(), h0.contiguous()
+        bias, c0 = (each if each is None else each.contiguous() for each in (bias, c0))
+        h, c, kept, _ = recurrent_kernels.recurrent.call(inputs, weight, bias, h0, c0, cell, reverse)
         ctx.save_for_backward(weight, h0, c0, h, c, kept)
         ctx.settings = cell, reverse
         ctx.set_materialize_grads(False)
@@ -143,7 +142,7 @@ class _RecurrentKernel(torch.autograd.Function):
         h, needs = ctx.saved_tensors[3], ctx.needs_input_grad
         by_h = torch.zeros_like(h) if by_h is None else by_h.contiguous()
         by_c = by_c if by_c is None else by_c.contiguous()
-        *found, _ = kernels.recurrent_backward.call(by_h, by_c, *ctx.saved_tensors, *ctx.settings)
+        *found, _ = recurrent_kernels.recurrent_backward.call(by_h, by_c, *ctx.saved_tensors, *ctx.settings)
         return *(each if need else None for each, need in zip(found, needs, strict=False)), None, None
 
 
@@ -199,7 +198,8 @@ def recurrent_rules(
         return rule
 
     steps = {"lstm": _lstm_cell, "gru": _gru_cell, "rnn_tanh": _tanh_cell, "rnn_relu": _relu_cell}
-    cells = {name: Cell(kernels.CELLS[name], step, dropout_of, rules) for name, step in steps.items()}
+    numbers = recurrent_kernels.CELLS
+    cells = {name: Cell(numbers[name], step, dropout_of, rules) for name, step in steps.items()}
     return {
         **{getattr(torch, name): network(name, cell) for name, cell in cells.items()},
         **{getattr(torch, f"{name}_cell"): single(cell) for name, cell in cells.items()},

@@ -2,7 +2,7 @@
  * what is left for each time is the product with the state before it, and the cell's elementwise equations, which are
  * those of torch.nn.LSTM, GRU and RNN. */
 
-enum { LSTM, GRU, RNN_TANH, RNN_RELU }; /* cells, numbered as in kernels.py */
+enum { LSTM, GRU, RNN_TANH, RNN_RELU }; /* cells, numbered as in recurrent_kernels.py */
 
 #define SEQUENCES                                                                                            \
     const size members = n[0], times = n[1], batch = n[2], hidden = n[3], reverse = n[5];                    \
