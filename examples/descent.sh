@@ -1,8 +1,13 @@
 #!/bin/sh
 # Adam in awk: finds the slope of a line. Usage: descent.sh LR BETA1 SEED STEPS
-echo "slope of a line with lr $1" # not a line of JSON: it goes to the log of the trial
 
-exec awk -v lr="$1" -v beta1="$2" -v seed="$3" -v steps="$4" 'BEGIN {
+# What is no line of JSON goes to the log of the trial, runs/adamtune.db.descent.trials/trial-N.log.
+echo "slope of a line with lr $1"
+
+# A pruned trial gets SIGTERM, and so do all programs that it has started; what is left after five seconds is killed.
+trap 'echo "stopped"; exit 1' TERM
+
+awk -v lr="$1" -v beta1="$2" -v seed="$3" -v steps="$4" 'BEGIN {
     srand(seed); slope = rand(); beta2 = 0.999
     for (step = 1; step <= steps; step++) {
         x = rand(); y = 3 * x + rand() - 0.5; gradient = 2 * (slope * x - y) * x

@@ -24,7 +24,7 @@ class Adding(Task):
     """The adding problem: the sum of the two numbers of a sequence that are marked."""
 
     hidden: int = 32
-    length: int = 20
+    length: int = 10
     epochs: int = 5
 
     def data(self) -> Data:

@@ -34,7 +34,7 @@ class Report(TrainerCallback):
 
 @adamtune.trainable(metrics={"val_loss": "minimize"})
 def train(run: adamtune.Run) -> None:
-    """Whether brackets are balanced, with Hugging Face's Trainer."""
+    """The order of brackets, with Hugging Face's Trainer."""
     set_seed(run.seed)
     task, steps = Brackets(), run.settings["steps"]
     data, model = task.data(), task.model()

@@ -180,8 +180,8 @@ def max_pool(
 def adaptive_average_pool(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each image: ``[batch, channels, height, width]`` -> ``[batch, channels, 1, 1]``.
 
-    For images with channels last in memory, torch's own function has no batching rule. Other sizes are left to
-    torch.
+    For images with channels last in memory, torch's own function has no batching rule. Other sizes are left
+    to torch.
     """
     if pair(output_size) != (1, 1):
         return F.adaptive_avg_pool2d(input, output_size)
