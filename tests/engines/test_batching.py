@@ -335,6 +335,19 @@ def test_max_pool_with_options_is_left_to_torch(options: dict[str, Any], used: l
     assert not used
 
 
+@pytest.mark.parametrize("size", [1, (1, 1), 2, (3, None)], ids=str)
+def test_adaptive_average_pool(size: Any) -> None:
+    assert_equals_torch(lambda x: F.adaptive_avg_pool2d(x, size), [(2, 3, 6, 6)])
+    assert_equals_torch(lambda x: F.adaptive_avg_pool2d(x, size), [(3, 6, 6)])
+
+
+def test_adaptive_average_pool_of_images_with_channels_last() -> None:
+    def pooled(x: Tensor, weight: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(F.conv2d(x, weight, padding=1), 1)
+
+    assert_equals_torch(pooled, [(2, 3, 6, 6), (4, 3, 3, 3)], own=(0, 1))
+
+
 def test_attention_is_computed_by_matrix_products() -> None:
     assert mode.RULES[F.scaled_dot_product_attention] is attention.attention
     q, k, v = drawn(0, 3, 2, 4, 6).unbind(0)

@@ -1,4 +1,4 @@
-"""Batching rules of layers on images: convolution, as a product of patches and kernels, and max-pooling."""
+"""Batching rules of layers on images: convolution, as a product of patches and kernels, and pooling."""
 
 from __future__ import annotations
 
@@ -184,6 +184,17 @@ def max_pool(
         options: Any = (stride, padding, dilation, ceil_mode, return_indices)
         return F.max_pool2d(input, kernel_size, *options)  # type: ignore[no-any-return]
     return for_members(with_settings(_PoolKernel, window), input)
+
+
+def adaptive_average_pool(input: Tensor, output_size: Any) -> Tensor:
+    """The mean of each image: ``[batch, channels, height, width]`` -> ``[batch, channels, 1, 1]``.
+
+    For images with channels last in memory, torch's own function has no batching rule. Other sizes are left
+    to torch.
+    """
+    if pair(output_size) != (1, 1):
+        return F.adaptive_avg_pool2d(input, output_size)
+    return input.mean((-2, -1), keepdim=True)
 
 
 class _PoolKernel(torch.autograd.Function):

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from adamtune.engines.batching.activation import gelu, relu
 from adamtune.engines.batching.attention import attention, unbind
 from adamtune.engines.batching.autocast import autocast_arguments
-from adamtune.engines.batching.image import convolution, max_pool
+from adamtune.engines.batching.image import adaptive_average_pool, convolution, max_pool
 from adamtune.engines.batching.linear import embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, mse_loss
 from adamtune.engines.batching.norm import batch_norm, group_norm, layer_norm
@@ -49,6 +49,7 @@ RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.conv2d: convolution,
     torch.max_pool2d: max_pool,
     F.max_pool2d: max_pool,
+    F.adaptive_avg_pool2d: adaptive_average_pool,
     torch.unbind: unbind,
     torch.Tensor.unbind: unbind,
     F.relu: relu,
