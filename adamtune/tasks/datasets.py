@@ -49,11 +49,11 @@ def shuffle_split(*arrays: NDArray[Any], stratify: NDArray[Any] | None = None) -
 def standardise(parts: Parts, axis: int | tuple[int, ...] | None = 0) -> list[Tensor]:
     """All parts as float32, scaled so that the first has mean 0 and standard deviation 1 along ``axis``.
 
-    What is constant in the first part becomes 0 there. The statistics are computed in float64 and the result
+    What is constant in the first part becomes 0 in all. The statistics are computed in float64 and the result
     is rounded once, so that the data and their hash do not depend on a machine's order of summation.
     """
     mean, deviation = parts[0].mean(axis, keepdims=True), parts[0].std(axis, keepdims=True)
-    deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
+    deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, np.inf)
     return [torch.from_numpy(((part - mean) / deviation).astype(np.float32)) for part in parts]
 
 
