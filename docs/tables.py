@@ -52,7 +52,8 @@ def _value(value: object) -> str:
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Key, default, legal values and meaning of every key of a section."""
     properties = adapter(model).json_schema()["properties"]
-    for name, field in model.model_fields.items():
+    for own, field in model.model_fields.items():
+        name = field.alias or own
         default = "required" if field.is_required() else _value(field.default)
         schema = not_null(properties[name])
         legal, meaning = describe(schema), field.description or ""

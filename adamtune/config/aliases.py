@@ -126,7 +126,7 @@ ALIASES = (
 
 TOP = "the top level"
 SECTIONS: Mapping[str, str] = {
-    **{name: "task" for task in TASKS.values() for name in task.settings.model_fields},
+    **{name: "task" for task in TASKS.values() for name in task.fields},
     **{name: "space.schedule" for entry in SCHEDULES.values() for name in entry.forms},
     **{name: "space" for entry in OPTIMIZERS.values() for name in (*entry.forms, "schedule")},
     **dict.fromkeys(ObjectiveSection.model_fields, "objective"),

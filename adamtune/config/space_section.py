@@ -158,7 +158,7 @@ def _inapplicable(key: str, entries: Sequence[Entry], path: KeyPath) -> str:
         alias = find_alias(key, keys)
         advice = f"; for {chosen} write {alias.advice}" if alias else ""
         return f"can never apply: {chosen} does not have {key}; these have it: {', '.join(others)}{advice}"
-    if path == OPTIMIZER and any(key in task.settings.model_fields for task in TASKS.values()):
+    if path == OPTIMIZER and any(key in task.fields for task in TASKS.values()):
         return OF_TASK
     extra = ("schedule", "task") if path == OPTIMIZER else ("name",)
     return unknown_key("hyperparameter", key, [*keys, *extra])

@@ -129,6 +129,12 @@ class TaskChoice(Frozen):
             raise UsageError(f"there is no task {self.name}: install the package that has it")
         return entry
 
+    @property
+    def metrics(self) -> Mapping[str, Direction]:
+        """The known metrics that the task may report with these settings, and their good directions."""
+        entry = self.entry
+        return entry.metrics_with(self.settings) if isinstance(entry, TaskEntry) else entry.metrics
+
 
 class CommandChoice(Frozen):
     """A command as the task of a study.

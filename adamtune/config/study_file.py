@@ -117,7 +117,7 @@ def _read(data: dict[str, Any], text: str, problems: Problems, folder: Path) -> 
     raw_searched = raw_space.get("task", {}) if isinstance(raw_space, dict) else {}
     chosen = read_task(data["task"], raw_searched, problems, folder) if "task" in data else (None, {})
     task, searched = chosen
-    settings = [*task.entry.settings.model_fields, *task.settings] if task else ()
+    settings = [*task.entry.fields, *task.settings] if task else ()
     space = read_space(section["optimizer"], raw_space, searched, problems, settings)
     if isinstance(task, CommandChoice):
         check_command(task, space, problems)
@@ -145,8 +145,7 @@ def _objective(raw: object, task: TaskChoice | CommandChoice | None, problems: P
     section = validate(ObjectiveSection, raw, ("objective",), problems)
     if section is None or task is None:
         return None
-    entry = task.entry
-    metrics = entry.metrics
+    entry, metrics = task.entry, task.metrics
     metric = section.metric or next(iter(metrics))
     # Other metrics of a user's task are known once they are computed, before the first trial.
     if metric in metrics or (section.direction and entry.has_other_metrics):

@@ -197,13 +197,24 @@ def _check_data(session: Session, tasks: Tasks) -> None:
     if kept is None:
         session.set_attribute("data_hash", now)
     elif kept != now and kept != _default_hash(tasks, now):
-        cause = "the same Python and scikit-learn versions, too"
-        if tasks.entry.file is not None:
-            cause = "and seed what data() draws"
         raise Refused(
             f"study {config.name} was trained on other data: its hash is {kept[:12]}, now it is"
-            f" {now[:12]}. Put the old data back ({cause}), or start a new study with --name."
+            f" {now[:12]}. {_way_back(session, tasks)}, or start a new study with --name."
         )
+
+
+def _way_back(session: Session, tasks: Tasks) -> str:
+    """What to do to have the data again that a study was begun with."""
+    if tasks.entry.file is not None:
+        return "Put the old data back (and seed what data() draws)"
+    if path := session.config.task.settings.get("data"):
+        return f"Put the old {path} back"
+    versions = session.attribute("versions") or {}
+    known = ", ".join(f"{name} {versions[name]}" for name in ("adamtune", "python") if name in versions)
+    return (
+        "The data sets come with adamtune, scikit-learn and Python, and have a test part since adamtune"
+        f" 0.4.0: resume it with the versions that it was begun with ({known})"
+    )
 
 
 def _default_hash(tasks: Tasks, other: str) -> str:

@@ -86,9 +86,7 @@ class LoadedData:
         used: the settings that ``data`` read, with their values. Equal values give equal data.
     """
 
-    train: Rows
-    validation: Rows
-    test: Rows | None
+    data: Data
     hash: str
     used: Mapping[str, Any]
 
@@ -110,11 +108,12 @@ class Loader:
         Raises:
             ValueError: the data are not as ``Data`` says, or a batch is larger than the training data.
         """
-        data = self._load_data(task)
+        found = self._load_data(task)
+        task._loaded = data = found.data
         batches = batches_per_epoch(count_rows(data.train), task.batch_size)
         steps = getattr(task, "steps", None) or task.epochs * batches
         rows = data.train, data.validation, data.test
-        return LoadedTask(task, *rows, data.hash, steps, evaluation_interval(steps))
+        return LoadedTask(task, *rows, found.hash, steps, evaluation_interval(steps))
 
     def _load_data(self, task: Task) -> LoadedData:
         for known in self._data:
@@ -125,8 +124,9 @@ class Loader:
             data = task.data()
         found = load_data(data, {name: getattr(task, name) for name in sorted(used)})
         # Equal data are kept once, whatever the settings that they were made with.
-        equal = next((each for each in self._data if each.hash == found.hash), found)
-        found = LoadedData(equal.train, equal.validation, equal.test, found.hash, found.used)
+        same = (each.data for each in self._data if each.hash == found.hash)
+        equal = next((each for each in same if each.categories == data.categories), data)
+        found = LoadedData(equal, found.hash, found.used)
         self._data.append(found)
         return found
 
@@ -142,7 +142,7 @@ def load_data(data: Data, used: Mapping[str, Any]) -> LoadedData:
         raise ValueError(f"data() returned {type(data).__name__}: return Data(train=..., validation=...)")
     rows = [data.train, data.validation, *([] if data.test is None else [data.test])]
     digest = fingerprint(*chain.from_iterable(map(leaves, rows)))
-    return LoadedData(data.train, data.validation, data.test, digest, used)
+    return LoadedData(data, digest, used)
 
 
 @contextmanager

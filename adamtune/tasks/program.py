@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
 
 from adamtune.catalog import ONE_MINUS
 from adamtune.function import Trainable
@@ -47,14 +47,6 @@ class Program:
         return steps if isinstance(steps, int) else None
 
 
-class AnySettings(BaseModel):
-    """The settings of a program: whatever the study file gives."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    data_settings: ClassVar[Collection[str]] = ()
-
-
 @dataclass(frozen=True)
 class ProgramEntry:
     """A function or a command that a study can name.
@@ -76,7 +68,7 @@ class ProgramEntry:
     file: Path | None = None
     folder: Path = Path()
     command: str | None = None
-    settings: ClassVar[type[AnySettings]] = AnySettings
+    fields: ClassVar[Mapping[str, FieldInfo]] = {}  # settings may have any names
     has_other_metrics: ClassVar[bool] = False
 
     @property

@@ -119,7 +119,7 @@ BROKEN = [
     broken(
         "setting-unknown",
         "name: x\ntask:\n  name: mlp\n  epoch: 3\n",
-        (4, "task.epoch", "unknown key 'epoch'; did you mean 'epochs'? allowed: dataset, "),
+        (4, "task.epoch", "unknown key 'epoch'; did you mean 'epochs'? allowed: data, dataset, "),
     ),
     broken(
         "setting-low",
@@ -401,7 +401,7 @@ BROKEN = [
     in_space(
         "task-fit",
         "task: {batch_size: [32, 9999]}",
-        (5, "space.task.batch_size", "more than the 8000 training"),
+        (5, "space.task.batch_size", "more than the 6400 training"),
     ),
     in_space(
         "task-null",

@@ -23,7 +23,7 @@ def test_a_minimal_file_has_sensible_defaults():
     minimal = parse_study(MINIMAL, "x.yaml")
     assert minimal.optimizers == ("adamw",)
     assert minimal.space.searched == {"lr": Range(low=1e-5, high=1e-1, log=True)}
-    assert minimal.task.settings == dict(TASKS["mlp"].settings())
+    assert minimal.task.settings == TASKS["mlp"].settings().model_dump()
     assert minimal.objective.model_dump() == {"metric": "val_loss", "direction": "minimize"}
     assert minimal.search.model_dump() == {
         **{"trials": 64, "timeout": None, "sampler": "tpe", "pruner": "none", "seeds": 1, "seed": 0},
