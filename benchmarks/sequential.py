@@ -2,14 +2,16 @@
 
     python -m benchmarks.sequential                      # about a minute
 
-Both sides train the same task in one thread and take turns, the steps to an evaluation each, so that other load
-on the machine meets both, and processor time counts; a training that has ended is followed by another. The plain loop is what a skilled user
-writes: shuffled rows by index, fused AdamW, a scheduler, losses that are read at the evaluation.
+Both sides train the same task in one thread and take turns, the steps to an evaluation each, so that other
+load on the machine meets both, and processor time counts. A training that has ended is followed by another.
+The plain loop is what a skilled user writes: shuffled rows by index, fused AdamW, a scheduler, losses that
+are read at the evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
@@ -41,7 +43,9 @@ def main() -> None:
 def compare(name: str, seconds: float) -> tuple[object, ...]:
     """The number of turns, the medians of both sides, and the median of the ratios of neighbouring turns."""
     task = TASKS[name].build(SETTINGS[name])
-    ours, theirs, end = [], [], perf_counter() + seconds
+    ours: list[float] = []
+    theirs: list[float] = []
+    end = perf_counter() + seconds
     loop, engine, waiting = plain(task), Sequential(), members(task)
     engine.admit([next(waiting)])
 
@@ -53,7 +57,7 @@ def compare(name: str, seconds: float) -> tuple[object, ...]:
         ours.append(_microseconds(turn, task))
         theirs.append(_microseconds(lambda: next(loop), task))
     # The first turn loads what torch loads late. A turn is compared with those before and after it.
-    between = [(before + after) / 2 for before, after in zip(theirs[:-1], theirs[1:], strict=True)]
+    between = [(before + after) / 2 for before, after in pairwise(theirs)]
     ratios = [own / other for own, other in zip(ours[1:], between, strict=True)]
     return len(ratios), median(ours[1:]), median(theirs[1:]), median(ratios)
 

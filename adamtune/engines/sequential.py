@@ -53,9 +53,15 @@ class Sequential:
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
         """Trains every member to its next evaluation; see ``Engine.advance``."""
+        return self.evaluate() if self.train(pause) else []
+
+    def train(self, pause: Callable[[], bool]) -> bool:
+        """Trains every member to its next evaluation or to a pause; whether all have reached it."""
         complete = [training.train(pause) for training in self._trainings.values()]
-        if not all(complete):
-            return []
+        return all(complete)
+
+    def evaluate(self) -> list[Evaluation]:
+        """The evaluations of all members, which have reached them."""
         evaluations = [training.evaluate() for training in self._trainings.values()]
         self.release([each.member for each in evaluations if each.finished or each.diverged_at is not None])
         return evaluations
