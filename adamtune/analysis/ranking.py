@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from adamtune.catalog import TRAINING
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.records import State, StudyRecord, TrialRecord, counted
@@ -19,7 +20,7 @@ ORDER = [
     for name in dict.fromkeys(
         [choice, *(each.name for entry in entries.values() for each in entry.hyperparameters)]
     )
-]
+] + list(TRAINING.forms)
 
 
 class Row(NamedTuple):

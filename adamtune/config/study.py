@@ -212,6 +212,8 @@ class StudyConfig(ScalarKeys):
         for key in ("trials", "timeout", "trial_timeout", "max_failures"):
             del canonical["search"][key]
         canonical["task"].pop("folder", None)
+        if not canonical["space"]["training"]:  # which the studies of 0.2.0 do not have
+            del canonical["space"]["training"]
         return canonical
 
     @property

@@ -36,6 +36,8 @@ class Member:
         hyperparameters: every hyperparameter of the optimizer, by catalog name.
         schedule: a name of the schedule catalog.
         schedule_hyperparameters: every hyperparameter of the schedule, by catalog name.
+        clip_norm: the largest norm of the gradient of all parameters, to which a larger one is scaled down;
+            None for no limit.
     """
 
     trial: int
@@ -46,6 +48,7 @@ class Member:
     hyperparameters: Mapping[str, float]
     schedule: str
     schedule_hyperparameters: Mapping[str, float]
+    clip_norm: float | None = None
 
 
 class Evaluation(NamedTuple):
