@@ -10,6 +10,7 @@ from math import isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
+from adamtune.catalog import TRAINING
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.records import State, StudyRecord, TrialRecord, counted
@@ -25,7 +26,7 @@ ORDER = [
     for name in dict.fromkeys(
         [choice, *(each.name for entry in entries.values() for each in entry.hyperparameters)]
     )
-]
+] + list(TRAINING.forms)
 
 
 BASELINE = -1

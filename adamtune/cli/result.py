@@ -11,6 +11,7 @@ from rich.console import Console
 from adamtune.analysis.ranking import Ranking, rank
 from adamtune.cli.options import STORAGE, program
 from adamtune.errors import AdamtuneError
+from adamtune.recipe import Recipe
 from adamtune.reports.as_code import render
 from adamtune.reports.console import console, show_best, show_failures, show_hints, show_ranking, show_verdict
 from adamtune.reports.live import progress_view
@@ -85,10 +86,12 @@ def show_result(out: Console, ranking: Ranking, location: str, top: int) -> None
 
 def _as_code(ranking: Ranking, best: TrialRecord) -> str:
     """The settings of a trial as Python code, or the command with them."""
-    task = (ranking.study.study or {}).get("task", {})
+    known = ranking.study.study or {}
+    task = known.get("task", {})
     if "command" not in task:
         longest = best if best.steps else ranking.best or best  # the baseline has no trial
-        return render(best.settings, longest.total_steps or longest.steps)
+        recipe = Recipe(**{name: known[name] for name in Recipe._fields if name in known})
+        return render(best.settings, longest.total_steps or longest.steps, recipe=recipe)
     from adamtune.tasks.program import command_values, fill
 
     values = command_values({**task["settings"], **best.settings}, SEED, best.number)

@@ -73,6 +73,7 @@ def _fixed_settings(space: Space) -> dict[str, Value]:
                 assert isinstance(distribution, Fixed)
                 trained, value = as_trained(each, distribution.value)
                 settings[trained] = value
+    settings |= {name: each.value for name, each in space.training.items() if isinstance(each, Fixed)}
     return settings
 
 
@@ -98,7 +99,7 @@ def baseline_settings(study: StudyConfig, winner: Mapping[str, Value]) -> dict[s
         settings = default_settings(study.optimizers[0])
     else:
         settings = dict(study.baseline)
-    fields = study.task.entry.settings.model_fields
+    fields = study.task.entry.fields
     for name, distribution in study.space.task.items():
         default = fields[name].default if name in fields else None
         value = nearest(distribution, default)

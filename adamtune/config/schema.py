@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adamtune.catalog import Entry, Hyperparameter
+from adamtune.catalog import NONE, TRAINING, Entry, Hyperparameter
 from adamtune.config.baseline import NAMES
 from adamtune.config.distributions import legal_type
 from adamtune.config.study import ObjectiveSection, Search, StudyFile
@@ -87,7 +87,10 @@ def _hyperparameters(catalog: Mapping[str, Entry]) -> JsonSchema:
 
 def _hyperparameter(form: Hyperparameter) -> JsonSchema:
     value = adapter(legal_type(form)).json_schema()
-    return {"anyOf": [value, *_searched(value)], "description": form.summary}
+    forms = [value, *_searched(value)]
+    if form.optional:
+        forms = [value, {"const": NONE}, _list({"anyOf": [value, {"const": NONE}]}), forms[-1]]
+    return {"anyOf": forms, "description": form.summary}
 
 
 def _space() -> JsonSchema:
@@ -95,7 +98,8 @@ def _space() -> JsonSchema:
     forms = [*_names(SCHEDULES)["anyOf"], detailed]
     schedule = {"anyOf": forms, "description": "how lr changes over training"}
     task = {"type": "object", "description": "searched settings of the task"}
-    return _object({**_hyperparameters(OPTIMIZERS), "schedule": schedule, "task": task})
+    own = {**_hyperparameters(OPTIMIZERS), **_hyperparameters({TRAINING.name: TRAINING})}
+    return _object({**own, "schedule": schedule, "task": task})
 
 
 def _baseline() -> JsonSchema:

@@ -246,6 +246,8 @@ class StudyConfig(ScalarKeys):
         if self.search.start == Search.model_fields["start"].default:
             del canonical["search"]["start"]
         canonical["task"].pop("folder", None)
+        if not canonical["space"]["training"]:  # which the studies of 0.2.0 do not have
+            del canonical["space"]["training"]
         return canonical
 
     @property

@@ -36,6 +36,8 @@ class Member:
         hyperparameters: every hyperparameter of the optimizer, by catalog name.
         schedule: a name of the schedule catalog.
         schedule_hyperparameters: every hyperparameter of the schedule, by catalog name.
+        clip_norm: the largest norm of the gradient of all parameters, to which a larger one is scaled down;
+            None for no limit.
     """
 
     trial: int
@@ -46,6 +48,7 @@ class Member:
     hyperparameters: Mapping[str, float]
     schedule: str
     schedule_hyperparameters: Mapping[str, float]
+    clip_norm: float | None = None
 
 
 class Evaluation(NamedTuple):
@@ -226,7 +229,7 @@ def evaluation(
         seconds: wall time since the last evaluation, of this member alone.
     """
     diverged = diverged_at(losses, list(scores.values()), step - len(losses))
-    recent = losses[-member.task.recent_steps :] if step == member.task.steps else losses
+    recent = losses[-member.task.loss_steps :] if step == member.task.steps else losses
     metrics = {**scores, "train_loss": fmean(recent)} if diverged is None else {}
     return Evaluation(member, step, metrics, diverged, step == member.task.steps, seconds)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed, plain_attributes
 from adamtune.engines.metrics import checked_loss, holdout_metrics, plain_metrics
@@ -130,6 +130,8 @@ class _Training:
             parameter.grad = None
         loss = checked_loss(self.task.loss(self.module, batch))
         loss.backward()
+        if self.member.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.member.clip_norm)
         try:
             self.optimizer.step()
         except (OverflowError, RuntimeError) as error:

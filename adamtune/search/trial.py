@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from adamtune.catalog import NONE
 from adamtune.config import Choice, Distribution, Fixed, Range, Space, StudyConfig, Value, as_trained
 from adamtune.engines.base import Evaluation, Member
 from adamtune.errors import UsageError
@@ -108,6 +109,7 @@ def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: 
 def member(number: int, settings: Mapping[str, Any], task: Any, seed: int, replicate: int) -> Member:
     """The training of settings with one training seed; arguments as the attributes of ``Member``."""
     optimizer, schedule = settings["optimizer"], settings["schedule"]
+    clip_norm = settings.get("clip_norm", NONE)
     return Member(
         trial=number,
         replicate=replicate,
@@ -117,6 +119,7 @@ def member(number: int, settings: Mapping[str, Any], task: Any, seed: int, repli
         hyperparameters={name: settings[name] for name in OPTIMIZERS[optimizer].defaults},
         schedule=schedule,
         schedule_hyperparameters={name: settings[name] for name in SCHEDULES[schedule].defaults},
+        clip_norm=None if clip_norm == NONE else clip_norm,
     )
 
 
@@ -196,14 +199,15 @@ def ask_settings(ask: Ask, space: Space) -> dict[str, Any]:
     """The settings of a trial: asks for the parameters of the chosen optimizer and schedule, and no others.
 
     Returns:
-        ``optimizer`` and its hyperparameters, ``schedule`` and its, then the searched task settings;
-        all by catalog name, JSON-safe.
+        ``optimizer`` and its hyperparameters, ``schedule`` and its, those of the training that are not at
+        their defaults, then the searched task settings; all by catalog name, JSON-safe.
     """
     optimizer = _value(ask, "optimizer", space.optimizer)
     settings = {"optimizer": optimizer} | _trained(ask, space.optimizers[optimizer])
     schedule = _value(ask, "schedule", space.schedule)
     settings |= {"schedule": schedule} | _trained(ask, space.schedules[schedule])
-    return settings | {name: _value(ask, name, each) for name, each in space.task.items()}
+    others = {**space.training, **space.task}
+    return settings | {name: _value(ask, name, each) for name, each in others.items()}
 
 
 def optuna_distribution(distribution: Choice | Range) -> BaseDistribution:
@@ -221,7 +225,7 @@ def grid(space: Space) -> Iterator[dict[str, Any]]:
             named = {"optimizer": space.optimizer, "schedule": space.schedule}
             chosen = {"optimizer": optimizer, "schedule": schedule}
             head = {name: chosen[name] for name, each in named.items() if isinstance(each, Choice)}
-            yield from _combinations(head, {**its, **its_own, **space.task})
+            yield from _combinations(head, {**its, **its_own, **space.training, **space.task})
 
 
 def _combinations(head: dict[str, Any], rest: Mapping[str, Distribution]) -> Iterator[dict[str, Any]]:

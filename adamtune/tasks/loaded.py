@@ -33,6 +33,8 @@ class LoadedTask:
         steps: optimizer steps of one full training.
         evaluate_every: optimizer steps between two evaluations; the last evaluation is always at ``steps``.
         holdouts: rows by name that are scored at the last step alone.
+        loss_steps: the last steps whose mean loss is the last ``train_loss``; 0 for those since the evaluation
+            before.
         origin: the task of which this is a copy with other rows to score; None if it is none.
     """
 
@@ -44,13 +46,8 @@ class LoadedTask:
     steps: int
     evaluate_every: int
     holdouts: Mapping[str, Rows] = field(default_factory=dict)
+    loss_steps: int = 0
     origin: LoadedTask | None = None
-
-    @property
-    def recent_steps(self) -> int:
-        """The steps whose mean loss is the last ``train_loss``, however often a copy is evaluated."""
-        interval = (self.origin or self).evaluate_every
-        return (self.steps - 1) % interval + 1
 
     @property
     def batch_size(self) -> int:
@@ -59,7 +56,10 @@ class LoadedTask:
 
     def with_holdouts(self, holdouts: Mapping[str, Rows]) -> LoadedTask:
         """The same training with one evaluation, at the last step, that scores further rows, too."""
-        return replace(self, evaluate_every=self.steps, holdouts=holdouts, origin=self.origin or self)
+        recent = (self.steps - 1) % self.evaluate_every + 1
+        return replace(
+            self, evaluate_every=self.steps, holdouts=holdouts, loss_steps=recent, origin=self.origin or self
+        )
 
     def build(self) -> nn.Module:
         """A new model, whose weights are drawn from torch's global generator."""

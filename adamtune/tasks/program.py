@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic.fields import FieldInfo
 
-from adamtune.catalog import ONE_MINUS
+from adamtune.catalog import ONE_MINUS, TRAINING
 from adamtune.function import Trainable
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.tasks.base import Direction
@@ -105,7 +105,7 @@ def command_values(settings: Mapping[str, Any], seed: int, trial: int) -> dict[s
     complements = {
         name: 1 - settings[name.removeprefix(ONE_MINUS)] for name in forms if name.startswith(ONE_MINUS)
     }
-    return {**settings, **complements, "seed": seed, "trial": trial}
+    return {**TRAINING.defaults, **settings, **complements, "seed": seed, "trial": trial}
 
 
 def fill(command: str, values: Mapping[str, Any]) -> list[str]:

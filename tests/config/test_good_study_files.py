@@ -119,6 +119,20 @@ def test_a_decay_in_both_forms(forms: tuple[str, float]):
 
 
 @pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("none", {}),
+        ("0.5", {"clip_norm": Fixed(value=0.5)}),
+        ("[none, 1, 10]", {"clip_norm": Choice(values=("none", 1.0, 10.0))}),
+        ("{low: 0.1, high: 10, log: true}", {"clip_norm": Range(low=0.1, high=10.0, log=True)}),
+    ],
+)
+def test_clipping_is_a_hyperparameter_of_every_trial(written: str, expected: object):
+    chosen = study("task: mlp", "optimizer: [adam, sgd]", f"space: {{clip_norm: {written}, lr: 0.1}}")
+    assert chosen.space.training == expected
+
+
+@pytest.mark.parametrize(
     ("written", "value"),
     [
         ("1e-5", 1e-5),

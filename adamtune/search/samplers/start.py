@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from adamtune.catalog import ONE_MINUS
+from adamtune.catalog import ONE_MINUS, TRAINING
 from adamtune.config import Fixed, StudyConfig
 from adamtune.config.baseline import default_settings, nearest
 
@@ -54,9 +54,9 @@ def _point(study: StudyConfig, known: Mapping[str, Any], schedule: str) -> dict[
     space = study.space
     optimizer = study.optimizers[0]
     schedule = schedule if schedule in space.schedules else next(iter(space.schedules))
-    fields = study.task.entry.settings.model_fields
+    fields = study.task.entry.fields
     task = {name: fields[name].default for name in space.task if name in fields}
-    settings = {**default_settings(optimizer, schedule), **task, **known}
+    settings = {**default_settings(optimizer, schedule), **TRAINING.defaults, **task, **known}
     names = {"optimizer": optimizer, "schedule": schedule}
     values: dict[str, Any] = {name: each for name, each in names.items() if name in space.searched}
     for name, distribution in _searched(study, optimizer, schedule):
@@ -72,5 +72,5 @@ def _point(study: StudyConfig, known: Mapping[str, Any], schedule: str) -> dict[
 def _searched(study: StudyConfig, optimizer: str, schedule: str) -> Iterator[tuple[str, Any]]:
     """The searched hyperparameters of an optimizer and a schedule, and the searched settings of the task."""
     space = study.space
-    for own in (space.optimizers[optimizer], space.schedules[schedule], space.task):
+    for own in (space.optimizers[optimizer], space.schedules[schedule], space.training, space.task):
         yield from ((name, each) for name, each in own.items() if not isinstance(each, Fixed))
