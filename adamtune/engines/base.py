@@ -136,7 +136,7 @@ class Source:
     Attributes:
         train: the training rows.
         validation: the validation rows.
-        holdouts: rows by name that are scored at the last step alone.
+        holdouts: the parts of the test rows that are scored at the last step alone, by name.
         dtype: the precision of losses.
         initial: takes a seed and a replicate and returns the parameters and buffers before the first step, by
             name.
@@ -156,7 +156,8 @@ class Source:
         # Members of one replicate start alike, and a study has few replicates: most weights are drawn once.
         self.initial = lru_cache(maxsize=16)(self._initial)
         self.train, self.validation = (map_rows(self._placed, rows) for rows in (task.train, task.validation))
-        self.holdouts = {name: map_rows(self._placed, rows) for name, rows in task.holdouts.items()}
+        test = map_rows(self._placed, task.test) if task.holdouts else None
+        self.holdouts = {name: take_rows(test, part) for name, part in task.holdouts.items()}
 
     def module(self, seed: int, replicate: int) -> nn.Module:
         """A replicate's model before its first step, in training mode."""

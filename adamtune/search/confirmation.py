@@ -24,7 +24,7 @@ from adamtune.search.progress import Reason, Tracker
 from adamtune.search.trial import Tasks, member
 from adamtune.storage.session import Session
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.pytree import count_rows, take_rows
+from adamtune.tasks.pytree import count_rows
 
 SEED = 2**32
 """The seed of the first confirmation of any study: a search's own seed is always less, so seeds are fresh."""
@@ -246,19 +246,18 @@ def _result(evaluation: Evaluation) -> Result:
     return dict(evaluation.metrics)
 
 
-def _test_rows(task: LoadedTask, metric: str) -> dict[str, Any]:
-    """The test rows, and their parts where the metric can be computed of a part."""
+def _test_rows(task: LoadedTask, metric: str) -> dict[str, slice]:
+    """All test rows, and parts of them where the metric can be computed of a part."""
     if task.test is None:
         return {}
     rows = count_rows(task.test)
     parts = min(rows, PARTS)
     bounds = [rows * place // parts for place in range(parts + 1)]
     slices = {f"test.{part}": slice(*bounds[part : part + 2]) for part in range(parts)}
-    found = {name: take_rows(task.test, each) for name, each in slices.items()}
-    return {"test": task.test, **(found if _are_scored(task, metric, found) else {})}
+    return {"test": slice(rows), **(slices if _are_scored(task, metric, slices) else {})}
 
 
-def _are_scored(task: LoadedTask, metric: str, parts: Mapping[str, Any]) -> bool:
+def _are_scored(task: LoadedTask, metric: str, parts: Mapping[str, slice]) -> bool:
     """Whether a model that is not trained has the metric on every part: some need rows of every class."""
     source = Source(task.with_holdouts(parts), torch.device("cpu"))
     module = source.module(0, 0)

@@ -32,9 +32,9 @@ class LoadedTask:
         data_hash: SHA-256 (hex) of all rows.
         steps: optimizer steps of one full training.
         evaluate_every: optimizer steps between two evaluations; the last evaluation is always at ``steps``.
-        holdouts: rows by name that are scored at the last step alone.
-        loss_steps: the last steps whose mean loss is the last ``train_loss``; 0 for those since the evaluation
-            before.
+        holdouts: parts of the test rows by name, which are scored at the last step alone.
+        loss_steps: the last steps whose mean loss is the last ``train_loss``; 0 for those since the
+            evaluation before.
         origin: the task of which this is a copy with other rows to score; None if it is none.
     """
 
@@ -45,7 +45,7 @@ class LoadedTask:
     data_hash: str
     steps: int
     evaluate_every: int
-    holdouts: Mapping[str, Rows] = field(default_factory=dict)
+    holdouts: Mapping[str, slice] = field(default_factory=dict)
     loss_steps: int = 0
     origin: LoadedTask | None = None
 
@@ -54,8 +54,8 @@ class LoadedTask:
         """Rows of every batch."""
         return self.task.batch_size
 
-    def with_holdouts(self, holdouts: Mapping[str, Rows]) -> LoadedTask:
-        """The same training with one evaluation, at the last step, that scores further rows, too."""
+    def with_holdouts(self, holdouts: Mapping[str, slice]) -> LoadedTask:
+        """The same training with one evaluation, at the last step, which scores parts of the test rows."""
         recent = (self.steps - 1) % self.evaluate_every + 1
         return replace(
             self, evaluate_every=self.steps, holdouts=holdouts, loss_steps=recent, origin=self.origin or self

@@ -118,7 +118,7 @@ def test_processes_share_the_data(tasks: Mapping[str, LoadedTask]) -> None:
     task = tasks["transformer"]
     with data_file(task) as path:
         assert path.stat().st_size < 2 * task.train[0].untyped_storage().nbytes() + 2**16
-        train, validation = load_data(path)
+        train, validation, _ = load_data(path)
     torch.testing.assert_close((train, validation), (task.train, task.validation), rtol=0, atol=0)
     assert train[0].stride() == task.train[0].stride()
 

@@ -36,14 +36,15 @@ class PackedTask:
     data_hash: str
     steps: int
     evaluate_every: int
+    holdouts: Mapping[str, slice]
     loss_steps: int
 
-    def unpack(self, train: Rows, validation: Rows, holdouts: Mapping[str, Rows]) -> LoadedTask:
+    def unpack(self, train: Rows, validation: Rows, test: Rows | None) -> LoadedTask:
         """The task with its data."""
         sys.modules[self.module] = _load_once(self.file) if self.file else import_module(self.module)
         own: Task = pickle.loads(self.pickled)
-        lengths = self.steps, self.evaluate_every, holdouts, self.loss_steps
-        return LoadedTask(own, train, validation, None, self.data_hash, *lengths)
+        lengths = self.steps, self.evaluate_every, self.holdouts, self.loss_steps
+        return LoadedTask(own, train, validation, test, self.data_hash, *lengths)
 
 
 @cache
@@ -68,7 +69,7 @@ def pack(task: LoadedTask) -> PackedTask:
         raise ValueError(f"the task is defined in {name}, which another process cannot import")
     # Modules of files, unlike imported ones, have no specification.
     file = None if module.__spec__ else Path(module.__file__)
-    lengths = task.steps, task.evaluate_every, task.loss_steps
+    lengths = task.steps, task.evaluate_every, task.holdouts, task.loss_steps
     return PackedTask(name, file, pickled, task.data_hash, *lengths)
 
 
@@ -77,11 +78,11 @@ def data_file(task: LoadedTask) -> Iterator[Path]:
     """A file with the task's data; a process that has loaded it keeps it when it is deleted."""
     with TemporaryDirectory(prefix="adamtune-") as folder:
         path = Path(folder) / "rows"
-        torch.save((task.train, task.validation, task.holdouts), path)
+        torch.save((task.train, task.validation, task.test), path)
         yield path
 
 
-def load_data(path: Path) -> tuple[Rows, Rows, Mapping[str, Rows]]:
-    """The training, validation and other rows of a file, whose memory the processes that load it share."""
-    rows: tuple[Rows, Rows, Mapping[str, Rows]] = torch.load(path, mmap=True, weights_only=False)
+def load_data(path: Path) -> tuple[Rows, Rows, Rows | None]:
+    """The training, validation and test rows of a file, whose memory the processes that load it share."""
+    rows: tuple[Rows, Rows, Rows | None] = torch.load(path, mmap=True, weights_only=False)
     return rows
