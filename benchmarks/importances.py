@@ -79,7 +79,7 @@ def search(sampler: str, trials: int, valley: bool, seed: int) -> optuna.Study:
 
 def ours(study: optuna.Study) -> list[Importance]:
     settings = [each.params for each in study.trials]
-    ranks = np.argsort(np.argsort([each.value for each in study.trials]))
+    ranks = np.argsort(np.argsort([each.values[0] for each in study.trials]))
     return importance(settings, [float(rank) for rank in ranks])
 
 
