@@ -6,6 +6,7 @@ settings of a trial.
 
 from __future__ import annotations
 
+import math
 import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,9 @@ from typing import Any, TypeVar
 
 ONE_MINUS = "one_minus_"
 """The prefix under which a study file gives the distance of a hyperparameter from 1."""
+
+NONE = "none"
+"""The value of a hyperparameter that is left out."""
 
 LEAST_COMPLEMENT = 1e-12
 """The least legal distance from 1: one minus a much smaller one is 1 in float64, which is no legal decay."""
@@ -26,14 +30,14 @@ class Hyperparameter:
     Attributes:
         name: the key in a study file and in a trial's settings.
         default: the value where the study file gives none. Its type is the hyperparameter's: float, int or
-            bool.
+            bool; ``NONE`` for a float that may be left out.
         low, high: the ends of the legal range, legal themselves unless ``open_low`` or ``open_high``.
         summary: the meaning, in one line.
         complement: whether a study file may give ``one_minus_<name>`` instead.
     """
 
     name: str
-    default: float | int | bool
+    default: float | int | bool | str
     low: float
     high: float
     summary: str
@@ -44,7 +48,12 @@ class Hyperparameter:
     @property
     def kind(self) -> type:
         """float, int or bool."""
-        return type(self.default)
+        return float if self.optional else type(self.default)
+
+    @property
+    def optional(self) -> bool:
+        """Whether ``NONE`` is legal, too."""
+        return self.default == NONE
 
     @property
     def legal(self) -> str:
@@ -52,7 +61,7 @@ class Hyperparameter:
         if self.kind is bool:
             return "true or false"
         left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
-        return f"{left}{self.low:g}, {self.high:g}{right}"
+        return f"{left}{self.low:g}, {self.high:g}{right}" + (f" or {NONE}" if self.optional else "")
 
     @property
     def forms(self) -> tuple[Hyperparameter, ...]:
@@ -62,7 +71,7 @@ class Hyperparameter:
         complement = replace(
             self,
             name=ONE_MINUS + self.name,
-            default=1 - self.default,
+            default=1 - float(self.default),
             # A decay may be 0 but not 1, so its complement may be 1 but not 0.
             low=max(1 - self.high, LEAST_COMPLEMENT),
             high=1 - self.low,
@@ -135,7 +144,7 @@ class Entry:
     hyperparameters: tuple[Hyperparameter, ...]
 
     @property
-    def defaults(self) -> dict[str, float]:
+    def defaults(self) -> dict[str, Any]:
         """The default of every hyperparameter, by name."""
         return {each.name: each.default for each in self.hyperparameters}
 
@@ -143,6 +152,25 @@ class Entry:
     def forms(self) -> dict[str, Hyperparameter]:
         """Everything that a study file may give for this entry, by the name it is written under."""
         return {form.name: form for each in self.hyperparameters for form in each.forms}
+
+
+TRAINING = Entry(
+    name="training",
+    summary="What every trial may have, whatever its optimizer and schedule",
+    reference="torch.nn.utils.clip_grad_norm_",
+    hyperparameters=(
+        Hyperparameter(
+            "clip_norm",
+            NONE,
+            0.0,
+            math.inf,
+            "the norm of the gradient of all weights, to which a larger one is scaled down before each step",
+            open_low=True,
+            open_high=True,
+        ),
+    ),
+)
+"""The hyperparameters that belong to no optimizer or schedule."""
 
 
 E = TypeVar("E", bound=Entry)

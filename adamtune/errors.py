@@ -70,7 +70,10 @@ def origin(error: BaseException) -> str | None:
 
     That is the innermost call outside of the installed packages and this one; if there is none, the innermost
     outside of torch and this package; None if there is none either.
+    An error of another process has it as ``raised_at``.
     """
+    if hasattr(error, "raised_at"):
+        return error.raised_at  # type: ignore[no-any-return]
     frames = [(each.filename, each.lineno) for each in extract_tb(error.__traceback__)]
     packages = [str(Path(__file__).parent), *(f"{os.sep}{name}{os.sep}" for name in ("torch", "concurrent"))]
     others = [each for each in frames if not any(package in each[0] for package in packages)]

@@ -51,12 +51,13 @@ class Run:
     _step: int = field(default=0, init=False, repr=False)
 
     def optimizer(
-        self, parameters: Iterable[Tensor], steps: int
+        self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], steps: int
     ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """The torch optimizer and the scheduler of the trial's settings.
 
         Args:
-            parameters: the tensors to optimize, all on one device.
+            parameters: the tensors to optimize, all on one device; or groups as torch takes them, dicts with
+                ``params`` and what a group has in place of the trial's hyperparameters.
             steps: optimizer steps of the whole training, over which the schedule runs.
 
         Returns:

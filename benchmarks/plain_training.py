@@ -53,7 +53,7 @@ def train(task: LoadedTask, settings: dict[str, Any], seed: int) -> Iterator[tup
         weight_decay=settings["weight_decay"],
         fused=True,
     )
-    for step, batch in enumerate(_batches(task), start=1):
+    for step, batch in enumerate(batches(task), start=1):
         for group in optimizer.param_groups:
             group["lr"] = settings["lr"] * _factor(settings, step - 1, task.steps)
         optimizer.zero_grad(set_to_none=True)
@@ -66,7 +66,8 @@ def train(task: LoadedTask, settings: dict[str, Any], seed: int) -> Iterator[tup
                 return
 
 
-def _batches(task: LoadedTask) -> Iterator[Rows]:
+def batches(task: LoadedTask) -> Iterator[Rows]:
+    """The batches of a training: each epoch in another order."""
     rows, done, device = len(task.train[0]), 0, task.train[0].device
     while True:
         epoch = torch.randperm(rows, device=device)[: rows // task.batch_size * task.batch_size]

@@ -13,7 +13,7 @@ from typing import Any
 import typer.main
 from pydantic import BaseModel
 
-from adamtune.catalog import ONE_MINUS, Entry, Hyperparameter
+from adamtune.catalog import ONE_MINUS, TRAINING, Entry, Hyperparameter
 from adamtune.cli.main import app
 from adamtune.config.study import ObjectiveSection, ScalarKeys, Search, StudyFile
 from adamtune.config.validation import adapter, describe, not_null
@@ -52,7 +52,8 @@ def _value(value: object) -> str:
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Key, default, legal values and meaning of every key of a section."""
     properties = adapter(model).json_schema()["properties"]
-    for name, field in model.model_fields.items():
+    for own, field in model.model_fields.items():
+        name = field.alias or own
         default = "required" if field.is_required() else _value(field.default)
         schema = not_null(properties[name])
         legal, meaning = describe(schema), field.description or ""
@@ -77,12 +78,14 @@ def _section(model: type[BaseModel], prefix: str) -> Callable[[], str]:
 def _entries(catalog: Mapping[str, Entry], heading: str) -> Callable[[], str]:
     """A heading and a table for every optimizer or schedule."""
     return lambda: "\n".join(
-        f"{heading} {entry.name}\n\n{entry.summary} ({entry.reference}).\n\n"
-        + _table(
-            ("hyperparameter", "default", "legal", "meaning"), map(_hyperparameter, entry.hyperparameters)
-        )
+        f"{heading} {entry.name}\n\n{entry.summary} ({entry.reference}).\n\n" + _hyperparameters(entry)
         for entry in catalog.values()
     )
+
+
+def _hyperparameters(entry: Entry) -> str:
+    heading = ("hyperparameter", "default", "legal", "meaning")
+    return _table(heading, map(_hyperparameter, entry.hyperparameters))
 
 
 def _hyperparameter(each: Hyperparameter) -> tuple[str, str, str, str]:
@@ -123,6 +126,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "keys": _top_level,
     "search": _section(Search, "search."),
     "objective": _section(ObjectiveSection, "objective."),
+    "training": lambda: _hyperparameters(TRAINING),
     "optimizers": _entries(OPTIMIZERS, "###"),
     "schedules": _entries(SCHEDULES, "####"),
     "tasks": _tasks,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import runpy
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -189,39 +187,21 @@ def test_stale_tables_are_found() -> None:
     assert fresh.endswith("<!-- end -->\nb\n")
 
 
-def write_files(page: Path, folder: Path) -> None:
-    """Writes the Python files of a page, whose first line is their name in a comment."""
-    for block in BLOCKS:
-        name = re.match(r"# (\w+\.py)\n", block.text)
-        if block.page == page and name:
-            (folder / name[1]).write_text(block.text)
+OWN_MODELS = ROOT / "docs" / "own-models.md"
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))
-def test_study_files_parse(block: Block, tmp_path: Path) -> None:
-    write_files(block.page, tmp_path)
-    parse_study(block.text, block.place, folder=tmp_path)
+def test_study_files_parse(block: Block) -> None:
+    parse_study(block.text, block.place, folder=EXAMPLES)
 
 
-OWN_MODELS = ROOT / "docs" / "own-models.md"
-OUTSIDE = """\
-import sys
-print('{"step": 1, "val_loss": ' + sys.argv[2] + "}")
-"""
-
-
-@pytest.mark.parametrize("study", [block for block in blocks("yaml") if block.values[0].page == OWN_MODELS])
-def test_own_models_of_the_documentation_are_searched(
-    study: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    write_files(OWN_MODELS, tmp_path)
-    (tmp_path / "train_outside.py").write_text(OUTSIDE)
-    (tmp_path / "study.yaml").write_text(study.text)
-    rows = [f"{age},{'gold' if age % 3 else 'basic'},{age > 50}" for age in range(20, 80)] * 4
-    (tmp_path / "churn.csv").write_text("\n".join(["age,plan,left", *rows]))
-    storage = str(tmp_path / "studies.db")
-    assert run(["search", str(tmp_path / "study.yaml"), "--storage", storage, "--trials", "2"]) == 0
+@pytest.mark.parametrize(
+    "block", [each for each in blocks("yaml", "python") if each.values[0].page == OWN_MODELS]
+)
+def test_own_models_of_the_documentation_are_text_of_the_examples(block: Block) -> None:
+    """The examples themselves have tests."""
+    assert any(each.read_text().endswith("\n" + block.text) for each in EXAMPLES.glob("*.*"))
 
 
 @pytest.mark.parametrize("block", blocks("json"))

@@ -11,10 +11,6 @@ CODE_FILE = re.compile(r"`+((?:\w+/)*\w+\.(?:py|c|h))(?::[^`]*)?`+")
 CODE_NAME = re.compile(r"(?<![\w.])adamtune(?:\.[A-Za-z_]\w*)+")
 
 
-EXAMPLES = {"churn.py", "train.py"}
-"""Files that a user writes."""
-
-
 def test_code_that_is_named_in_texts_is_there() -> None:
     """Files in backticks, and dotted names, in pages, docstrings and comments."""
     paths = {str(path.relative_to(ROOT)) for path in files()}
@@ -23,7 +19,7 @@ def test_code_that_is_named_in_texts_is_there() -> None:
         for name, text in texts().items()
         if name.endswith((".md", ".py", ".c", ".h")) and name != "CHANGELOG.md"
         for named in CODE_FILE.findall(text)
-        if named not in EXAMPLES and not any(path == named or path.endswith(f"/{named}") for path in paths)
+        if not any(path == named or path.endswith(f"/{named}") for path in paths)
     ]
     missing += [
         (name, named)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from adamtune.analysis.ranking import Ranking, Row, in_order
+from adamtune.analysis.ranking import BASELINE, Ranking, Row, in_order
 from adamtune.storage.records import State
 
 # pandas' own types for what may be missing: NumPy's would turn integers with a gap into floats.
@@ -40,12 +40,14 @@ def trial_frame(ranking: Ranking, rows: Sequence[Row] | None = None) -> pd.DataF
     """
     rows = ranking.rows if rows is None else rows
     trials = [row.trial for row in rows]
+    numbers = [trial.number for trial in trials]
+    states = ["baseline" if trial.number == BASELINE else trial.state for trial in trials]
     settings = _spread("params", [trial.settings for trial in trials], in_order, _COLUMNS)
     metrics = _spread("metrics", [trial.metrics for trial in trials], sorted, (*_COLUMNS, *settings))
     columns = {
         "rank": pd.array([row.rank for row in rows], dtype="Int64"),
-        "number": pd.array([trial.number for trial in trials], dtype="Int64"),
-        "state": pd.Categorical([trial.state for trial in trials], get_args(State)),
+        "number": pd.array([None if each == BASELINE else each for each in numbers], dtype="Int64"),
+        "state": pd.Categorical(states, [*get_args(State), "baseline"]),
         "value": pd.Series([trial.value for trial in trials], dtype="float64"),
         "seeds": pd.Series([list(trial.seeds) for trial in trials], dtype="object"),
         **settings,

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from math import isfinite
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
 
+from adamtune.catalog import TRAINING
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.records import State, StudyRecord, TrialRecord, counted
+
+if TYPE_CHECKING:
+    from adamtune.analysis.verdict import Verdict
 
 _CATALOG = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES))
 # Optimizers share hyperparameters: each name is listed where it comes first.
@@ -19,7 +26,11 @@ ORDER = [
     for name in dict.fromkeys(
         [choice, *(each.name for entry in entries.values() for each in entry.hyperparameters)]
     )
-]
+] + list(TRAINING.forms)
+
+
+BASELINE = -1
+"""The number of the baseline among trials."""
 
 
 class Row(NamedTuple):
@@ -49,6 +60,34 @@ class Ranking:
     def best(self) -> TrialRecord | None:
         """The trial of rank 1."""
         return next((row.trial for row in self.rows[:1] if row.rank), None)
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """Whether the best trial is better than the baseline; None for a study without a complete trial."""
+        from adamtune.analysis.verdict import verdict  # imports NumPy
+
+        return verdict(self.study)
+
+    @property
+    def baseline(self) -> Row | None:
+        """The baseline as a trial without a number; None where it was not trained."""
+        found = self.verdict.baseline if self.verdict else None
+        if found is None or not found.values:
+            return None
+        finite = [each for each in found.values if isfinite(each)]
+        state: State = "complete" if finite else "diverged"
+        value = fmean(finite) if finite else None
+        trial = TrialRecord(BASELINE, state, value, finite, found.settings, {}, {}, 0, 0.0, None, {})
+        return Row(None, trial)
+
+    @property
+    def recommended(self) -> TrialRecord | None:
+        """The trial whose settings to use: the best, unless the verdict names another or the baseline."""
+        side = self.verdict.recommended if self.verdict else None
+        if side is None:
+            return self.best
+        found = (row.trial for row in self.rows if row.trial.number == side.trial)
+        return next(found, self.baseline.trial if self.baseline else self.best)
 
 
 def rank(study: StudyRecord) -> Ranking:

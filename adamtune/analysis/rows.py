@@ -10,7 +10,7 @@ import numpy as np
 from adamtune.analysis.paired import Judgement
 
 
-def with_rows(judgement: Judgement, row_differences: Sequence[float]) -> Judgement:
+def with_rows(judgement: Judgement, row_differences: Sequence[float], rows: int | None = None) -> Judgement:
     """The judgement with an interval for new rows too, where the pairs' interval holds for these rows alone.
 
     With M rows, whose differences have the standard deviation s_row, each half of the interval becomes
@@ -18,7 +18,9 @@ def with_rows(judgement: Judgement, row_differences: Sequence[float]) -> Judgeme
 
     Args:
         judgement: of values that are means over these rows.
-        row_differences: the loss of each row, candidate minus baseline, averaged over the pairs; two or more.
+        row_differences: the metric of each row, or of each of some parts of equal size, candidate minus
+            baseline, averaged over the pairs; two or more.
+        rows: how many rows there are, if these are parts.
 
     Returns:
         With ``rows`` and ``row_half_width``. What was better or worse is not confirmed where the interval now
@@ -26,11 +28,11 @@ def with_rows(judgement: Judgement, row_differences: Sequence[float]) -> Judgeme
     """
     from scipy.special import stdtrit
 
-    rows = len(row_differences)
-    if rows < 2:
-        raise ValueError(f"rows have no spread below two of them; got {rows}")
-    half = float(stdtrit(rows - 1, 0.975) * np.std(row_differences, ddof=1) / sqrt(rows))
-    judgement = judgement._replace(rows=rows, row_half_width=half)
+    count = len(row_differences)
+    if count < 2:
+        raise ValueError(f"rows have no spread below two of them; got {count}")
+    half = float(stdtrit(count - 1, 0.975) * np.std(row_differences, ddof=1) / sqrt(count))
+    judgement = judgement._replace(rows=rows or count, row_half_width=half)
     if judgement.interval is None or judgement.difference is None:
         return judgement
     low = judgement.difference - hypot(judgement.difference - judgement.interval[0], half)

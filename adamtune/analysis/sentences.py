@@ -11,7 +11,11 @@ Write = Callable[[float], str]
 
 
 def sentence(
-    judgement: Judgement, metric: str, baseline: str = "the default", searched: float | None = None
+    judgement: Judgement,
+    metric: str,
+    baseline: str = "the default",
+    searched: tuple[float, float] | None = None,
+    split: str = "validation",
 ) -> str:
     """The verdict as a few sentences, the outcome first.
 
@@ -19,10 +23,13 @@ def sentence(
         judgement: of the candidate and the baseline.
         metric: its name.
         baseline: what the baseline is called within a sentence.
-        searched: the candidate's value in the search, which chose it by this value.
+        searched: the candidate's value in the search, which chose it by this value, and the mean of the same
+            metric on fresh seeds.
+        split: the rows of the judged metric.
     """
     write = digits(judgement)
-    said = [_outcome(judgement, metric, baseline, write), _rows(judgement), _failures(judgement, baseline)]
+    outcome = _outcome(judgement, metric, baseline, write, split)
+    said = [outcome, _rows(judgement), _failures(judgement, baseline)]
     return " ".join(filter(None, [*said, _searched(judgement, searched, write)]))
 
 
@@ -51,10 +58,10 @@ def digits(judgement: Judgement) -> Write:
     return write
 
 
-def _outcome(judgement: Judgement, metric: str, baseline: str, write: Write) -> str:
+def _outcome(judgement: Judgement, metric: str, baseline: str, write: Write, split: str) -> str:
     where = f"on {judgement.n} fresh seeds each"
     if not judgement.rows:
-        where += ", on these validation rows"
+        where += f", on these {split} rows"
     against = _against(judgement, metric, write)
     match judgement.outcome:
         case "better" | "worse":
@@ -138,10 +145,10 @@ def _failures(judgement: Judgement, baseline: str) -> str:
     return f"None of {pairs} trainings diverged: the true rate is below {_percent(1 - 0.05 ** (1 / pairs))}."
 
 
-def _searched(judgement: Judgement, searched: float | None, write: Write) -> str:
-    if searched is None or judgement.candidate_mean is None:
+def _searched(judgement: Judgement, searched: tuple[float, float] | None, write: Write) -> str:
+    if searched is None:
         return ""
-    gain = judgement.candidate_mean - searched
-    optimistic = gain if judgement.direction == "minimize" else -gain
-    said = f"Searched {write(searched)}, fresh {write(judgement.candidate_mean)}"
+    value, fresh = searched
+    optimistic = fresh - value if judgement.direction == "minimize" else value - fresh
+    said = f"Searched {write(value)}, fresh {write(fresh)}"
     return f"{said}: the search's best is optimistic." if optimistic > 0 else f"{said}."

@@ -11,13 +11,14 @@ from rich.console import Console
 from adamtune.analysis.ranking import Ranking, rank
 from adamtune.cli.options import STORAGE, program
 from adamtune.errors import AdamtuneError
+from adamtune.recipe import Recipe
 from adamtune.reports.as_code import render
-from adamtune.reports.console import console, show_best, show_failures, show_hints, show_ranking
+from adamtune.reports.console import console, show_best, show_failures, show_hints, show_ranking, show_verdict
 from adamtune.reports.live import progress_view
 from adamtune.reports.text import duration
 from adamtune.search.progress import Observer, Outcome, Progress
 from adamtune.storage.location import without_password
-from adamtune.storage.records import StudyRecord, TrialRecord
+from adamtune.storage.records import TrialRecord
 from adamtune.storage.studies import read_study
 
 SEED = 0
@@ -75,18 +76,22 @@ def _done(progress: Progress) -> str:
 
 def show_result(out: Console, ranking: Ranking, location: str, top: int) -> None:
     """Prints the first ``top`` trials, the best one as code, and the next commands."""
-    study, best = ranking.study, ranking.best
+    study, best = ranking.study, ranking.recommended
     show_ranking(out, ranking, top)
     show_failures(out, study.trials)
-    show_best(out, ranking, _as_code(study, best) if best and "optimizer" in best.settings else "")
+    show_verdict(out, ranking)
+    show_best(out, ranking, _as_code(ranking, best) if best and "optimizer" in best.settings else "")
     show_hints(out, _hints(ranking, location, top))
 
 
-def _as_code(study: StudyRecord, best: TrialRecord) -> str:
+def _as_code(ranking: Ranking, best: TrialRecord) -> str:
     """The settings of a trial as Python code, or the command with them."""
-    task = (study.study or {}).get("task", {})
+    known = ranking.study.study or {}
+    task = known.get("task", {})
     if "command" not in task:
-        return render(best.settings, best.total_steps or best.steps)
+        longest = best if best.steps else ranking.best or best  # the baseline has no trial
+        recipe = Recipe(**{name: known[name] for name in Recipe._fields if name in known})
+        return render(best.settings, longest.total_steps or longest.steps, recipe=recipe)
     from adamtune.tasks.program import command_values, fill
 
     values = command_values({**task["settings"], **best.settings}, SEED, best.number)

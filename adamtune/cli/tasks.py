@@ -40,11 +40,15 @@ def _found(name: str) -> TaskEntry | ProgramEntry:
 
 def _described(task: TaskEntry | ProgramEntry) -> str:
     from adamtune.reports.text import aligned
+    from adamtune.tasks.entry import TaskEntry
 
-    fields = task.settings.model_fields.items()
-    settings = [(name, _default(field), _meaning(field)) for name, field in fields]
-    metrics = [(name, direction, "") for name, direction in task.metrics.items()]
-    if not task.settings.model_fields:
+    settings = [(name, _default(field), _meaning(field)) for name, field in task.fields.items()]
+    usual = task.metrics_with({}) if isinstance(task, TaskEntry) else task.metrics
+    metrics = [
+        (name, direction, "" if name in usual else "with other settings")
+        for name, direction in task.metrics.items()
+    ]
+    if not settings:
         settings = [("any", "-", "run.settings has what the study file gives under task and space.task")]
     rows = [("setting", "default", ""), *settings, ("metric", "direction", ""), *metrics]
     more = ["  metrics() may return others: give their directions in the task, or in the study"]

@@ -167,6 +167,7 @@ def _rows(study: StudyConfig) -> Iterator[tuple[str, str, Distribution]]:
     yield from _group(space.optimizers)
     yield "schedule", _text(space.schedule), space.schedule
     yield from _group(space.schedules)
+    yield from _group({"": space.training})
     settled = {name: Fixed(value=value) for name, value in study.task.settings.items()}
     yield from _group({study.task.name: {**settled, **space.task}})
 

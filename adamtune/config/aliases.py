@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
+from adamtune.catalog import TRAINING
 from adamtune.config.problems import show
 from adamtune.config.study import ObjectiveSection, Search, StudyFile
 from adamtune.optimizers.registry import OPTIMIZERS
@@ -57,6 +58,7 @@ ALIASES = (
     Alias("beta1 mu", "momentum"),
     Alias("beta2 rho smoothing", "alpha"),
     Alias("gamma", "bound_gamma"),
+    Alias("max_grad_norm max_norm grad_clip gradient_clip gradient_clip_val clipnorm clip", "clip_norm"),
     # the schedule and its hyperparameters
     Alias("scheduler lr_scheduler lr_schedule learning_rate_schedule schedules lr_decay", "schedule"),
     Alias("warmup warmup_ratio warmup_proportion", "warmup_fraction"),
@@ -126,9 +128,10 @@ ALIASES = (
 
 TOP = "the top level"
 SECTIONS: Mapping[str, str] = {
-    **{name: "task" for task in TASKS.values() for name in task.settings.model_fields},
+    **{name: "task" for task in TASKS.values() for name in task.fields},
     **{name: "space.schedule" for entry in SCHEDULES.values() for name in entry.forms},
     **{name: "space" for entry in OPTIMIZERS.values() for name in (*entry.forms, "schedule")},
+    **dict.fromkeys(TRAINING.forms, "space"),
     **dict.fromkeys(ObjectiveSection.model_fields, "objective"),
     **dict.fromkeys(Search.model_fields, "search"),
     **dict.fromkeys(StudyFile.model_fields, TOP),

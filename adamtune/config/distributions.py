@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from adamtune.catalog import Hyperparameter
+from adamtune.catalog import NONE, Hyperparameter
 from adamtune.config.aliases import illegal_value, unknown_key
 from adamtune.config.numbers import check_float32, check_positive_float32
 from adamtune.config.problems import KeyPath, Problems, show
@@ -43,11 +43,13 @@ class DistributionReader:
         kind: the type of one legal value, with its bounds.
         problems: receives the problems found.
         note: added to what messages say is allowed.
+        optional: whether ``NONE`` is legal, too.
     """
 
     kind: Any
     problems: Problems
     note: str = ""
+    optional: bool = False
 
     def read(self, raw: object, path: KeyPath) -> Distribution | None:
         """The distribution that the file gives as ``raw``, or None after problems are recorded."""
@@ -55,19 +57,22 @@ class DistributionReader:
             return self._range(raw, path)
         if isinstance(raw, list):
             return self._choice(raw, path)
-        value = self._value(raw, path)
+        value = self._item(raw, path)
         return None if value is None else Fixed(value=value)
+
+    def _item(self, raw: object, path: KeyPath) -> Any:
+        return raw if self.optional and raw == NONE else self._value(raw, path)
 
     def _value(self, raw: object, path: KeyPath) -> Any:
         if raw is None:
-            self.problems.add(path, illegal_value(raw, "a value"))
+            self.problems.add(path, illegal_value(raw, "a value", (NONE,) if self.optional else ()))
             return None
         return validate(self.kind, raw, path, self.problems, self.note)
 
     def _choice(self, raw: list[object], path: KeyPath) -> Fixed | Choice | None:
         if not raw:
             self.problems.add(path, "found an empty list; allowed: one value or more")
-        values = [self._value(each, (*path, index)) for index, each in enumerate(raw)]
+        values = [self._item(each, (*path, index)) for index, each in enumerate(raw)]
         repeated = [index for index, value in enumerate(values) if value in values[:index]]
         for index in (each for each in repeated if values[each] is not None):
             self.problems.add((*path, index), f"found {show(raw[index])} twice; keep one")

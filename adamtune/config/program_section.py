@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adamtune.catalog import ONE_MINUS, as_trained
+from adamtune.catalog import ONE_MINUS, TRAINING, as_trained
 from adamtune.config.aliases import illegal_value
 from adamtune.config.distributions import RANGE_KEYS, DistributionReader
 from adamtune.config.problems import KeyPath, Problems
@@ -23,7 +23,7 @@ SEARCHED: KeyPath = ("space", "task")
 SCALAR: Any = bool | int | float | str
 VALUE: Any = SCALAR | None | list[Any]
 HYPERPARAMETERS = frozenset(
-    {form for entry in (*OPTIMIZERS.values(), *SCHEDULES.values()) for form in entry.forms}
+    {form for entry in (*OPTIMIZERS.values(), *SCHEDULES.values(), TRAINING) for form in entry.forms}
     | {"optimizer", "schedule"}
 )
 """Names that a setting of a task cannot have, because one dict has all settings of a trial."""
@@ -174,7 +174,7 @@ def check_command(choice: CommandChoice, space: Space, problems: Problems) -> No
 
 def _lacking(name: str, space: Space) -> Sequence[str]:
     """The optimizers or schedules that lack a hyperparameter which the command gets."""
-    if name in ("optimizer", "schedule"):
+    if name in ("optimizer", "schedule", *TRAINING.forms):
         return ()
     for chosen, catalog in ((space.schedules, SCHEDULES), (space.optimizers, OPTIMIZERS)):
         lacking = [each for each in chosen if name not in catalog[each].forms]

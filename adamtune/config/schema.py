@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adamtune.catalog import Entry, Hyperparameter
+from adamtune.catalog import NONE, TRAINING, Entry, Hyperparameter
+from adamtune.config.baseline import NAMES
 from adamtune.config.distributions import legal_type
 from adamtune.config.study import ObjectiveSection, Search, StudyFile
 from adamtune.config.validation import adapter, not_null
@@ -31,6 +32,7 @@ def schema() -> JsonSchema:
         "space": _space(),
         "search": _model(Search),
         "objective": _model(ObjectiveSection),
+        "baseline": _baseline(),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -85,7 +87,10 @@ def _hyperparameters(catalog: Mapping[str, Entry]) -> JsonSchema:
 
 def _hyperparameter(form: Hyperparameter) -> JsonSchema:
     value = adapter(legal_type(form)).json_schema()
-    return {"anyOf": [value, *_searched(value)], "description": form.summary}
+    forms = [value, *_searched(value)]
+    if form.optional:
+        forms = [value, {"const": NONE}, _list({"anyOf": [value, {"const": NONE}]}), forms[-1]]
+    return {"anyOf": forms, "description": form.summary}
 
 
 def _space() -> JsonSchema:
@@ -93,7 +98,21 @@ def _space() -> JsonSchema:
     forms = [*_names(SCHEDULES)["anyOf"], detailed]
     schedule = {"anyOf": forms, "description": "how lr changes over training"}
     task = {"type": "object", "description": "searched settings of the task"}
-    return _object({**_hyperparameters(OPTIMIZERS), "schedule": schedule, "task": task})
+    own = {**_hyperparameters(OPTIMIZERS), **_hyperparameters({TRAINING.name: TRAINING})}
+    return _object({**own, "schedule": schedule, "task": task})
+
+
+def _baseline() -> JsonSchema:
+    """The baseline: a name, or one optimizer and one schedule with values."""
+    names = {"type": "string", "enum": list(NAMES)}
+    values = {"optimizer": {"enum": list(OPTIMIZERS)}, **_values(OPTIMIZERS)}
+    schedule = _object({"name": {"enum": list(SCHEDULES)}, **_values(SCHEDULES)})
+    settings = _object({**values, "schedule": {"anyOf": [{"enum": list(SCHEDULES)}, schedule]}})
+    return {"anyOf": [names, settings], "description": "what the best trial is compared with"}
+
+
+def _values(catalog: Mapping[str, Entry]) -> JsonSchema:
+    return {name: each["anyOf"][0] for name, each in _hyperparameters(catalog).items()}
 
 
 def _task() -> JsonSchema:

@@ -146,11 +146,13 @@ class Space(Frozen):
         optimizers: every optimizer of the study, with all its hyperparameters in the catalog's order.
         schedules: every schedule of the study, likewise.
         task: the searched settings of the task; ``study.task.settings`` has the others.
+        training: the hyperparameters of ``catalog.TRAINING`` that are not fixed at their defaults.
     """
 
     optimizers: Mapping[str, Mapping[str, Distribution]]
     schedules: Mapping[str, Mapping[str, Distribution]]
     task: Mapping[str, Distribution]
+    training: Mapping[str, Distribution] = {}
 
     @property
     def optimizer(self) -> Distribution:
@@ -176,7 +178,7 @@ class Space(Frozen):
     def combinations(self) -> int | None:
         """How many different settings a trial may have; None where a real number is searched."""
         spaces = product(self.optimizers.values(), self.schedules.values())
-        merged = [{**its, **its_own, **self.task}.values() for its, its_own in spaces]
+        merged = [{**its, **its_own, **self.training, **self.task}.values() for its, its_own in spaces]
         if any(each.countable is None for some in merged for each in some):
             return None
         return sum(prod(len(each.countable or ()) for each in some) for some in merged)
@@ -185,12 +187,13 @@ class Space(Frozen):
         """Every hyperparameter and searched setting.
 
         Returns:
-            Tuples of the optimizer or schedule that has it ("" for a task's setting), its key path in the
-            file, and its distribution.
+            Tuples of the optimizer or schedule that has it ("" if none has), its key path in the file, and
+            its distribution.
         """
         for group, prefix in ((self.optimizers, ("space",)), (self.schedules, ("space", "schedule"))):
             for owner, hyperparameters in group.items():
                 yield from ((owner, (*prefix, name), each) for name, each in hyperparameters.items())
+        yield from (("", ("space", name), each) for name, each in self.training.items())
         yield from (("", ("space", "task", name), each) for name, each in self.task.items())
 
 

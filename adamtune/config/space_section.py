@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from adamtune.catalog import ONE_MINUS, Entry, as_trained
+from adamtune.catalog import NONE, ONE_MINUS, TRAINING, Entry, as_trained
 from adamtune.config.aliases import find_alias, illegal_value, unknown_key, unknown_name
 from adamtune.config.distributions import DistributionReader, legal_type
 from adamtune.config.problems import KeyPath, Problems, show
@@ -47,6 +47,9 @@ def read_space(
     for key in [each for each in raw if each in settings and not owners(each, OPTIMIZERS)]:
         problems.add((*OPTIMIZER, key), OF_TASK)
         del raw[key]
+    of_training = {key: raw.pop(key) for key in list(raw) if key in TRAINING.forms}
+    training = _hyperparameters(TRAINING, (TRAINING,), of_training, OPTIMIZER, problems)
+    given = {name: each for name, each in training.items() if each != Fixed(value=TRAINING.defaults[name])}
     optimizers = _read_group(optimizer, ("optimizer",), raw, OPTIMIZER, problems)
     _check_together(optimizers, raw, problems)
     schedule = space.get("schedule", "constant")
@@ -54,7 +57,7 @@ def read_space(
     schedule = dict(schedule) if isinstance(schedule, dict) else {"name": schedule}
     names = schedule.pop("name", "constant")
     schedules = _read_group(names, path, schedule, SCHEDULE, problems)
-    return Space(optimizers=optimizers, schedules=schedules, task=task)
+    return Space(optimizers=optimizers, schedules=schedules, task=task, training=given)
 
 
 def owners(name: str, catalog: Mapping[str, Entry]) -> list[str]:
@@ -118,7 +121,8 @@ def _hyperparameters(
         complete[plain.name] = Fixed(value=plain.default)
         for form in (each for each in plain.forms if each.name in raw):
             note = f" for {entry.name}" if _ranges_differ(form.name, entries) else ""
-            reader = DistributionReader(legal_type(form), problems, note)
+            note += f", or {NONE}" if form.optional else ""
+            reader = DistributionReader(legal_type(form), problems, note, form.optional)
             distribution = reader.read(raw[form.name], (*path, form.name))
             if distribution is not None:
                 complete.pop(plain.name, None)
@@ -158,7 +162,7 @@ def _inapplicable(key: str, entries: Sequence[Entry], path: KeyPath) -> str:
         alias = find_alias(key, keys)
         advice = f"; for {chosen} write {alias.advice}" if alias else ""
         return f"can never apply: {chosen} does not have {key}; these have it: {', '.join(others)}{advice}"
-    if path == OPTIMIZER and any(key in task.settings.model_fields for task in TASKS.values()):
+    if path == OPTIMIZER and any(key in task.fields for task in TASKS.values()):
         return OF_TASK
-    extra = ("schedule", "task") if path == OPTIMIZER else ("name",)
+    extra = (*TRAINING.forms, "schedule", "task") if path == OPTIMIZER else ("name",)
     return unknown_key("hyperparameter", key, [*keys, *extra])

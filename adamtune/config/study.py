@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from adamtune.config.duration import Duration
 from adamtune.config.problems import dotted, show
@@ -22,8 +22,26 @@ from adamtune.tasks.registry import find_task
 
 Sampler = Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"]
 Pruner = Literal["none", "median", "asha", "hyperband"]
+Start = Literal["default", "priors", "none"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
+# YAML 1.1 reads an unquoted off as false.
+_Off = BeforeValidator(lambda value: "off" if value is False else value)
+Confirm = Annotated[
+    Literal["auto", "off", "small", "full"] | Annotated[int, Field(ge=10, le=100_000)],
+    _Off,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": ["auto", "off", "small", "full"]},
+                {"type": "integer", "minimum": 10, "maximum": 100_000},
+            ]
+        }
+    ),
+]
+
+Settings = Mapping[str, Value]
+"""Everything that an optimizer and a schedule are made with, by the names that trials have them under."""
 
 DEFAULT_SPACE = {"lr": {"low": 1e-5, "high": 1e-1, "log": True}}
 """The space of a file without ``space``."""
@@ -62,6 +80,10 @@ class Search(Frozen):
         1, description="training seeds per trial; the trial's value is their mean"
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="all randomness derives from it")
+    start: Start = Field("default", description="the first trials: the default, and known good settings")
+    confirm: Confirm = Field(
+        "auto", description="how many trainings on fresh seeds compare the best trials with the baseline"
+    )
 
 
 class ObjectiveSection(Frozen):
@@ -86,6 +108,7 @@ class StudyFile(ScalarKeys):
     space: Any = Field(DEFAULT_SPACE)
     search: Any = Field({})
     objective: Any = Field({})
+    baseline: Any = "default"
 
 
 class TaskChoice(Frozen):
@@ -105,6 +128,12 @@ class TaskChoice(Frozen):
         if entry is None:
             raise UsageError(f"there is no task {self.name}: install the package that has it")
         return entry
+
+    @property
+    def metrics(self) -> Mapping[str, Direction]:
+        """The known metrics that the task may report with these settings, and their good directions."""
+        entry = self.entry
+        return entry.metrics_with(self.settings) if isinstance(entry, TaskEntry) else entry.metrics
 
 
 class CommandChoice(Frozen):
@@ -144,6 +173,7 @@ class StudyConfig(ScalarKeys):
         space: everything that trials are trained with: searched and fixed.
         search: how the space is searched.
         objective: the metric that ranks the trials.
+        baseline: what the best trial is compared with; settings by hand, without those of the task.
         text: the text of the study file, without the overrides. It is not part of ``canonical``.
     """
 
@@ -151,6 +181,7 @@ class StudyConfig(ScalarKeys):
     space: Space
     search: Search
     objective: Objective
+    baseline: Literal["default", "lr_only"] | Settings = "default"
     text: str = Field("", exclude=True, repr=False)
 
     @property
@@ -203,15 +234,20 @@ class StudyConfig(ScalarKeys):
     def meaning(self) -> dict[str, Any]:
         """The part of ``canonical`` that decides the settings and the result of every trial.
 
-        It lacks the name, the storage, and what may be changed later: the end of the search, how many
-        processes there are, and the folder of a command.
+        It lacks the name, the storage, and what may be changed later: the end of the search, how its result
+        is confirmed, how many processes there are, and the folder of a command.
         """
         canonical = self.canonical()
-        for key in ("name", "storage", "workers"):
+        for key in ("name", "storage", "workers", "baseline"):
             del canonical[key]
-        for key in ("trials", "timeout", "trial_timeout", "max_failures"):
+        for key in ("trials", "timeout", "trial_timeout", "max_failures", "confirm"):
             del canonical["search"][key]
+        # Studies of versions without the key keep their hash.
+        if self.search.start == Search.model_fields["start"].default:
+            del canonical["search"]["start"]
         canonical["task"].pop("folder", None)
+        if not canonical["space"]["training"]:  # which the studies of 0.2.0 do not have
+            del canonical["space"]["training"]
         return canonical
 
     @property
@@ -269,6 +305,7 @@ def _file_values(study: StudyConfig) -> Iterator[tuple[tuple[str, str], object]]
     yield ("", "space.schedule.name"), list(study.space.schedules)
     for owner, path, distribution in study.space.distributions():
         yield (owner, dotted(path)), distribution.file_value()
+    yield ("", "search.start"), study.search.start
     for section in ("search", "objective"):
         yield from ((("", f"{section}.{key}"), each) for key, each in meaning[section].items())
     yield from ((("", key), meaning[key]) for key in ("engine", "population", "device"))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from adamtune.config.aliases import illegal_value, unknown_name
+from adamtune.config.baseline import read_baseline
 from adamtune.config.document import encodable, read_text, read_yaml
 from adamtune.config.numbers import read_number
 from adamtune.config.problems import Problems, printable, show
@@ -116,7 +117,7 @@ def _read(data: dict[str, Any], text: str, problems: Problems, folder: Path) -> 
     raw_searched = raw_space.get("task", {}) if isinstance(raw_space, dict) else {}
     chosen = read_task(data["task"], raw_searched, problems, folder) if "task" in data else (None, {})
     task, searched = chosen
-    settings = [*task.entry.settings.model_fields, *task.settings] if task else ()
+    settings = [*task.entry.fields, *task.settings] if task else ()
     space = read_space(section["optimizer"], raw_space, searched, problems, settings)
     if isinstance(task, CommandChoice):
         check_command(task, space, problems)
@@ -126,18 +127,25 @@ def _read(data: dict[str, Any], text: str, problems: Problems, folder: Path) -> 
     objective = _objective(section["objective"], task, problems)
     if search and search.sampler == "grid":
         _reject_ranges(space, problems)
-    if not (file and task and search and objective):
+    baseline = read_baseline(section["baseline"], problems)
+    if not (file and task and search and objective and baseline):
         return None
-    scalars = {name: getattr(file, name) for name in ScalarKeys.model_fields}
-    return StudyConfig(**scalars, task=task, space=space, search=search, objective=objective, text=text)
+    return StudyConfig(
+        **{name: getattr(file, name) for name in ScalarKeys.model_fields},
+        task=task,
+        space=space,
+        search=search,
+        objective=objective,
+        baseline=baseline,
+        text=text,
+    )
 
 
 def _objective(raw: object, task: TaskChoice | CommandChoice | None, problems: Problems) -> Objective | None:
     section = validate(ObjectiveSection, raw, ("objective",), problems)
     if section is None or task is None:
         return None
-    entry = task.entry
-    metrics = entry.metrics
+    entry, metrics = task.entry, task.metrics
     metric = section.metric or next(iter(metrics))
     # Other metrics of a user's task are known once they are computed, before the first trial.
     if metric in metrics or (section.direction and entry.has_other_metrics):

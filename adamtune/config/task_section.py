@@ -55,7 +55,7 @@ def read_task(
     if isinstance(entry, ProgramEntry):
         return read_function(entry, settings, searched, problems)
     distributions = _searched(entry, searched, settings, problems)
-    fixed = _fixed(entry, settings, distributions, problems)
+    fixed = _fixed(entry, settings, distributions, problems, folder)
     return TaskChoice(name=entry.name, settings=fixed), distributions
 
 
@@ -84,7 +84,7 @@ def _searched(
     if not isinstance(raw, dict):
         problems.add(SEARCHED, illegal_value(raw, "a mapping of the task's settings"))
         return {}
-    fields = entry.settings.model_fields
+    fields = entry.fields
     for name in raw:
         path = (*SEARCHED, name)
         if name not in fields:
@@ -118,27 +118,28 @@ def _fixed(
     settings: Mapping[str, object],
     searched: Mapping[str, Distribution],
     problems: Problems,
+    folder: Path,
 ) -> dict[str, Any]:
     """The settings that are not searched, with defaults.
 
     Checks them with combinations of the searched ones, up to the first combination with problems.
     """
     checked: Task | None = None
-    together = all_combinations if _is_checked_together(entry.settings, searched) else combinations
+    together = all_combinations if _is_checked_together(entry, searched) else combinations
     for combination in together(searched):
-        checked, found = check(entry.settings, {**settings, **combination})
+        checked, found = check(entry.settings, {**settings, **combination}, folder=folder)
         for place, message in found:
             section = SEARCHED if place and place[0] in searched else ("task",)
             problems.add((*section, *place), message)
         if found:
             break
-    written = checked.model_dump(mode="json") if checked else {}
+    written = checked.model_dump(mode="json", by_alias=True) if checked else {}
     return {name: each for name, each in written.items() if name not in searched}
 
 
-def _is_checked_together(task: type[Task], searched: Mapping[str, Distribution]) -> bool:
+def _is_checked_together(entry: TaskEntry, searched: Mapping[str, Distribution]) -> bool:
     """Whether more is asked of the searched settings than their types and bounds, which were checked."""
-    checks = task.__pydantic_decorators__
-    constraints = [each for name in searched for each in task.model_fields[name].metadata]
+    checks = entry.settings.__pydantic_decorators__
+    constraints = [each for name in searched for each in entry.fields[name].metadata]
     own = checks.validators or checks.field_validators or checks.root_validators or checks.model_validators
     return bool(own) or not all(isinstance(each, Ge | Gt | Le | Lt) for each in constraints)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -43,8 +44,16 @@ def validate(kind: type[T], value: object, path: KeyPath, problems: Problems, no
     return checked
 
 
-def check(kind: type[T], value: object, note: str = "") -> tuple[T | None, list[tuple[KeyPath, str]]]:
+def check(
+    kind: type[T], value: object, note: str = "", folder: Path | None = None
+) -> tuple[T | None, list[tuple[KeyPath, str]]]:
     """``validate`` for callers that place the problems themselves.
+
+    Args:
+        kind: as for ``validate``.
+        value: as for ``validate``.
+        note: as for ``validate``.
+        folder: the folder that files named in the value are relative to.
 
     Returns:
         The value, or None if there are problems; and each problem's key path within ``value`` and message.
@@ -52,7 +61,7 @@ def check(kind: type[T], value: object, note: str = "") -> tuple[T | None, list[
     checker: TypeAdapter[T] = adapter(kind)  # type: ignore[arg-type]  # a type is hashable
     try:
         # JSON, because only there pydantic's strict mode takes a list for a tuple.
-        return checker.validate_json(json.dumps(value, default=str), strict=True), []
+        return checker.validate_json(json.dumps(value, default=str), strict=True, context=folder), []
     except ValidationError as error:
         schema = checker.json_schema()
         found = [_problem(each, value, schema, note) for each in error.errors(include_url=False)]

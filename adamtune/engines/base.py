@@ -36,6 +36,8 @@ class Member:
         hyperparameters: every hyperparameter of the optimizer, by catalog name.
         schedule: a name of the schedule catalog.
         schedule_hyperparameters: every hyperparameter of the schedule, by catalog name.
+        clip_norm: the largest norm of the gradient of all parameters, to which a larger one is scaled down;
+            None for no limit.
     """
 
     trial: int
@@ -46,6 +48,7 @@ class Member:
     hyperparameters: Mapping[str, float]
     schedule: str
     schedule_hyperparameters: Mapping[str, float]
+    clip_norm: float | None = None
 
 
 class Evaluation(NamedTuple):
@@ -57,7 +60,7 @@ class Evaluation(NamedTuple):
         member: the member.
         step: optimizer steps taken.
         metrics: the task's scores, and ``train_loss``, the mean over the batches since the last evaluation;
-            empty if the member diverged.
+            at the last step those of the holdouts, such as ``test/loss``. Empty if the member diverged.
         diverged_at: the first step whose loss or scores were not finite, or None.
         finished: whether this is the member's last step.
         seconds: wall time since the last evaluation, divided evenly among the members trained together.
@@ -73,6 +76,11 @@ class Evaluation(NamedTuple):
     seconds: float
     failure: str | None = None
     total: int | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the member has finished without a divergence or failure."""
+        return self.finished and self.diverged_at is None and self.failure is None
 
     @property
     def ends(self) -> bool:
@@ -128,6 +136,7 @@ class Source:
     Attributes:
         train: the training rows.
         validation: the validation rows.
+        holdouts: rows by name that are scored at the last step alone.
         dtype: the precision of losses.
         initial: takes a seed and a replicate and returns the parameters and buffers before the first step, by
             name.
@@ -147,6 +156,7 @@ class Source:
         # Members of one replicate start alike, and a study has few replicates: most weights are drawn once.
         self.initial = lru_cache(maxsize=16)(self._initial)
         self.train, self.validation = (map_rows(self._placed, rows) for rows in (task.train, task.validation))
+        self.holdouts = {name: map_rows(self._placed, rows) for name, rows in task.holdouts.items()}
 
     def module(self, seed: int, replicate: int) -> nn.Module:
         """A replicate's model before its first step, in training mode."""
@@ -219,7 +229,8 @@ def evaluation(
         seconds: wall time since the last evaluation, of this member alone.
     """
     diverged = diverged_at(losses, list(scores.values()), step - len(losses))
-    metrics = {**scores, "train_loss": fmean(losses)} if diverged is None else {}
+    recent = losses[-member.task.loss_steps :] if step == member.task.steps else losses
+    metrics = {**scores, "train_loss": fmean(recent)} if diverged is None else {}
     return Evaluation(member, step, metrics, diverged, step == member.task.steps, seconds)
 
 

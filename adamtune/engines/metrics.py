@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -61,6 +61,22 @@ def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | N
             with torch.enable_grad():  # a loss that takes gradients itself
                 scores = task.scores(module, rows)
     return {name: _number(name, score) for name, score in scores.items()}
+
+
+def holdout_metrics(
+    holdouts: Mapping[str, Rows], score: Callable[[Rows], Mapping[str, float]]
+) -> dict[str, float]:
+    """The metrics of the holdouts, such as ``test/loss``.
+
+    Args:
+        holdouts: rows by name.
+        score: computes the task's metrics of rows.
+    """
+    return {
+        f"{holdout}/{name.removeprefix('val_')}": value
+        for holdout, rows in holdouts.items()
+        for name, value in score(rows).items()
+    }
 
 
 def _number(name: str, score: Any) -> float:

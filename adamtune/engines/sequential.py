@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import nan
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed, plain_attributes
-from adamtune.engines.metrics import checked_loss, plain_metrics
+from adamtune.engines.metrics import checked_loss, holdout_metrics, plain_metrics
 from adamtune.engines.torch_private import tree_map_only
 from adamtune.optimizers.registry import build
 from adamtune.schedules.registry import lr_factors
@@ -53,9 +54,15 @@ class Sequential:
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
         """Trains every member to its next evaluation; see ``Engine.advance``."""
+        return self.evaluate() if self.train(pause) else []
+
+    def train(self, pause: Callable[[], bool]) -> bool:
+        """Trains every member to its next evaluation or to a pause; whether all have reached it."""
         complete = [training.train(pause) for training in self._trainings.values()]
-        if not all(complete):
-            return []
+        return all(complete)
+
+    def evaluate(self) -> list[Evaluation]:
+        """The evaluations of all members, which have reached them."""
         evaluations = [training.evaluate() for training in self._trainings.values()]
         self.release([each.member for each in evaluations if each.finished or each.diverged_at is not None])
         return evaluations
@@ -93,6 +100,7 @@ class _Training:
         self.module = source.module(member.seed, member.replicate)
         self.optimizer = build(member.optimizer, self.module.parameters(), member.hyperparameters)
         factors = lr_factors(member.schedule, member.schedule_hyperparameters, self.task.steps)
+        self.trained = [each for group in self.optimizer.param_groups for each in group["params"]]
         self.lrs = [member.hyperparameters["lr"] * factor for factor in factors]
 
     def train(self, pause: Callable[[], bool]) -> bool:
@@ -118,9 +126,12 @@ class _Training:
     def _update(self, batch: Rows) -> Tensor:
         self._seed()
         self.optimizer.param_groups[0]["lr"] = self.lrs[self.step]
-        self.optimizer.zero_grad()
+        for parameter in self.trained:  # as zero_grad does, whose profiling takes as long as a small layer
+            parameter.grad = None
         loss = checked_loss(self.task.loss(self.module, batch))
         loss.backward()
+        if self.member.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.member.clip_norm)
         try:
             self.optimizer.step()
         except (OverflowError, RuntimeError) as error:
@@ -153,7 +164,10 @@ class _Training:
         seconds = self.seconds + perf_counter() - began
         made = evaluation(self.member, self.step, self.losses, found, seconds)
         self.losses, self.seconds = [], 0.0
-        return made
+        if not made.succeeded:
+            return made
+        score = partial(plain_metrics, self.task, self.module, seed=seed)
+        return made._replace(metrics={**made.metrics, **holdout_metrics(self.source.holdouts, score)})
 
     def state(self) -> dict[str, Any]:
         return {

@@ -35,29 +35,34 @@ def arguments(name: str, hyperparameters: Mapping[str, float]) -> dict[str, Any]
 
 
 def build(
-    name: str, parameters: Iterable[Tensor], hyperparameters: Mapping[str, float]
+    name: str, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], hyperparameters: Mapping[str, float]
 ) -> torch.optim.Optimizer:
     """The optimizer of a catalog name, in the implementation that is fastest on a CPU.
 
     Args:
         name: a name in ``OPTIMIZERS``.
-        parameters: what to optimize, all on one device.
+        parameters: what to optimize, all on one device: tensors, or groups as torch takes them.
         hyperparameters: every hyperparameter of the optimizer, by catalog name.
 
     Raises:
         ValueError: the hyperparameters do not go together.
     """
-    optimizer, parameters = OPTIMIZERS[name], list(parameters)
+    import torch
+
+    optimizer = OPTIMIZERS[name]
     optimizer.check(hyperparameters)
+    groups = torch.optim.Optimizer(parameters, {}).param_groups
     options = arguments(name, hyperparameters)
     if optimizer.implementation == "fused":
         fitting = {"cpu", "cuda"}
         options["fused"] = all(
-            each.is_floating_point() and each.device.type in fitting for each in parameters
+            each.is_floating_point() and each.device.type in fitting
+            for group in groups
+            for each in group["params"]
         )
     elif optimizer.implementation == "foreach":
         options["foreach"] = True
-    built: torch.optim.Optimizer = optimizer_class(name)(parameters, **options)
+    built: torch.optim.Optimizer = optimizer_class(name)(groups, **options)
     return built
 
 

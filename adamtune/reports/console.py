@@ -8,13 +8,14 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from textwrap import wrap
 from types import FrameType
 from typing import IO, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from adamtune.analysis.ranking import ORDER, Ranking, Row
+from adamtune.analysis.ranking import BASELINE, ORDER, Ranking, Row
 from adamtune.reports.table import table
 from adamtune.reports.text import rounded, setting
 from adamtune.storage.records import State, TrialRecord, counted, shown_state
@@ -92,9 +93,10 @@ def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
     study = ranking.study
     order = "lowest" if study.direction == "minimize" else "highest"
     out.print(Text(f"{study.name}: {study.metric}, {order} first", style="bold"), end="\n\n")
-    heading, lines, common = table(ranking, rows, out.width)
+    shown = [*rows, *([ranking.baseline] if ranking.baseline else [])]
+    heading, lines, common = table(ranking, shown, out.width)
     out.print(Text("\n".join(heading), style="bold cyan"))
-    out.print(Text("\n").join(map(_styled, rows, lines)))
+    out.print(Text("\n").join(map(_styled, shown, lines)))
     for line in common:
         out.print(line)
     out.print()
@@ -117,14 +119,24 @@ def counts(found: Mapping[State, int], in_use: bool = True) -> str:
     return ", ".join(f"{n} {shown_state(state, in_use)}" for state, n in shown.items())
 
 
+def show_verdict(out: Console, ranking: Ranking) -> None:
+    """Prints whether the best trial is better than the baseline."""
+    if ranking.verdict is not None:
+        style = "bold" if ranking.verdict.outcome != "not_confirmed" else "dim"
+        lines = wrap(ranking.verdict.sentence, out.width, break_long_words=False, break_on_hyphens=False)
+        out.print("\n" + "\n".join(lines), style=style)
+
+
 def show_best(out: Console, ranking: Ranking, code: str) -> None:
-    """Prints the metrics of the best trial and ``code``, which builds its optimizer and scheduler."""
-    best = ranking.best
+    """Prints the metrics of the recommended trial and ``code``, which builds its optimizer and scheduler."""
+    best = ranking.recommended
     if best is None:
         out.print("\nNo trial is complete yet.")
         return
     metrics = "".join(f", {name} {rounded(value)}" for name, value in best.metrics.items())
-    out.print(f"\nBest: trial {best.number}{metrics}", style="bold")
+    title = "Best" if best is ranking.best else "Recommended"
+    which = "the baseline" if best.number == BASELINE else f"trial {best.number}"
+    out.print(f"\n{title}: {which}{metrics}", style="bold")
     others = [name for name in ranking.searched if name in best.settings and name not in ORDER]
     if others:
         out.print("task: " + ", ".join(f"{name} {setting(name)(best.settings[name])}" for name in others))

@@ -7,11 +7,14 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from adamtune.analysis.ranking import Ranking, Row
+from adamtune.analysis.ranking import BASELINE, Ranking, Row
 from adamtune.errors import AdamtuneError
 from adamtune.reports.table import columns
+
+if TYPE_CHECKING:
+    from adamtune.analysis.verdict import Verdict
 
 
 def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
@@ -21,10 +24,33 @@ def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
         "metric": ranking.study.metric,
         "direction": ranking.study.direction,
         "counts": ranking.counts,
+        "verdict": _verdict(ranking.verdict),
+        "baseline": ranking.baseline and _trial(ranking.baseline),
     }
     trials = ",\n".join(f"  {_dumps(_trial(row))}" for row in rows)
     # One trial a line, which `grep` and `diff` can use: the head's closing brace moves to the end.
     return f'{_dumps(head)[:-1]},\n "trials": [' + (f"\n{trials}\n ]" if trials else "]") + "}\n"
+
+
+def _verdict(found: Verdict | None) -> dict[str, Any] | None:
+    """The verdict; a difference is the candidate minus the baseline, in the metric's own units."""
+    if found is None:
+        return None
+    named = {"candidate": found.candidate, "baseline": found.baseline}
+    sides = {
+        name: each and {"trial": each.trial, "mean": each.mean, "n": each.n} for name, each in named.items()
+    }
+    return {
+        "outcome": found.outcome,
+        "metric": found.metric,
+        **sides,
+        "difference": found.difference,
+        "interval": found.interval,
+        "level": found.level,
+        "detectable": found.detectable,
+        "sentence": found.sentence,
+        "metrics": found.metrics,
+    }
 
 
 def _trial(row: Row) -> dict[str, Any]:
@@ -33,7 +59,7 @@ def _trial(row: Row) -> dict[str, Any]:
     failure = {} if trial.failure is None else {"failure": trial.failure}
     return {
         "rank": row.rank,
-        "number": trial.number,
+        "number": None if trial.number == BASELINE else trial.number,
         "state": trial.state,
         "value": trial.value,
         "seeds": trial.seeds,
@@ -67,15 +93,19 @@ def to_csv(ranking: Ranking, rows: Sequence[Row]) -> str:
     from adamtune.analysis.frames import trial_frame  # imports pandas
 
     # pandas would write inf, which JSON has not: the two formats agree.
-    frame = trial_frame(ranking, rows).replace([math.inf, -math.inf], math.nan)
+    frame = trial_frame(ranking, _with_baseline(ranking, rows)).replace([math.inf, -math.inf], math.nan)
     for name, column in frame.select_dtypes(["boolean", "object"]).items():
         frame[name] = column.map(_dumps, na_action="ignore")
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
+def _with_baseline(ranking: Ranking, rows: Sequence[Row]) -> list[Row]:
+    return [*rows, *([ranking.baseline] if ranking.baseline else [])]
+
+
 def to_markdown(ranking: Ranking, rows: Sequence[Row]) -> str:
     """The ranked table: one row a trial, with the searched settings."""
-    table = columns(ranking, rows)
+    table = columns(ranking, _with_baseline(ranking, rows))
     rules = ["---" if column.left else "---:" for column in table]
     rows_of_cells = zip(*(column.cells for column in table), strict=True)
     lines = [[column.name for column in table], rules, *rows_of_cells]

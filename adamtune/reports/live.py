@@ -58,15 +58,18 @@ def _until_closed(observe: Observer) -> Observer:
 
 
 def _log(out: Console) -> Observer:
-    printed = 0
+    printed, stage = 0, ""
 
     def print_lines(progress: Progress) -> None:
-        nonlocal printed
+        nonlocal printed, stage
         for note in progress.notes[printed:]:
             out.print(note)
         printed = len(progress.notes)
         if progress.last_batch:
             out.print("; ".join(filter(None, (_standing(progress), _best_value(progress), _pace(progress)))))
+        if progress.stage != stage:
+            out.print(progress.stage)
+        stage = progress.stage
 
     return print_lines
 
@@ -99,7 +102,8 @@ def view(progress: Progress, width: int) -> RenderableType:
         ProgressBar(total=max(progress.total, 1), completed=progress.done + progress.under_way),
         Text(f"{progress.done}/{progress.total}", no_wrap=True),
     )
-    times = "; ".join(filter(None, (f"{clock(progress.elapsed)} elapsed", _pace(progress))))
+    pace = progress.stage or _pace(progress)
+    times = "; ".join(filter(None, (f"{clock(progress.elapsed)} elapsed", pace)))
     parts: list[RenderableType] = [bar, Text(f"{counts(progress.counts)}; {times}")]
     parts += [Text(note, style="dim") for note in progress.notes]
     if progress.best:

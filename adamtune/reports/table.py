@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from adamtune.analysis.ranking import Ranking, Row
+from adamtune.analysis.ranking import BASELINE, Ranking, Row
 from adamtune.reports import text
 from adamtune.reports.text import Column, fill, grid, sparkline, width_of
 from adamtune.storage.records import TrialRecord, shown_state
@@ -25,12 +25,12 @@ def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int =
     spread = [_spread(trial) for trial in trials]
     return [
         Column("rank", [str(row.rank or "-") for row in rows]),
-        Column("trial", [str(trial.number) for trial in trials]),
+        Column("trial", ["baseline" if trial.number == BASELINE else str(trial.number) for trial in trials]),
         Column("value", [_value(trial, ranking.study.in_use) for trial in trials]),
         *([Column("sd", spread)] if any(spread) else []),
         *(_setting(name, trials, digits) for name in ranking.searched),
-        Column("steps", [str(trial.steps) for trial in trials]),
-        Column("seconds", [text.seconds(trial.seconds) for trial in trials]),
+        Column("steps", [str(trial.steps) if trial.steps else "" for trial in trials]),
+        Column("seconds", [text.seconds(trial.seconds) if trial.seconds else "" for trial in trials]),
         Column("curve", [sparkline(list(trial.intermediate.values()), curve) for trial in trials], left=True),
     ]
 

@@ -55,7 +55,7 @@ def _drawn_at_random(sampler: str, space: Space) -> list[str]:
         return []
     # A parameter of one optimizer alone, such as momentum, is missing in the trials of the others.
     shared = [set.intersection(*map(set, each.values())) for each in (space.optimizers, space.schedules)]
-    common = {"optimizer", "schedule", *space.task, *shared[0], *shared[1]}
+    common = {"optimizer", "schedule", *space.training, *space.task, *shared[0], *shared[1]}
     return [
         name
         for name, each in space.searched.items()

@@ -29,6 +29,7 @@ class Progress:
         best: the best complete trial so far.
         notes: lines for people, such as the engine that was chosen and why. They are only ever added to.
         last_batch: the trials that ended in this round.
+        stage: what is done after the search, in words; empty during the search.
     """
 
     study: str
@@ -42,6 +43,7 @@ class Progress:
     under_way: float = 0.0
     notes: tuple[str, ...] = ()
     last_batch: tuple[TrialRecord, ...] = ()
+    stage: str = ""
 
     @property
     def done(self) -> int:
@@ -77,6 +79,7 @@ class Tracker:
         self._last: tuple[TrialRecord, ...] = ()
         self._notes: list[str] = []
         self.under_way = 0.0
+        self.stage = ""
         self.failures = 0
         self.last_failure = ""
         self._best: TrialRecord | None = None
@@ -161,4 +164,5 @@ class Tracker:
             under_way=self.under_way,
             notes=tuple(self._notes),
             last_batch=self._last,
+            stage=self.stage,
         )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from types import FrameType
 from typing import Any
 
 import optuna
 
+from adamtune.analysis.confirmation import confirmation_plan
+from adamtune.analysis.looks import Plan as Looks
 from adamtune.config import StudyConfig, override_search
 from adamtune.engines.plan import Plan, is_available, make_plan, workers_plan
 from adamtune.errors import AdamtuneError, Refused, UsageError
+from adamtune.search.confirmation import ATTRIBUTE, ConfirmationLoop, begin_confirmation, most_at_once
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
@@ -84,7 +87,9 @@ def _search(session: Session, observe: Observer) -> Outcome:
     config, foreign = session.config, session.foreign_trials()
     tracker = Tracker(session.study, config.objective.metric, config.trials, foreign)
     saved = session.checkpoint()
-    if saved is None and not tracker.counts["running"] and tracker.begun >= config.trials:
+    searched = not tracker.counts["running"] and tracker.begun >= config.trials
+    confirming = confirmation_plan(config, isinstance(config.task.entry, ProgramEntry))
+    if searched and not (saved or (confirming and _lacks_verdict(session, confirming))):
         return Outcome("already_complete", tracker.progress())
     try:
         with training_faults(config.name):
@@ -92,19 +97,18 @@ def _search(session: Session, observe: Observer) -> Outcome:
     except AdamtuneError:
         session.delete_if_empty()  # it is not to be listed as a study that was begun
         raise
+    saved_search = None if saved and "confirmation" in saved else saved
     # Members in training keep their slots, though the total may be lower now.
-    least = saved.get("slots", kept.slots) if saved else 0
+    least = saved_search.get("slots", kept.slots) if saved_search else 0
     plan = kept.for_trials(config.trials, config.search.seeds, config.population, least)
     for line in (plan.why, *notes(config, plan.slots), *_surprises(tracker, config.trials, foreign)):
         tracker.note(line)
     folder = trials_folder(config.storage, config.name)
-    with (
-        plan.start(folder, config.search.trial_timeout) as engine,
-        _interruptions(lambda: tracker.note(STOPPING)) as interrupted,
-    ):
-        loop = Loop(session, engine, tasks, tracker)
-        if saved is not None:
-            loop.restore(saved)
+
+    def observe_now() -> None:
+        observe(tracker.progress())
+
+    with _interruptions(lambda: tracker.note(STOPPING)) as interrupted:
 
         def stop() -> Reason | None:
             if interrupted():
@@ -112,8 +116,28 @@ def _search(session: Session, observe: Observer) -> Outcome:
             timeout = config.search.timeout
             return "timeout" if timeout is not None and tracker.elapsed > timeout else None
 
-        reason = loop.run(stop, lambda: observe(tracker.progress()))
+        with plan.start(folder, config.search.trial_timeout) as engine:
+            loop = Loop(session, engine, tasks, tracker)
+            if saved_search is not None:
+                loop.restore(saved_search)
+            reason = loop.run(stop, observe_now)
+        if reason == "complete" and confirming is not None:
+            confirmation = begin_confirmation(session, confirming)
+            stage = ConfirmationLoop(session, tasks, tracker, confirmation)
+            plan = replace(kept, slots=min(kept.slots, most_at_once(confirming)))
+            with plan.start(folder / "confirmation", config.search.trial_timeout) as engine:
+                if saved is not None and saved is not saved_search:
+                    stage.restore(engine, saved)
+                reason = stage.run(engine, stop, observe_now)
     return Outcome(reason, tracker.progress())
+
+
+def _lacks_verdict(session: Session, plan: Looks) -> bool:
+    """Whether the confirmation of a complete search is not complete, or is that of fewer trials."""
+    stored, now = session.attribute(ATTRIBUTE), begin_confirmation(session, plan)
+    if not now.finalists:
+        return False
+    return stored is None or bool(now.missing()) or now.generation != stored["generation"]
 
 
 def _prepare(session: Session) -> tuple[Tasks | Programs, Plan]:
@@ -173,13 +197,24 @@ def _check_data(session: Session, tasks: Tasks) -> None:
     if kept is None:
         session.set_attribute("data_hash", now)
     elif kept != now and kept != _default_hash(tasks, now):
-        cause = "the same Python and scikit-learn versions, too"
-        if tasks.entry.file is not None:
-            cause = "and seed what data() draws"
         raise Refused(
             f"study {config.name} was trained on other data: its hash is {kept[:12]}, now it is"
-            f" {now[:12]}. Put the old data back ({cause}), or start a new study with --name."
+            f" {now[:12]}. {_way_back(session, tasks)}, or start a new study with --name."
         )
+
+
+def _way_back(session: Session, tasks: Tasks) -> str:
+    """What to do to have the data again that a study was begun with."""
+    if tasks.entry.file is not None:
+        return "Put the old data back (and seed what data() draws)"
+    if path := session.config.task.settings.get("data"):
+        return f"Put the old {path} back"
+    versions = session.attribute("versions") or {}
+    known = ", ".join(f"{name} {versions[name]}" for name in ("adamtune", "python") if name in versions)
+    return (
+        "The data sets come with adamtune, scikit-learn and Python, and have a test part since adamtune"
+        f" 0.4.0: resume it with the versions that it was begun with ({known})"
+    )
 
 
 def _default_hash(tasks: Tasks, other: str) -> str:

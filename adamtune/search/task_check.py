@@ -60,11 +60,11 @@ def measure(study: StudyConfig, tasks: Tasks) -> Measured:
     extremes = tasks.extremes()
     chosen = {extremes[len(extremes) * index // MOST] for index in range(MOST)} | {extremes[-1]}
     found = {each: check_task(each, each is extremes[0]) for each in extremes if each in chosen}
-    metric, metrics = study.objective.metric, found[extremes[0]].metrics
-    if metric not in metrics:
-        raise UsageError(
-            f"objective: {tasks.entry.label} reports no metric {metric}; its metrics: {', '.join(metrics)}"
-        )
+    metric = study.objective.metric
+    for each in found.values():
+        if metric not in each.metrics:
+            told = f"reports no metric {metric}; its metrics: {', '.join(each.metrics)}"
+            raise UsageError(f"objective: {tasks.entry.label} {told}")
     return found
 
 

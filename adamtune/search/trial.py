@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from adamtune.catalog import NONE
 from adamtune.config import Choice, Distribution, Fixed, Range, Space, StudyConfig, Value, as_trained
 from adamtune.engines.base import Evaluation, Member
 from adamtune.errors import UsageError
@@ -101,20 +102,25 @@ class Tasks:
 
 def members(study: StudyConfig, number: int, settings: Mapping[str, Any], task: Any) -> list[Member]:
     """A trial's members, one for each of its training seeds: of a ``LoadedTask`` or a ``Program``."""
+    search = study.search
+    return [member(number, settings, task, search.seed, replicate) for replicate in range(search.seeds)]
+
+
+def member(number: int, settings: Mapping[str, Any], task: Any, seed: int, replicate: int) -> Member:
+    """The training of settings with one training seed; arguments as the attributes of ``Member``."""
     optimizer, schedule = settings["optimizer"], settings["schedule"]
-    return [
-        Member(
-            trial=number,
-            replicate=replicate,
-            seed=study.search.seed,
-            task=task,
-            optimizer=optimizer,
-            hyperparameters={name: settings[name] for name in OPTIMIZERS[optimizer].defaults},
-            schedule=schedule,
-            schedule_hyperparameters={name: settings[name] for name in SCHEDULES[schedule].defaults},
-        )
-        for replicate in range(study.search.seeds)
-    ]
+    clip_norm = settings.get("clip_norm", NONE)
+    return Member(
+        trial=number,
+        replicate=replicate,
+        seed=seed,
+        task=task,
+        optimizer=optimizer,
+        hyperparameters={name: settings[name] for name in OPTIMIZERS[optimizer].defaults},
+        schedule=schedule,
+        schedule_hyperparameters={name: settings[name] for name in SCHEDULES[schedule].defaults},
+        clip_norm=None if clip_norm == NONE else clip_norm,
+    )
 
 
 @dataclass
@@ -193,20 +199,21 @@ def ask_settings(ask: Ask, space: Space) -> dict[str, Any]:
     """The settings of a trial: asks for the parameters of the chosen optimizer and schedule, and no others.
 
     Returns:
-        ``optimizer`` and its hyperparameters, ``schedule`` and its, then the searched task settings;
-        all by catalog name, JSON-safe.
+        ``optimizer`` and its hyperparameters, ``schedule`` and its, those of the training that are not at
+        their defaults, then the searched task settings; all by catalog name, JSON-safe.
     """
     optimizer = _value(ask, "optimizer", space.optimizer)
     settings = {"optimizer": optimizer} | _trained(ask, space.optimizers[optimizer])
     schedule = _value(ask, "schedule", space.schedule)
     settings |= {"schedule": schedule} | _trained(ask, space.schedules[schedule])
-    return settings | {name: _value(ask, name, each) for name, each in space.task.items()}
+    others = {**space.training, **space.task}
+    return settings | {name: _value(ask, name, each) for name, each in others.items()}
 
 
 def optuna_distribution(distribution: Choice | Range) -> BaseDistribution:
     """The distribution as Optuna's."""
     if isinstance(distribution, Choice):
-        return CategoricalDistribution([_storable(value) for value in distribution.values])
+        return CategoricalDistribution([storable(value) for value in distribution.values])
     kind = IntDistribution if distribution.integer else FloatDistribution
     return kind(distribution.low, distribution.high, log=distribution.log)  # type: ignore[arg-type]
 
@@ -218,7 +225,7 @@ def grid(space: Space) -> Iterator[dict[str, Any]]:
             named = {"optimizer": space.optimizer, "schedule": space.schedule}
             chosen = {"optimizer": optimizer, "schedule": schedule}
             head = {name: chosen[name] for name, each in named.items() if isinstance(each, Choice)}
-            yield from _combinations(head, {**its, **its_own, **space.task})
+            yield from _combinations(head, {**its, **its_own, **space.training, **space.task})
 
 
 def _combinations(head: dict[str, Any], rest: Mapping[str, Distribution]) -> Iterator[dict[str, Any]]:
@@ -229,7 +236,7 @@ def _combinations(head: dict[str, Any], rest: Mapping[str, Distribution]) -> Ite
     name, first = next(iter(searched.items()))
     others = {other: each for other, each in searched.items() if other != name}
     for value in first.countable or ():
-        yield from _combinations(head | {name: _storable(value)}, others)
+        yield from _combinations(head | {name: storable(value)}, others)
 
 
 def _trained(ask: Ask, hyperparameters: Mapping[str, Distribution]) -> dict[str, Any]:
@@ -241,10 +248,10 @@ def _value(ask: Ask, name: str, distribution: Distribution) -> Any:
         return distribution.value
     found = ask(name, optuna_distribution(distribution))
     if isinstance(distribution, Choice):
-        return {_storable(value): value for value in distribution.values}[found]
+        return {storable(value): value for value in distribution.values}[found]
     return found
 
 
-def _storable(value: Value) -> bool | int | float | str | None:
+def storable(value: Value) -> bool | int | float | str | None:
     """Optuna's categories are scalars: a list, such as a task's ``hidden``, is kept as its JSON."""
     return json.dumps(value) if isinstance(value, tuple | dict) else value

@@ -29,7 +29,11 @@ STATES: Mapping[str, State] = {
 
 
 class StudyAttrs(TypedDict, total=False):
-    """User attributes of a study. ``plan`` is how it is trained (``engines.plan.Plan``)."""
+    """User attributes of a study.
+
+    ``plan`` is how it is trained (``engines.plan.Plan``), ``confirmation`` the trainings on fresh seeds
+    (``analysis.confirmation.Confirmation``).
+    """
 
     study_file: str
     study: dict[str, Any]
@@ -38,6 +42,7 @@ class StudyAttrs(TypedDict, total=False):
     metric: str
     versions: dict[str, str]
     plan: dict[str, Any]
+    confirmation: dict[str, Any]
 
 
 class TrialAttrs(TypedDict, total=False):
@@ -182,6 +187,7 @@ class StudyRecord:
 
     Attributes:
         in_use: whether a process trains it; True on a server, which cannot tell.
+        confirmation: the trainings on fresh seeds (``analysis.confirmation.Confirmation``).
     """
 
     name: str
@@ -194,6 +200,7 @@ class StudyRecord:
     versions: Mapping[str, str]
     trials: Sequence[TrialRecord]
     in_use: bool = True
+    confirmation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -238,6 +245,7 @@ def study_record(study: StoredStudy, trials: Iterable[StoredTrial | FrozenTrial]
         study_hash=attrs.get("study_hash"),
         data_hash=attrs.get("data_hash"),
         versions=attrs.get("versions", {}),
+        confirmation=attrs.get("confirmation"),
         trials=[record_of(each) for each in trials if _name(each.state) in STATES],
     )
 

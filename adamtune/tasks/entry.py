@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from adamtune.tasks.base import Direction, Task
 from adamtune.tasks.code_hash import code_hash
+from adamtune.tasks.source import line_of, user_errors
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from adamtune.tasks.loaded import LoadedTask
+
+
+def _metrics(directions: Mapping[str, Direction]) -> dict[str, Direction]:
+    own: dict[str, Direction] = {f"val_{name}": each for name, each in directions.items()}
+    return {"val_loss": "minimize", **own, "train_loss": "minimize"}
 
 
 @dataclass(frozen=True)
@@ -48,9 +56,21 @@ class TaskEntry:
     @property
     def metrics(self) -> dict[str, Direction]:
         """The known metrics and their good directions; the first is the default objective."""
-        directions = self.settings.directions
-        own: dict[str, Direction] = {f"val_{name}": each for name, each in directions.items()}
-        return {"val_loss": "minimize", **own, "train_loss": "minimize"}
+        return _metrics(self.settings.directions)
+
+    def metrics_with(self, settings: Mapping[str, Any]) -> dict[str, Direction]:
+        """Those of ``metrics`` that the task may report with some settings.
+
+        Raises:
+            UsageError: the task's ``metric_directions`` raised.
+        """
+        with user_errors(line_of(self.settings, "metric_directions")):
+            return _metrics(self.settings.model_construct(**settings).metric_directions())
+
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """The settings by the names that study files have for them."""
+        return {each.alias or name: each for name, each in self.settings.model_fields.items()}
 
     @property
     def has_other_metrics(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import chain
 from typing import Any
@@ -32,6 +32,10 @@ class LoadedTask:
         data_hash: SHA-256 (hex) of all rows.
         steps: optimizer steps of one full training.
         evaluate_every: optimizer steps between two evaluations; the last evaluation is always at ``steps``.
+        holdouts: rows by name that are scored at the last step alone.
+        loss_steps: the last steps whose mean loss is the last ``train_loss``; 0 for those since the evaluation
+            before.
+        origin: the task of which this is a copy with other rows to score; None if it is none.
     """
 
     task: Task
@@ -41,11 +45,21 @@ class LoadedTask:
     data_hash: str
     steps: int
     evaluate_every: int
+    holdouts: Mapping[str, Rows] = field(default_factory=dict)
+    loss_steps: int = 0
+    origin: LoadedTask | None = None
 
     @property
     def batch_size(self) -> int:
         """Rows of every batch."""
         return self.task.batch_size
+
+    def with_holdouts(self, holdouts: Mapping[str, Rows]) -> LoadedTask:
+        """The same training with one evaluation, at the last step, that scores further rows, too."""
+        recent = (self.steps - 1) % self.evaluate_every + 1
+        return replace(
+            self, evaluate_every=self.steps, holdouts=holdouts, loss_steps=recent, origin=self.origin or self
+        )
 
     def build(self) -> nn.Module:
         """A new model, whose weights are drawn from torch's global generator."""
@@ -72,9 +86,7 @@ class LoadedData:
         used: the settings that ``data`` read, with their values. Equal values give equal data.
     """
 
-    train: Rows
-    validation: Rows
-    test: Rows | None
+    data: Data
     hash: str
     used: Mapping[str, Any]
 
@@ -96,11 +108,12 @@ class Loader:
         Raises:
             ValueError: the data are not as ``Data`` says, or a batch is larger than the training data.
         """
-        data = self._load_data(task)
+        found = self._load_data(task)
+        task._loaded = data = found.data
         batches = batches_per_epoch(count_rows(data.train), task.batch_size)
         steps = getattr(task, "steps", None) or task.epochs * batches
         rows = data.train, data.validation, data.test
-        return LoadedTask(task, *rows, data.hash, steps, evaluation_interval(steps))
+        return LoadedTask(task, *rows, found.hash, steps, evaluation_interval(steps))
 
     def _load_data(self, task: Task) -> LoadedData:
         for known in self._data:
@@ -111,8 +124,9 @@ class Loader:
             data = task.data()
         found = load_data(data, {name: getattr(task, name) for name in sorted(used)})
         # Equal data are kept once, whatever the settings that they were made with.
-        equal = next((each for each in self._data if each.hash == found.hash), found)
-        found = LoadedData(equal.train, equal.validation, equal.test, found.hash, found.used)
+        same = (each.data for each in self._data if each.hash == found.hash)
+        equal = next((each for each in same if each.categories == data.categories), data)
+        found = LoadedData(equal, found.hash, found.used)
         self._data.append(found)
         return found
 
@@ -128,7 +142,7 @@ def load_data(data: Data, used: Mapping[str, Any]) -> LoadedData:
         raise ValueError(f"data() returned {type(data).__name__}: return Data(train=..., validation=...)")
     rows = [data.train, data.validation, *([] if data.test is None else [data.test])]
     digest = fingerprint(*chain.from_iterable(map(leaves, rows)))
-    return LoadedData(data.train, data.validation, data.test, digest, used)
+    return LoadedData(data, digest, used)
 
 
 @contextmanager

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
 
-from adamtune.catalog import ONE_MINUS
+from adamtune.catalog import ONE_MINUS, TRAINING
 from adamtune.function import Trainable
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.tasks.base import Direction
@@ -47,14 +47,6 @@ class Program:
         return steps if isinstance(steps, int) else None
 
 
-class AnySettings(BaseModel):
-    """The settings of a program: whatever the study file gives."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    data_settings: ClassVar[Collection[str]] = ()
-
-
 @dataclass(frozen=True)
 class ProgramEntry:
     """A function or a command that a study can name.
@@ -76,7 +68,7 @@ class ProgramEntry:
     file: Path | None = None
     folder: Path = Path()
     command: str | None = None
-    settings: ClassVar[type[AnySettings]] = AnySettings
+    fields: ClassVar[Mapping[str, FieldInfo]] = {}  # settings may have any names
     has_other_metrics: ClassVar[bool] = False
 
     @property
@@ -113,7 +105,7 @@ def command_values(settings: Mapping[str, Any], seed: int, trial: int) -> dict[s
     complements = {
         name: 1 - settings[name.removeprefix(ONE_MINUS)] for name in forms if name.startswith(ONE_MINUS)
     }
-    return {**settings, **complements, "seed": seed, "trial": trial}
+    return {**TRAINING.defaults, **settings, **complements, "seed": seed, "trial": trial}
 
 
 def fill(command: str, values: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from adamtune.tasks.loaded import LoadedTask
 
 
+_json = json.JSONEncoder().encode  # json.dumps looks at its options first, which takes as long
+
+
 def derive(*parts: int | str) -> int:
     """A seed for the draw that ``parts`` name, such as ``derive(seed, "weights", replicate)``.
 
@@ -33,7 +36,7 @@ def derive(*parts: int | str) -> int:
     Returns:
         an integer in [0, 2**32).
     """
-    return int.from_bytes(sha256(json.dumps(parts).encode()).digest()[:4])
+    return int.from_bytes(sha256(_json(parts).encode()).digest()[:4])
 
 
 @contextmanager

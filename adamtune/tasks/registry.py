@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from inspect import getfile, isclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from adamtune.tasks.base import METHODS, Direction, Task
 from adamtune.tasks.cnn import Cnn
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.mlp import Mlp
+from adamtune.tasks.own_data import no_such_file
 from adamtune.tasks.program import ProgramEntry, function_entry
 from adamtune.tasks.source import line_of, load_file, load_module, user_errors
 from adamtune.tasks.transformer import Transformer
@@ -87,8 +87,7 @@ def known_names() -> list[str]:
 def _existing(path: Path) -> Path:
     """The path of a file, without ``..`` and links. Raises UsageError if there is no such file."""
     if not path.is_file():
-        near = get_close_matches(path.name, [each.name for each in path.parent.glob("*.py")], n=1)
-        raise UsageError(f"{path}: no such file" + (f"; did you mean {near[0]}?" if near else ""))
+        raise UsageError(no_such_file(path))
     return path.resolve()
 
 

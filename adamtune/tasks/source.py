@@ -138,14 +138,24 @@ def _execute(path: Path) -> ModuleType:
     sys.modules[module.__name__] = module
     writing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Field name .* shadows an attribute")  # the task says it itself
+        with _ignored("Field name .* shadows an attribute"):  # the task says it itself
             exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
     finally:
         sys.dont_write_bytecode = writing
         new = {name: sys.modules.get(name) for name in sys.modules.keys() - before}
         _own.update(name for name, each in new.items() if _file_of(each).is_relative_to(path.parent))
     return module
+
+
+@contextmanager
+def _ignored(message: str) -> Iterator[None]:
+    """Ignores a warning; filters that the user's code sets meanwhile stay."""
+    warnings.filterwarnings("ignore", message)
+    ours = warnings.filters[0]
+    try:
+        yield
+    finally:
+        warnings.filters.remove(ours)  # type: ignore[attr-defined]
 
 
 def _file_of(module: object) -> Path:

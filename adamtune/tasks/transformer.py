@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from adamtune.tasks.base import Count, Task, Width
+from adamtune.tasks.base import Count, Width
+from adamtune.tasks.own_data import OwnData
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from adamtune.tasks.text import Text
 
 
-class Transformer(Task):
-    """Next-character prediction with a small Transformer: the Python language reference.
+class Transformer(OwnData):
+    """Next-character prediction with a small Transformer: the Python reference, or a text of your own.
 
     It is causal and has its norms before the layers.
     """
 
-    data_settings = ("dataset",)
+    data_settings = ("data", "dataset")
     directions = {"bpc": "minimize"}
 
     dataset: Literal["python-reference"] = Field("python-reference", description="which text to learn")
@@ -37,15 +38,16 @@ class Transformer(Task):
 
     def data(self) -> Text:
         """Windows of the text ``[rows, context + 1]``."""
-        from adamtune.tasks.text import python_reference
+        from adamtune.tasks.text import python_reference, read_text
 
-        return python_reference(self.context)
+        return python_reference(self.context) if self.file is None else read_text(self.file, self.context)
 
     def model(self) -> nn.Module:
         """Characters ``[batch, context]`` to logits ``[batch, context, vocabulary]``."""
         from adamtune.tasks.decoder import Decoder
 
-        return Decoder(self.data().vocabulary, self.context, self.d_model, self.layers, self.heads)
+        data: Any = self.loaded_data
+        return Decoder(data.vocabulary, self.context, self.d_model, self.layers, self.heads)
 
     def loss(self, model: Any, batch: Any) -> Tensor:
         """Mean cross-entropy of a character, in nats."""
@@ -72,8 +74,13 @@ class Transformer(Task):
             )
         return heads
 
-    def step_bytes(self) -> int:
-        """In each block 17 results and 3 of attention; the logits; and the parameters' gradients."""
+    def step_bytes(self) -> int | None:
+        """In each block 17 results and 3 of attention; the logits; and the parameters' gradients.
+
+        None of a file, whose characters are not known.
+        """
+        if self.file is not None:
+            return None
         characters, tokens = 104, self.batch_size * self.context
         block = 17 * tokens * self.d_model + 3 * tokens * self.heads * self.context + 12 * self.d_model**2
         return 4 * (self.layers * block + 2 * characters * (tokens + self.d_model))

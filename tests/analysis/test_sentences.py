@@ -96,12 +96,12 @@ def test_outcomes(changes: dict[str, Any], said: str) -> None:
 
 
 def test_the_value_of_the_search_beside_the_fresh_mean() -> None:
-    optimistic = sentence(BETTER, "val_loss", "the baseline", searched=0.0441)
+    optimistic = sentence(BETTER, "val_loss", "the baseline", searched=(0.0441, 0.0512))
     assert optimistic.startswith("Better than the baseline: ")
     assert optimistic.endswith(" Searched 0.0441, fresh 0.0512: the search's best is optimistic.")
-    assert sentence(BETTER, "val_loss", searched=0.06).endswith(" Searched 0.0600, fresh 0.0512.")
+    assert sentence(BETTER, "val_loss", searched=(0.06, 0.0512)).endswith(" Searched 0.0600, fresh 0.0512.")
     turned = BETTER._replace(direction="maximize")
-    assert sentence(turned, "val_loss", searched=0.06).endswith("the search's best is optimistic.")
+    assert sentence(turned, "val_loss", searched=(0.06, 0.0512)).endswith("the search's best is optimistic.")
 
 
 def test_every_finalist_diverged() -> None:
@@ -132,7 +132,7 @@ def test_digits_without_noise() -> None:
     exact = judge([0.5] * 8, [0.75] * 8, "minimize")
     assert "0.5000 against 0.7500, lower by 0.2500 [0.2500, 0.2500]" in sentence(exact, "val_loss")
     same = judge([0.5] * 8, [0.5] * 8, "minimize")
-    assert sentence(same, "val_loss", searched=0.25).endswith(
+    assert sentence(same, "val_loss", searched=(0.25, 0.5)).endswith(
         "Searched 0.2500, fresh 0.5000: the search's best is optimistic."
     )
 
@@ -142,4 +142,4 @@ def test_digits_without_noise() -> None:
 )
 def test_something_is_said_of_pairs_without_values(outcome: Any) -> None:
     nothing = judge([None] * 8, [None] * 8, "minimize")
-    assert sentence(nothing._replace(outcome=outcome), "val_loss", searched=0.5)
+    assert sentence(nothing._replace(outcome=outcome), "val_loss")

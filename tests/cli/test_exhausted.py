@@ -20,7 +20,7 @@ from adamtune.search.loop import Loop
 from .studies import Adamtune, write
 from .test_faults import commit_often, fails, kept
 
-LARGE: dict[str, Any] = {"hidden": [4096, 4096], "batch_size": 353, "epochs": 1}
+LARGE: dict[str, Any] = {"hidden": [4096, 4096], "batch_size": 282, "epochs": 1}
 """One step, and 64 MiB of weights: more than the heap of a process may have left over."""
 ENGINES: dict[str, dict[str, Any]] = {
     "population": {"engine": "population", "population": 2},

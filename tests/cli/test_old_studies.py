@@ -1,4 +1,4 @@
-"""Studies of adamtune 0.1.0 are listed, reported and resumed.
+"""Studies of adamtune 0.1.0 are listed and reported, and resumed on their data.
 
 ``tests/fixtures/v0.1.0`` holds a database with a finished study and one that a timeout stopped in training,
 its checkpoint, and two reports of 0.1.0: of the first study, and of the second trained without a stop. The
@@ -13,7 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.datasets import make_friedman1
+
+from adamtune.tasks.data import Data
+from adamtune.tasks.datasets import standardise
 
 from .conftest import Ended
 
@@ -51,7 +56,27 @@ def test_it_is_reported(adamtune: Adamtune, database: Path) -> None:
     assert reported(adamtune, database, "finished") == expected("finished")
 
 
-def test_training_goes_on_where_it_stopped(adamtune: Adamtune, database: Path) -> None:
+def test_other_data_are_refused_with_the_way_out(adamtune: Adamtune, database: Path) -> None:
+    """The data sets of 0.1.0 had no test part."""
+    code, out, err = adamtune("resume", "in-training", "--storage", database)
+    assert (code, out) == (3, "")
+    assert "resume it with the versions that it was begun with (adamtune 0.1.0, python 3.11" in err
+    assert "0 complete, 4 unfinished" in adamtune("studies", "--storage", database).out
+
+
+def data_of_0_1_0(samples: int) -> Data:
+    """friedman1 as 0.1.0 split it: four fifths for training, one for validation."""
+    arrays = make_friedman1(n_samples=samples, noise=1.0, random_state=0)
+    order = np.random.RandomState(0).permutation(samples)
+    held_out = np.arange(samples) % 5 == 0
+    rows = [standardise([each[order[~held_out]], each[order[held_out]]]) for each in arrays]
+    return Data(*zip(*rows, strict=True))
+
+
+def test_training_goes_on_where_it_stopped(
+    adamtune: Adamtune, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adamtune.tasks.datasets.friedman1", data_of_0_1_0)
     code, _, err = adamtune("resume", "in-training", "--storage", database, "--timeout", "1h")
     assert code == 0, err
     found, whole = reported(adamtune, database, "in-training"), expected("whole")

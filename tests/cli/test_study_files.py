@@ -230,7 +230,7 @@ def test_every_task_with_its_settings_and_metrics(adamtune: Adamtune) -> None:
     blocks = dict(zip(TASKS, out.split("\n\n"), strict=True))
     for name, task in TASKS.items():
         words = [line.split()[0] for line in blocks[name].splitlines()[1:]]
-        assert words == ["setting", *task.settings.model_fields, "metric", *task.metrics]
+        assert words == ["setting", *task.fields, "metric", *task.metrics]
     told = " ".join(out.split())
     assert " hidden [64, 64] width of each hidden layer " in told
     assert " val_accuracy maximize " in told

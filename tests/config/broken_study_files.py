@@ -54,6 +54,18 @@ BROKEN = [
     broken(
         "hexadecimal", GOOD + "search: {trials: 0x_}\n", (3, "search.trials", "found '0x_'; allowed: int")
     ),
+    in_space("clip-zero", "clip_norm: 0", (5, "space.clip_norm", "found 0; allowed: (0, inf), or none")),
+    in_space("clip-off", "clip_norm: off", (5, "space.clip_norm", "found 'off'; allowed: (0, inf), or none")),
+    in_space("clip-null", "clip_norm: null", (5, "space.clip_norm", "found nothing; write none")),
+    in_space("clip-twice", "clip_norm: [none, none]", (5, "space.clip_norm[1]", "twice; keep one")),
+    in_space("clip-range", "clip_norm: {low: none, high: 1}", (5, "space.clip_norm.low", "found 'none'")),
+    in_space("clip-alias", "max_grad_norm: 1.0", (5, "space.max_grad_norm", "write clip_norm")),
+    broken("clip-top", GOOD + "clip_norm: 1\n", (3, "clip_norm", "move it to space")),
+    broken(
+        "clip-schedule",
+        GOOD + "space: {schedule: {name: cosine, clip_norm: 1}}\n",
+        (3, "space.schedule.clip_norm", "move it to space"),
+    ),
     # the top level
     broken("no-name", "task: mlp\n", (1, "name", "is missing; allowed: up to 100 letters")),
     broken("no-task", "name: x\n", (1, "task", "is missing; allowed: a task's name")),
@@ -119,7 +131,7 @@ BROKEN = [
     broken(
         "setting-unknown",
         "name: x\ntask:\n  name: mlp\n  epoch: 3\n",
-        (4, "task.epoch", "unknown key 'epoch'; did you mean 'epochs'? allowed: dataset, "),
+        (4, "task.epoch", "unknown key 'epoch'; did you mean 'epochs'? allowed: data, dataset, "),
     ),
     broken(
         "setting-low",
@@ -401,7 +413,7 @@ BROKEN = [
     in_space(
         "task-fit",
         "task: {batch_size: [32, 9999]}",
-        (5, "space.task.batch_size", "more than the 8000 training"),
+        (5, "space.task.batch_size", "more than the 6400 training"),
     ),
     in_space(
         "task-null",

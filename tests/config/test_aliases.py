@@ -103,7 +103,8 @@ def test_a_key_in_other_letters_is_no_other_key(key: str) -> None:
         ({"task": {"name": "mlp", "lr": 3}}, "task.lr: unknown here; move it to space"),
         (
             {"task": {"name": "mlp", "steps": 3}},
-            "task.steps: unknown key 'steps'; allowed: dataset, samples, hidden, batch_size, epochs",
+            "task.steps: unknown key 'steps'; allowed: data, dataset, samples, target, kind, hidden, "
+            "batch_size, epochs",
         ),
         ({"space": {"task": {"n_epochs": [3]}}}, "space.task.n_epochs: found 'n_epochs'; write epochs"),
         ({"device": "gpu"}, "device: found 'gpu'; write cuda"),

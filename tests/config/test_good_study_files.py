@@ -23,12 +23,13 @@ def test_a_minimal_file_has_sensible_defaults():
     minimal = parse_study(MINIMAL, "x.yaml")
     assert minimal.optimizers == ("adamw",)
     assert minimal.space.searched == {"lr": Range(low=1e-5, high=1e-1, log=True)}
-    assert minimal.task.settings == dict(TASKS["mlp"].settings())
+    assert minimal.task.settings == TASKS["mlp"].settings().model_dump()
     assert minimal.objective.model_dump() == {"metric": "val_loss", "direction": "minimize"}
     assert minimal.search.model_dump() == {
         **{"trials": 64, "timeout": None, "sampler": "tpe", "pruner": "none", "seeds": 1, "seed": 0},
-        **{"trial_timeout": None, "max_failures": 10},
+        **{"trial_timeout": None, "max_failures": 10, "start": "default", "confirm": "auto"},
     }
+    assert minimal.baseline == "default"
     assert (minimal.storage, minimal.engine, minimal.population, minimal.device) == (
         *("runs/adamtune.db", "auto", "auto", "auto"),
     )
@@ -115,6 +116,20 @@ def test_a_decay_in_both_forms(forms: tuple[str, float]):
     assert adamw[name] == Fixed(value=value)
     assert ("beta1" in adamw) != ("one_minus_beta1" in adamw)
     assert as_trained(name, value) == ("beta1", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("none", {}),
+        ("0.5", {"clip_norm": Fixed(value=0.5)}),
+        ("[none, 1, 10]", {"clip_norm": Choice(values=("none", 1.0, 10.0))}),
+        ("{low: 0.1, high: 10, log: true}", {"clip_norm": Range(low=0.1, high=10.0, log=True)}),
+    ],
+)
+def test_clipping_is_a_hyperparameter_of_every_trial(written: str, expected: object):
+    chosen = study("task: mlp", "optimizer: [adam, sgd]", f"space: {{clip_norm: {written}, lr: 0.1}}")
+    assert chosen.space.training == expected
 
 
 @pytest.mark.parametrize(

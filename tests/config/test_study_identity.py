@@ -124,6 +124,8 @@ SPAN = {"low": 1e-4, "high": 1e-1, "log": True}
         ("space.lr", 1e-3, [("space.lr", SPAN, 1e-3)]),
         ("space.lr", {**SPAN, "high": 1.0}, [("space.lr", SPAN, {**SPAN, "high": 1.0})]),
         ("space.beta1", 0.8, [("space.beta1", 0.9, 0.8)]),
+        ("space.clip_norm", 0.5, [("space.clip_norm", None, 0.5)]),
+        ("space.clip_norm", ["none", 1.0], [("space.clip_norm", None, ("none", 1.0))]),
         ("space.schedule.warmup_fraction", 0.1, [("space.schedule.warmup_fraction", 0.0, 0.1)]),
         ("space.schedule.name", "cosine", [("space.schedule.name", ["constant", "cosine"], ["cosine"])]),
         ("search.seed", 1, [("search.seed", 0, 1)]),
@@ -170,6 +172,12 @@ def test_long_values_differ_though_they_are_shown_shortened():
     assert difference.path == "space.lr"
 
 
+@pytest.mark.parametrize(("path", "value"), [("space.clip_norm", "none"), ("space.clip_norm", ["none"])])
+def test_a_written_default_changes_nothing(path: str, value: object):
+    assert changed(path, value).hash == read(BASE).hash
+    assert changed(path, value).canonical() == read(BASE).canonical()
+
+
 def test_comments_and_the_order_of_keys_do_not_matter():
     plain = parse_study("name: x\ntask: mlp\nspace: {lr: 1e-3, eps: 1e-8}\n", "a.yaml")
     other = parse_study("# why\ntask: {name: mlp}\nspace: {eps: 1e-8, lr: [0.001]}\nname: x\n", "b.yaml")
@@ -194,8 +202,14 @@ def test_the_hash_is_the_same_in_every_process():
         "objective": {"metric": "val_loss", "direction": "minimize"},
     }
     study = StudyConfig.from_canonical(kept)
-    later = {"trial_timeout": None, "max_failures": 10}
-    assert study.canonical() == {**kept, "workers": "auto", "search": {**kept["search"], **later}}
+    later = {"trial_timeout": None, "max_failures": 10, "start": "default", "confirm": "auto"}
+    added = {
+        "workers": "auto",
+        "baseline": "default",
+        "space": {**kept["space"], "training": {}},
+        "search": {**kept["search"], **later},
+    }
+    assert study.canonical() == {**kept, **added}
     assert study.hash == "6252634042997220a024abd48096bfdf33c9030cb703ba160e3e7be4d74124b8"
 
 

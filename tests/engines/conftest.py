@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from adamtune.engines.native.loader import kernel_library
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
@@ -44,3 +45,20 @@ def tasks() -> Mapping[str, LoadedTask]:
 @pytest.fixture(scope="session")
 def mlp(tasks: Mapping[str, LoadedTask]) -> LoadedTask:
     return tasks["mlp"]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(kernel_library(torch.float64) is None, reason="no kernels in C here"),
+        ),
+        False,
+    ],
+    ids=["kernels", "torch"],
+)
+def with_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """The test runs twice: with the kernels in C and without."""
+    if not request.param:
+        monkeypatch.setattr("adamtune.engines.native.loader.kernel_library", lambda dtype: None)
+    return bool(request.param)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adamtune.recipe import USUAL, Recipe
 from adamtune.tasks.base import Model, Rows
 
 FEATURES = 6
@@ -33,6 +34,7 @@ class Toy:
     evaluate_every: int = 2
     batch_size: int = 4
     data_hash: str = "noise"
+    recipe: Recipe = USUAL
 
     @property
     def train(self) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from types import ModuleType
 from typing import Any
@@ -16,80 +16,18 @@ from torch.func import vmap
 from adamtune.engines.batching import attention, image, linear, losses, mode, norm
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.native import kernels
-from adamtune.engines.native.loader import KERNELS, kernel_library
+from adamtune.engines.native.loader import KERNELS
 from adamtune.engines.population.capture import Capture
+from tests.engines.rules import MEMBERS, Function, assert_equals_torch, drawn, values_and_gradients
 
-MEMBERS = 3
-Function = Callable[..., Tensor]
-
-
-def drawn(seed: int, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+pytestmark = pytest.mark.usefixtures("with_kernels")
 
 
 def numbers(high: int, *shape: int) -> Tensor:
     return torch.randint(high, shape, generator=torch.Generator().manual_seed(9))
 
 
-def assert_equals_torch(
-    function: Function, shapes: Sequence[tuple[int, ...]], own: tuple[int, ...] | None = None
-) -> None:
-    """Asserts equal values and gradients, with each input shared by all members or one a member, in all ways.
-
-    Args:
-        function: takes the inputs of one member.
-        shapes: of the inputs of one member.
-        own: places of inputs of which at least one is not shared; any of all if None.
-    """
-    for shared in range(2 ** len(shapes) - 1):
-        dims = [None if shared >> place & 1 else 0 for place in range(len(shapes))]
-        if own and all(dims[place] is None for place in own):
-            continue
-        inputs = [
-            drawn(place, *(() if dim is None else (MEMBERS,)), *shape)
-            for place, (dim, shape) in enumerate(zip(dims, shapes, strict=True))
-        ]
-        with BatchingRules():
-            found = values_and_gradients(lambda *all_, dims=tuple(dims): vmap(function, dims)(*all_), inputs)
-        expected = values_and_gradients(
-            lambda *all_, dims=dims: torch.stack(
-                [
-                    function(*(x if d is None else x[m] for x, d in zip(all_, dims, strict=True)))
-                    for m in range(MEMBERS)
-                ]
-            ),
-            inputs,
-        )
-        assert expected[0].detach().abs().max() > 0
-        for ours, theirs in zip(found, expected, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
-
-
-def values_and_gradients(function: Function, inputs: list[Tensor]) -> list[Tensor]:
-    leaves = [each.clone().requires_grad_() for each in inputs]
-    values = function(*leaves)
-    # A sum of squares would hide a gradient that is mixed up between members or positions.
-    weights = torch.linspace(1, 2, values.numel()).view_as(values)
-    return [values.detach(), *torch.autograd.grad((values * weights).sum(), leaves)]
-
-
 MODULES = (attention, image, linear, losses, norm)
-KERNELS_HERE = kernel_library(torch.float64) is not None
-
-
-@pytest.fixture(
-    autouse=True,
-    params=[
-        pytest.param(True, marks=pytest.mark.skipif(not KERNELS_HERE, reason="no kernels in C here")),
-        False,
-    ],
-    ids=["kernels", "torch"],
-)
-def with_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Every test runs twice: with the kernels in C and without."""
-    if not request.param:
-        monkeypatch.setattr("adamtune.engines.native.loader.kernel_library", lambda dtype: None)
-    return bool(request.param)
 
 
 @pytest.fixture
@@ -397,6 +335,19 @@ def test_max_pool_with_options_is_left_to_torch(options: dict[str, Any], used: l
     assert not used
 
 
+@pytest.mark.parametrize("size", [1, (1, 1), 2, (3, None)], ids=str)
+def test_adaptive_average_pool(size: Any) -> None:
+    assert_equals_torch(lambda x: F.adaptive_avg_pool2d(x, size), [(2, 3, 6, 6)])
+    assert_equals_torch(lambda x: F.adaptive_avg_pool2d(x, size), [(3, 6, 6)])
+
+
+def test_adaptive_average_pool_of_images_with_channels_last() -> None:
+    def pooled(x: Tensor, weight: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(F.conv2d(x, weight, padding=1), 1)
+
+    assert_equals_torch(pooled, [(2, 3, 6, 6), (4, 3, 3, 3)], own=(0, 1))
+
+
 def test_attention_is_computed_by_matrix_products() -> None:
     assert mode.RULES[F.scaled_dot_product_attention] is attention.attention
     q, k, v = drawn(0, 3, 2, 4, 6).unbind(0)
@@ -548,6 +499,47 @@ def test_convolution(
     assert set(used) == how
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("kernel", "padding"), CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("stride", [2, (1, 2), (3, 1), 4], ids=str)
+def test_convolution_with_strides(
+    kernel: tuple[int, int],
+    padding: int | tuple[int, int],
+    stride: int | tuple[int, int],
+    bias: bool,
+    used: list[str],
+    with_kernels: bool,
+) -> None:
+    """The last rows and columns of an image may be in no window."""
+    assert_equals_torch(
+        lambda x, weight, *rest: F.conv2d(x, weight, *rest, stride=stride, padding=padding),
+        [(2, 3, 6, 7), (4, 3, *kernel)] + [(4,)] * bias,
+        own=(0, 1),
+    )
+    assert set(used) == ({"kernel"} if with_kernels else set())
+
+
+IN_PLACE: dict[str, tuple[Function, list[tuple[int, ...]]]] = {
+    "linear": (F.linear, [(4, 5), (3, 5)]),
+    "linear, one number": (F.linear, [(2, 4, 5), (1, 5)]),
+    "conv2d": (F.conv2d, [(2, 3, 6, 7), (4, 3, 3, 3)]),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 2), [(2, 3, 6, 7)]),
+    "layer_norm": (lambda x, *own: F.layer_norm(x, (5,), *own), [(2, 4, 5), (5,), (5,)]),
+    "batch_norm": (lambda x: F.batch_norm(x, None, None, training=True), [(2, 3, 6, 7)]),
+    "group_norm": (lambda x: F.group_norm(x, 2), [(2, 4, 6, 7)]),
+    "attention": (F.scaled_dot_product_attention, [(2, 2, 3, 4)] * 3),
+    "embedding": (lambda x: F.embedding(numbers(5, 4), x), [(5, 3)]),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_results_of_rules_may_be_changed_in_place(name: str) -> None:
+    """As by ``nn.ReLU(inplace=True)``: autograd refuses it for a view that was made inside a function."""
+    function, shapes = IN_PLACE[name]
+    assert_equals_torch(lambda *given: F.relu(function(*given), inplace=True), shapes)
+    assert_equals_torch(lambda *given: function(*given).mul_(2), shapes)
+
+
 def test_a_convolution_takes_the_memory_layout_of_another_ones_result() -> None:
     """Results have their channels last in memory."""
 
@@ -561,8 +553,6 @@ def test_a_convolution_takes_the_memory_layout_of_another_ones_result() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"stride": 2},
-        {"stride": (1, 2)},
         {"dilation": 2},
         {"padding": "same"},
         {"padding": "valid"},

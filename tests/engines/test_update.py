@@ -36,6 +36,7 @@ def random_coefficients(members: int, seed: int) -> Coefficients:
     fields["max_decay"] = fields["max_decay"].round()
     for name, values in fields.items():
         values[torch.rand(members) < 0.3] = NEUTRAL[name]
+    fields["clip_norm"][:] = NEUTRAL["clip_norm"]  # sums are added in another order
     unscaled = fields["sq_gain"] == 0
     for name in ("grad_avg_gain", "max_decay", "root", "floor", "low", "high"):
         fields[name][unscaled] = NEUTRAL[name]
@@ -71,6 +72,39 @@ def test_both_passes_are_equal_to_the_last_bit(
     for ours, theirs in zip(*runs, strict=True):
         assert torch.equal(ours[finite], theirs[finite])
     assert torch.equal(runs[0][0].isfinite(), runs[1][0].isfinite())
+
+
+@needs_compiler
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**32),
+    sizes=st.lists(st.sampled_from([1, 2, 7, 8, 16, 33, 257, 9000]), min_size=1, max_size=4),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    exponent=st.integers(-18, 12),
+)
+def test_both_passes_clip_as_torch_does(
+    seed: int, sizes: list[int], dtype: torch.dtype, exponent: int
+) -> None:
+    torch.manual_seed(seed)
+    limits = torch.tensor([1.0, torch.inf, 1e-3, 10.0, 1e3])
+    members = len(limits)
+    fields = {"from_gradient": torch.ones(members), "clip_norm": limits}
+    coefficients = coefficients_like(torch.ones(members), fields)
+    gradients = [torch.randn(members, n, dtype=dtype) * 10.0**exponent for n in sizes]
+    gradients[0][3, 0], gradients[-1][4, -1] = torch.nan, torch.inf
+    bind = update.bind_update, update.bind_blocks
+    for make in bind:
+        starts = [torch.zeros(members, n, dtype=dtype) for n in sizes]
+        parts = [update.Part(x, g, NO_STATE) for x, g in zip(starts, gradients, strict=True)]
+        make(parts, pack(coefficients, dtype), terms(coefficients))()
+        for row, limit in enumerate(limits):
+            own = [torch.nn.Parameter(x[row]) for x in starts]
+            for each, gradient in zip(own, gradients, strict=True):
+                each.grad = gradient[row].clone()
+            torch.nn.utils.clip_grad_norm_(own, float(limit))
+            for x, each in zip(starts, own, strict=True):
+                assert each.grad is not None
+                torch.testing.assert_close(-x[row], each.grad, equal_nan=True, rtol=1e-5, atol=0)
 
 
 def test_neutral_coefficients_do_nothing() -> None:

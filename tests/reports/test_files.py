@@ -37,6 +37,8 @@ def test_json_is_the_documented_one() -> None:
         "metric": "val_loss",
         "direction": "minimize",
         "counts": {"complete": 1, "pruned": 0, "diverged": 1, "failed": 0, "running": 0},
+        "verdict": None,
+        "baseline": None,
     }
     assert best.pop("intermediate")["23"] == pytest.approx(0.9561)
     assert best == {

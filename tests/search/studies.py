@@ -57,7 +57,7 @@ def study(folder: Path, **changed: Any) -> StudyConfig:
         "task": {key: value for key, value in task.items() if key not in searched},
         "optimizer": "sgd",
         "space": {"lr": LR},
-        "search": {"trials": 8, "sampler": "qmc"} | changed.pop("search", {}),
+        "search": {"trials": 8, "sampler": "qmc", "confirm": "off"} | changed.pop("search", {}),
     }
     return parse_study(yaml.safe_dump(document | changed), "study.yaml")
 

@@ -131,7 +131,11 @@ def test_every_integer_is_as_likely() -> None:
 
 def test_quasi_random_trials_cover_the_space_evenly() -> None:
     """Of 2^k Sobol points, each of 2^k intervals of every dimension gets exactly one."""
-    file = study(Path(), space={"lr": {"low": 1e-9, "high": 16.0}, "momentum": {"low": 0.0, "high": 0.8}})
+    file = study(
+        Path(),
+        space={"lr": {"low": 1e-9, "high": 16.0}, "momentum": {"low": 0.0, "high": 0.8}},
+        search={"start": "none"},
+    )
     found = suggestions(file, 16)
     assert sorted(int(each["lr"]) for each in found) == list(range(16))
     assert sorted(int(each["momentum"] / 0.05) for each in found) == list(range(16))

@@ -19,7 +19,7 @@ from adamtune.tasks.text import Text, python_reference
 from .studies import searched, study
 
 SMALL_DATA = {"dataset": "friedman1", "samples": 20}
-"""Sixteen training rows, fewer than the default batch."""
+"""Twelve training rows, fewer than the default batch."""
 
 
 def plan_of(file: StudyConfig) -> str:

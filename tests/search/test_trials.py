@@ -134,7 +134,7 @@ COHORTS = {
     "lr": {"low": 0.01, "high": 0.3, "log": True},
     "task": {"hidden": [[4], [8, 4]], "batch_size": [64, 128]},
 }
-BATCHES = {64: 5, 128: 2}
+BATCHES = {64: 4, 128: 2}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -160,7 +160,7 @@ def test_members_of_equal_task_settings_share_one_task() -> None:
 
 def test_settings_that_do_not_fit_the_data_are_a_usage_error() -> None:
     tasks = Tasks(study(Path(), space=COHORTS))
-    with pytest.raises(UsageError, match=r"(?s)task mlp: .*batch_size 10000 is more than the 353 tr"):
+    with pytest.raises(UsageError, match=r"(?s)task mlp: .*batch_size 10000 is more than the 282 tr"):
         build(tasks, {"batch_size": 10_000})
 
 

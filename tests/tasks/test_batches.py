@@ -14,12 +14,12 @@ from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.randomness import batch_indices, derive, initial_module
 from adamtune.tasks.registry import TASKS
 
-BATCHES = 4  # of 8 rows in an epoch of 40 samples' 32 training rows
+BATCHES = 4  # of 8 rows in an epoch of 50 samples' 32 training rows
 
 
 @pytest.fixture(scope="module")
 def task() -> LoadedTask:
-    return TASKS["mlp"].build({"dataset": "friedman1", "samples": 40, "hidden": [3], "batch_size": 8})
+    return TASKS["mlp"].build({"dataset": "friedman1", "samples": 50, "hidden": [3], "batch_size": 8})
 
 
 @given(cuts=st.lists(st.integers(1, 20), max_size=4))
@@ -39,7 +39,7 @@ def test_an_epoch_is_a_permutation_and_each_is_another(task: LoadedTask) -> None
 
 
 def test_left_over_rows_are_not_repeated_in_an_epoch() -> None:
-    task = TASKS["mlp"].build({"dataset": "friedman1", "samples": 40, "hidden": [3], "batch_size": 15})
+    task = TASKS["mlp"].build({"dataset": "friedman1", "samples": 50, "hidden": [3], "batch_size": 15})
     first, second = batch_indices(task, 0, 0, 0, 4).view(2, -1)
     assert len(first.unique()) == len(second.unique()) == 30
 

@@ -15,11 +15,18 @@ from adamtune.tasks.registry import TASKS
     ("name", "settings", "field", "messages"),
     [
         ("mlp", {"dataset": "diabetes", "samples": 500}, "samples", ["442", "500", "friedman1"]),
-        ("mlp", {"dataset": "diabetes", "batch_size": 400}, "batch_size", ["400", "353 training rows"]),
-        ("mlp", {"batch_size": 8001}, "batch_size", ["8001", "at most 8000"]),
-        ("mlp", {"samples": 20}, "batch_size", ["32", "at most 16"]),
+        ("mlp", {"dataset": "diabetes", "samples": 10_000}, "samples", ["442", "10000", "friedman1"]),
+        ("mlp", {"data": "x.csv", "dataset": "friedman1"}, "dataset", ["found with task.data", "keep one"]),
+        ("mlp", {"data": "x.csv", "samples": 100}, "samples", ["found with task.data", "keep one"]),
+        ("mlp", {"target": "y"}, "target", ["found without task.data"]),
+        ("mlp", {"kind": "regression"}, "kind", ["found without task.data"]),
+        ("mlp", {"file": "x.csv"}, "file", ["not permitted"]),
+        ("cnn", {"side": 8}, "side", ["found without task.data"]),
+        ("mlp", {"dataset": "diabetes", "batch_size": 400}, "batch_size", ["400", "282 training rows"]),
+        ("mlp", {"batch_size": 6401}, "batch_size", ["6401", "at most 6400"]),
+        ("mlp", {"samples": 20}, "batch_size", ["32", "at most 12"]),
         ("mlp", {"hidden": [0]}, "hidden", ["greater than or equal to 1"]),
-        ("cnn", {"batch_size": 1438}, "batch_size", ["1438", "1437"]),
+        ("cnn", {"batch_size": 1150}, "batch_size", ["1150", "1149"]),
         ("cnn", {"channels": [4, 4, 4, 4]}, "channels", ["at most 3 items", "not 4"]),
         ("cnn", {"channels": []}, "channels", ["at least 1 item"]),
         ("cnn", {"dataset": "diabetes"}, "dataset", ["digits"]),
@@ -57,7 +64,19 @@ def test_a_batch_larger_than_the_text() -> None:
 )
 def test_rows_of_the_mlp(settings: dict[str, Any], samples: int | None, rows: int) -> None:
     found: Any = TASKS["mlp"].settings.model_validate(settings)
-    assert (found.samples, found.rows) == (samples, rows)
+    data = found.data()
+    assert found.samples == samples
+    assert sum(len(part[0]) for part in (data.train, data.validation, data.test)) == rows
+
+
+def test_what_is_stored_of_built_in_data_is_as_before_files() -> None:
+    """The hash of a study is of these settings and their order."""
+    stored = {name: list(TASKS[name].settings().model_dump(by_alias=True)) for name in TASKS}
+    assert stored == {
+        "mlp": ["dataset", "samples", "hidden", "batch_size", "epochs"],
+        "cnn": ["dataset", "channels", "hidden", "batch_size", "epochs"],
+        "transformer": ["dataset", "d_model", "layers", "heads", "context", "batch_size", "steps"],
+    }
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))

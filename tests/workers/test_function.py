@@ -11,6 +11,7 @@ import torch
 
 import adamtune
 from adamtune.function import Pruned, Run
+from adamtune.optimizers.registry import OPTIMIZERS
 
 SETTINGS = {
     "optimizer": "adamw",
@@ -43,6 +44,20 @@ def test_the_optimizer_has_the_trials_settings() -> None:
     assert lrs[:8] == pytest.approx([0.25, 0.5, *(0.5 * (6 - step) / 6 for step in range(6))])
     assert lrs[8:] == lrs[7:8] * 2
     assert sent == [{"total": 8}]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_parameter_groups_have_values_of_their_own(name: str) -> None:
+    first, second = (torch.ones(2, requires_grad=True) for _ in range(2))
+    settings = {**OPTIMIZERS[name].defaults, "lr": 0.1, "schedule": "linear", "warmup_fraction": 0.0}
+    optimizer, scheduler = Run({"optimizer": name, **settings, "final_fraction": 0.0}).optimizer(
+        [{"params": iter([first])}, {"params": second, "lr": 0.2}], steps=2
+    )
+    (first.sum() + second.sum()).backward()
+    optimizer.step()
+    scheduler.step()
+    torch.testing.assert_close(1 - second, 2 * (1 - first))
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.1])
 
 
 def test_the_steps_are_positive() -> None:

@@ -40,7 +40,8 @@ def attention(
     # The kernel takes queries, keys and values of one shape, which is what self-attention has.
     alike = query.dim() == 4 and query.shape == key.shape == value.shape
     if alike and query.shape[-2] ** 2 <= FITTING and handles(query, key, value):
-        return for_members(with_settings(_AttentionKernel, scale, is_causal), query, key, value)
+        function = with_settings(_AttentionKernel, scale, is_causal)
+        return for_members(function, query, key, value).transpose(1, 2)
     # The queries are scaled, not the scores, which usually are more numbers.
     scores = (query * scale) @ key.transpose(-2, -1)
     if is_causal:
@@ -53,8 +54,9 @@ def attention(
 class _AttentionKernel(torch.autograd.Function):
     """Attention by the kernel, one head at a time.
 
-    ``query``, ``key`` and ``value [members, batch, heads, length, width]`` -> the same. Where the three are
-    slices of one tensor, so are their gradients: ``_Unbind`` then joins them without a copy.
+    ``query``, ``key`` and ``value [members, batch, heads, length, width]`` -> ``[members, batch, length,
+    heads, width]``. Where the three are slices of one tensor, so are their gradients: ``_Unbind`` then joins
+    them without a copy.
     """
 
     @staticmethod
@@ -63,14 +65,14 @@ class _AttentionKernel(torch.autograd.Function):
         y, weights, _ = kernels.attention.call(*given, scale, causal)
         ctx.save_for_backward(*given, weights)
         ctx.settings = scale, causal
-        return y.transpose(2, 3)  # type: ignore[no-any-return]
+        return y  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         packed = spacing(ctx.saved_tensors[:3]) is not None
         gradients, _ = kernels.attention_backward.call(
-            _contiguous_rows(gradient), *ctx.saved_tensors, *ctx.settings, packed
+            _contiguous_rows(gradient.transpose(2, 3)), *ctx.saved_tensors, *ctx.settings, packed
         )
         query, key, value = (each.transpose(2, 3) for each in gradients.unbind(3 if packed else 0))
         return query, key, value, None, None

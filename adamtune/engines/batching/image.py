@@ -1,4 +1,4 @@
-"""Batching rules of layers on images: convolution, as a product of patches and kernels, and max-pooling."""
+"""Batching rules of layers on images: convolution, as a product of patches and kernels, and pooling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from adamtune.engines.batching.activation import layer_result, needed_backward
 from adamtune.engines.batching.members import Pair, dense, for_members, pair, with_settings
-from adamtune.engines.native import kernels
+from adamtune.engines.native import image_kernels
 from adamtune.engines.native.loader import handles
 
 
@@ -24,23 +24,25 @@ def convolution(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Tensor:
-    """A convolution with stride 1: ``[batch, in, height, width]`` -> ``[batch, out, height', width']``.
+    """A convolution: ``[batch, in, height, width]`` -> ``[batch, out, height', width']``.
 
-    ``weight`` is ``[out, in, rows, columns]``, ``bias`` is ``[out]``. Strided, dilated and grouped
-    convolutions are left to torch.
+    ``weight`` is ``[out, in, rows, columns]``, ``bias`` is ``[out]``. Dilated and grouped convolutions are
+    left to torch, and those with strides where there is no kernel.
     """
-    plain = pair(stride) == (1, 1) and pair(dilation) == (1, 1) and groups == 1
-    if not plain or isinstance(padding, str) or not _fitting(input, weight, bias, pair(padding)):
+    if isinstance(padding, str) or pair(dilation) != (1, 1) or groups != 1:
         return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    margins = pair(padding)
+    margins, steps = pair(padding), pair(stride)
+    in_c = handles(input, weight, bias)
+    if not _fitting(input, weight, bias, margins) or min(steps) < 1 or not (in_c or steps == (1, 1)):
+        return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
     # Unlike the products, the kernel adds the bias itself, and the activation, if one follows.
-    if not handles(input, weight, bias):
+    if not in_c:
         out = for_members(with_settings(_ConvolutionProducts, margins), input, weight)
         return out if bias is None else out + bias[:, None, None]
     given = (input, weight) if bias is None else (input, weight, bias)
 
     def compute(activation: int) -> Tensor:
-        settings = (None, margins, activation) if bias is None else (margins, activation)
+        settings = (*[None] * (bias is None), margins, steps, activation)
         return for_members(with_settings(_ConvolutionKernel, *settings), *given)
 
     return layer_result(compute, *given)
@@ -49,8 +51,8 @@ def convolution(
 def _fitting(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> bool:
     """Whether the shapes are those of a convolution whose margins are narrower than its kernel.
 
-    The gradient of the input is a convolution, too, with margins ``kernel - 1 - padding``, which may not be
-    negative.
+    Without strides the gradient of the input is a convolution, too, with margins ``kernel - 1 - padding``,
+    which may not be negative.
     """
     if input.dim() != 4 or weight.dim() != 4 or not input.numel() or not weight.numel():
         return False
@@ -80,8 +82,9 @@ class _ConvolutionProducts(torch.autograd.Function):
         ctx.save_for_backward(patches, weight)
         ctx.padding = padding
         product = torch.bmm(patches.flatten(4).flatten(1, 3), kernel)
+        # A copy, because torch refuses to change in place what is a view made here.
         by_pixel: Tensor = product.unflatten(1, patches.shape[1:4])
-        return by_pixel.permute(0, 1, 4, 2, 3)
+        return by_pixel.permute(0, 1, 4, 2, 3).clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
@@ -127,31 +130,37 @@ def _patches(x: Tensor, rows: int, columns: int, padding: Pair) -> Tensor:
 
 
 class _ConvolutionKernel(torch.autograd.Function):
-    """The same with ``bias [members, out]`` and an activation, by the kernel in blocks of images."""
+    """The same with ``bias [members, out]``, strides and an activation, by the kernel in blocks of images."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, activation: int
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        padding: Pair,
+        stride: Pair,
+        activation: int,
     ) -> Tensor:
         # No copy where the images come from another rule: all of them leave channels last in memory.
         pixels, weight = dense(x.movedim(2, -1)), weight.contiguous()
         y: Tensor
-        y, before, _ = kernels.convolution.call(
-            pixels, weight, bias if bias is None else bias.contiguous(), padding, activation
+        y, before, _ = image_kernels.convolution.call(
+            pixels, weight, bias if bias is None else bias.contiguous(), padding, stride, activation
         )
         ctx.save_for_backward(pixels, weight, needed_backward(activation, y, before))
-        ctx.settings = padding, activation
-        return y.movedim(-1, 2)
+        ctx.settings = padding, stride, activation
+        return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         needs_x, _, needs_bias, *_ = ctx.needs_input_grad
-        by_x, by_weight, by_bias, _ = kernels.convolution_backward.call(
+        by_x, by_weight, by_bias, _ = image_kernels.convolution_backward.call(
             gradient.movedim(2, -1).contiguous(), *ctx.saved_tensors, *ctx.settings, needs_x
         )
-        by_bias = by_bias if needs_bias else None
-        return by_x.movedim(-1, 2) if needs_x else None, by_weight, by_bias, None, None
+        by_x = by_x.movedim(-1, 2) if needs_x else None
+        return by_x, by_weight, by_bias if needs_bias else None, None, None, None
 
 
 def max_pool(
@@ -177,21 +186,31 @@ def max_pool(
     return for_members(with_settings(_PoolKernel, window), input)
 
 
+def adaptive_average_pool(input: Tensor, output_size: Any) -> Tensor:
+    """The mean of each image: ``[batch, channels, height, width]`` -> ``[batch, channels, 1, 1]``.
+
+    For images with channels last in memory, torch's own function has no batching rule. Other sizes are left
+    to torch.
+    """
+    if pair(output_size) != (1, 1):
+        return F.adaptive_avg_pool2d(input, output_size)
+    return input.mean((-2, -1), keepdim=True)
+
+
 class _PoolKernel(torch.autograd.Function):
     """``x [members, batch, channels, height, width]`` to its windows' maxima, by the kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: Pair) -> Tensor:
         pixels = x.movedim(2, -1).contiguous()
-        y = kernels.max_pool.call(pixels.flatten(0, 1), window)
+        y: Tensor = image_kernels.max_pool.call(pixels, window)
         ctx.save_for_backward(pixels, y)
         ctx.window = window
-        return y.view(*x.shape[:2], *y.shape[1:]).movedim(-1, 2)  # type: ignore[no-any-return]
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        pixels, y = ctx.saved_tensors
-        by_y = gradient.movedim(2, -1).contiguous().flatten(0, 1)
-        by_x, _ = kernels.max_pool_backward.call(by_y, pixels.flatten(0, 1), y, ctx.window)
-        return by_x.view(pixels.shape).movedim(-1, 2), None
+        by_y = gradient.movedim(2, -1).contiguous()
+        by_x, _ = image_kernels.max_pool_backward.call(by_y, *ctx.saved_tensors, ctx.window)
+        return by_x.movedim(-1, 2), None

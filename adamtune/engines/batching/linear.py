@@ -23,18 +23,16 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     fitting = weight.dim() == 2 and input.shape[-1:] == weight.shape[1:]
     if not fitting or (bias is not None and bias.shape != weight.shape[:1]):
         return F.linear(input, weight, bias)
-    rows = input.reshape(-1, input.shape[-1])
-    shape = *input.shape[:-1], weight.shape[0]
     if handles(input, weight, bias):
-        given = (rows, weight) if bias is None else (rows, weight, bias)
+        given = (input, weight) if bias is None else (input, weight, bias)
 
         def compute(activation: int) -> Tensor:
             settings = (None, activation) if bias is None else (activation,)
-            return for_members(with_settings(_LinearKernel, *settings), *given).view(shape)
+            return for_members(with_settings(_LinearKernel, *settings), *given)
 
         return layer_result(compute, *given)
-    product = for_members(_LinearProducts.apply, rows, weight)
-    return (product if bias is None else product + bias).view(shape)
+    product = for_members(_LinearProducts.apply, input.reshape(-1, input.shape[-1]), weight)
+    return (product if bias is None else product + bias).view(*input.shape[:-1], weight.shape[0])
 
 
 class _LinearProducts(torch.autograd.Function):
@@ -47,7 +45,7 @@ class _LinearProducts(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         if weight.shape[1] == 1:  # BLAS multiplies by a vector four times as fast from the left
-            return torch.bmm(weight, x.transpose(1, 2)).transpose(1, 2)
+            return torch.bmm(weight, x.transpose(1, 2)).transpose(1, 2).clone()
         return torch.bmm(x, weight.transpose(1, 2))
 
     @staticmethod

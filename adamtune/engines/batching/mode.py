@@ -13,10 +13,10 @@ from torch.overrides import TorchFunctionMode
 from adamtune.engines.batching.activation import gelu, relu
 from adamtune.engines.batching.attention import attention, unbind
 from adamtune.engines.batching.autocast import autocast_arguments
-from adamtune.engines.batching.image import convolution, max_pool
+from adamtune.engines.batching.image import adaptive_average_pool, convolution, max_pool
 from adamtune.engines.batching.linear import embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, mse_loss
-from adamtune.engines.batching.norm import layer_norm
+from adamtune.engines.batching.norm import batch_norm, group_norm, layer_norm
 from adamtune.engines.batching.recurrent import recurrent_rules
 from adamtune.engines.torch_private import (
     is_batched,
@@ -26,24 +26,37 @@ from adamtune.engines.torch_private import (
     wrapped_like,
 )
 
+
+def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """``F.dropout`` with a mask laid out as the input: torch draws in the order of the memory."""
+    if not training or p in (0, 1) or not is_batched(input):
+        return F.dropout(input, p, training, inplace)
+    mask = torch.empty_like(input).bernoulli_(1 - p).div_(1 - p)
+    return input.mul_(mask) if inplace else input * mask
+
+
 # Modules and functionals reach one operation by several names, and torch looks each of them up by itself.
 RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.linear: linear,
     F.scaled_dot_product_attention: attention,
     torch.layer_norm: layer_norm,
     F.layer_norm: layer_norm,
+    F.batch_norm: batch_norm,
+    F.group_norm: group_norm,
     F.cross_entropy: cross_entropy,
     F.mse_loss: mse_loss,
     F.embedding: embedding,
     torch.conv2d: convolution,
     torch.max_pool2d: max_pool,
     F.max_pool2d: max_pool,
+    F.adaptive_avg_pool2d: adaptive_average_pool,
     torch.unbind: unbind,
     torch.Tensor.unbind: unbind,
     F.relu: relu,
     torch.relu: relu,
     torch.Tensor.relu: relu,
     F.gelu: gelu,
+    **recurrent_rules(_dropout, rules=True),
 }
 """The batching rule of each function; a rule takes the arguments of the function that it replaces."""
 
@@ -76,32 +89,23 @@ class BatchingRules(TorchFunctionMode):
 
     def __init__(self, anchor: Tensor | None = None, rules: bool = True) -> None:
         super().__init__()
-        self._anchor, self._rules = anchor, rules
+        self._anchor = anchor
+        self._functions = ({} if anchor is None else STEPS) | (RULES if rules else {})
         self._device = "cpu" if anchor is None else anchor.device.type
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if self._anchor is not None:
-            if func in STEPS:
-                return STEPS[func](*args, **kwargs)
-            if func in DRAWS and isinstance(args[0], Tensor) and not is_batched(args[0]):
-                # Members draw different numbers, so each needs a tensor of its own.
-                args = (torch.where(self._anchor == 0, args[0], args[0]), *args[1:])
+        if self._anchor is not None and func in DRAWS:
+            # Members draw different numbers, so each needs a tensor of its own.
+            shared = isinstance(args[0], Tensor) and not is_batched(args[0])
+            args = (torch.where(self._anchor == 0, args[0], args[0]) if shared else args[0], *args[1:])
         out = kwargs.pop("out", None)
         args, kwargs = autocast_arguments(func, self._device, (args, kwargs))
         # The rules call torch's functions themselves: within this method, torch has the mode switched off.
-        found = (RULES.get(func, func) if self._rules else func)(*args, **kwargs)
+        found = self._functions.get(func, func)(*args, **kwargs)
         return found if out is None else out.copy_(found)
-
-
-def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """``F.dropout`` with a mask laid out as the input: torch draws in the order of the memory."""
-    if not training or p in (0, 1) or not is_batched(input):
-        return F.dropout(input, p, training, inplace)
-    mask = torch.empty_like(input).bernoulli_(1 - p).div_(1 - p)
-    return input.mul_(mask) if inplace else input * mask
 
 
 def _require_gradient(tensor: Tensor, wanted: bool = True) -> Tensor:
@@ -135,7 +139,7 @@ def _member_gradients(
 
 
 STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
-    **recurrent_rules(_dropout),
+    **recurrent_rules(_dropout, rules=False),
     F.dropout: _dropout,
     torch.dropout: _dropout,
     F.embedding: embedding,

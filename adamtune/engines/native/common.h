@@ -21,10 +21,10 @@ typedef ptrdiff_t size;
 
 #define LANES ((int)(64 / sizeof(real))) /* numbers of the widest vector */
 
-/* e^x for x <= 0: e^r * 2^n with |r| <= ln(2) / 2. Written without branches, so that loops over it become
+/* e^x for x <= 0 is (1 + *rest) * the returned power of two. Written without branches, so that loops over it become
  * vector code. */
 #ifdef DOUBLE
-static inline double exponential(double x)
+static inline double exponential_parts(double x, double *rest)
 {
     const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
     const double n = shifted - 6755399441055744.0;
@@ -41,18 +41,17 @@ static inline double exponential(double x)
     p = p * r + 1.0 / 24.0;
     p = p * r + 1.0 / 6.0;
     p = p * r + 0.5;
-    p = p * r * r + r + 1.0;
     uint64_t bits;
     double power;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (bits + 1023) << 52;
     memcpy(&power, &bits, sizeof power);
-    p = x < -708.0 ? 0.0 : p * power;
-    return x != x ? x : p;
+    *rest = x < -708.0 ? 0.0 : p * r * r + r;
+    return x != x ? x : x < -708.0 ? 0.0 : power;
 }
 #else
 /* Coefficients from Cephes (Moshier, 1989). */
-static inline float exponential(float x)
+static inline float exponential_parts(float x, float *rest)
 {
     const float shifted = x * 1.44269504f + 12582912.0f; /* rounds to the nearest integer */
     const float n = shifted - 12582912.0f;
@@ -63,16 +62,38 @@ static inline float exponential(float x)
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
     uint32_t bits;
     float power;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (bits + 127) << 23;
     memcpy(&power, &bits, sizeof power);
-    p = x < -87.3f ? 0.0f : p * power;
-    return x != x ? x : p;
+    *rest = x < -87.3f ? 0.0f : p * r * r + r;
+    return x != x ? x : x < -87.3f ? 0.0f : power;
 }
 #endif
+
+/* e^x for x <= 0. */
+static inline real exponential(real x)
+{
+    real rest;
+    const real power = exponential_parts(x, &rest);
+    return (rest + 1) * power;
+}
+
+static inline real sigmoid(real x)
+{
+    const real power = exponential(x < 0 ? x : -x);
+    return (x < 0 ? power : 1) / (1 + power);
+}
+
+/* By e^-2|x| - 1, whose parts do not cancel. */
+static inline real hyperbolic_tangent(real x)
+{
+    real rest;
+    const real power = exponential_parts(x < 0 ? 2 * x : -2 * x, &rest);
+    const real less = rest * power + (power - 1), positive = -less / (2 + less);
+    return x < 0 ? -positive : positive;
+}
 
 /* The standard normal distribution function: the probability of a value below x. */
 #ifdef DOUBLE

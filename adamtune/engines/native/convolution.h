@@ -1,8 +1,14 @@
 /* Images [images, height, width, channels] with margins around them, and patches [images, rows, columns, down,
  * across, channels]: for each pixel of the convolution's output, the pixels that it is computed from. */
 struct windows {
-    size height, width, channels, down, across, rows, columns, margin_down, margin_across;
+    size height, width, channels, down, across, rows, columns, margin_down, margin_across, step_down, step_across;
 };
+
+/* Whether the images are their own patches: those of a window of one pixel. */
+static inline int are_patches(const struct windows w)
+{
+    return w.rows * w.columns * w.down * w.across == w.height * w.width && w.rows == w.height;
+}
 
 static inline size padded_size(const struct windows w)
 {
@@ -23,7 +29,7 @@ static inline void cut_patches(const struct windows w, size images, const real *
         for (size y = 0; y < w.rows; y++)
             for (size x_ = 0; x_ < w.columns; x_++)
                 for (size down = 0; down < w.down; down++, patches += run) {
-                    const real *from = padded + (y + down) * line + x_ * w.channels;
+                    const real *from = padded + (y * w.step_down + down) * line + x_ * w.step_across * w.channels;
                     for (size j = 0; j < run; j++) patches[j] = from[j];
                 }
     }
@@ -39,7 +45,7 @@ static inline void add_patches(const struct windows w, size images, const real *
         for (size y = 0; y < w.rows; y++)
             for (size x_ = 0; x_ < w.columns; x_++)
                 for (size down = 0; down < w.down; down++, patches += run) {
-                    real *to = padded + (y + down) * line + x_ * w.channels;
+                    real *to = padded + (y * w.step_down + down) * line + x_ * w.step_across * w.channels;
                     SIMD for (size j = 0; j < run; j++) to[j] += patches[j];
                 }
         for (size y = 0; y < w.height; y++, x += inner) {
@@ -66,9 +72,10 @@ static inline void channels_first(size out, size channels, size area, const real
 
 #define WINDOWS                                                                                              \
     const size members = n[0], images = n[1], out = n[2], stride = n[3];                                     \
-    const struct windows w = {n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12]};               \
+    const struct windows w = {n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14]}; \
     const size area = w.down * w.across, seen = area * w.channels, pixels = w.rows * w.columns;              \
-    const size block = n[13];                                                                                \
+    const size block = n[15], image = w.height * w.width * w.channels, direct = are_patches(w);              \
+    const int activation = (int)n[16];                                                                       \
     /* Patches of images that all members share are cut once, for the inner loop over members. */                 \
     const size shared = stride == 0, outer = shared ? 1 : members, inner = shared ? members : 1;
 
@@ -85,19 +92,21 @@ int convolution(ARGUMENTS)
     for (size m = 0; m < outer; m++, x += stride)
         for (size at = 0; at < images; at += block) {
             const size some = least(block, images - at);
-            cut_patches(w, some, x + at * w.height * w.width * w.channels, padded, patches);
+            const real *windows = direct ? x + at * image : patches;
+            if (!direct)
+                cut_patches(w, some, x + at * image, padded, patches);
             for (size k = m; k < m + inner; k++) {
                 real *to = y + (k * images + at) * pixels * out;
-                product(0, 1, some * pixels, out, seen, patches, seen, kernels + k * out * seen, seen, 0, to, out);
-                finish((int)n[14], some * pixels, out, bias ? bias + k * out : bias, to,
-                       n[14] == GELU ? kept + (k * images + at) * pixels * out : 0);
+                product(0, 1, some * pixels, out, seen, windows, seen, kernels + k * out * seen, seen, 0, to, out);
+                finish(activation, some * pixels, out, bias ? bias + k * out : bias, to,
+                       activation == GELU ? kept + (k * images + at) * pixels * out : 0);
             }
         }
     return 0;
 }
 
 /* gradient [members, images, rows, columns, out], x, weight, what the activation's backward pass needs
- * -> gradients by x (if n[15]), by weight, by bias; scratch */
+ * -> gradients by x (if n[17]), by weight, by bias; scratch */
 int convolution_backward(ARGUMENTS)
 {
     WINDOWS
@@ -106,22 +115,27 @@ int convolution_backward(ARGUMENTS)
     real *patches = padded + padded_size(w), *by_patches = patches + block * pixels * seen;
     real *kernels = by_patches + block * pixels * seen, *by_kernels = kernels + members * out * seen;
     real *scratch = by_kernels + members * out * seen;
-    const size needs_x = n[15], image = w.height * w.width * w.channels;
+    const size needs_x = n[17];
     memset(by_bias, 0, sizeof(real) * members * out);
     channels_last(members * out, w.channels, area, weight, kernels);
     for (size m = 0; m < outer; m++, x += stride)
         for (size at = 0; at < images; at += block) {
             const size some = least(block, images - at);
-            cut_patches(w, some, x + at * image, padded, patches);
+            const real *windows = direct ? x + at * image : patches;
+            if (!direct)
+                cut_patches(w, some, x + at * image, padded, patches);
             for (size k = m; k < m + inner; k++) {
                 const size place = (k * images + at) * pixels * out, own = k * out * seen;
-                const real *g = before_activation((int)n[14], some * pixels * out, gradient + place,
+                const real *g = before_activation(activation, some * pixels * out, gradient + place,
                                                   kept + place, scratch);
-                product(1, 0, out, seen, some * pixels, g, out, patches, seen, at > 0, by_kernels + own, seen);
+                product(1, 0, out, seen, some * pixels, g, out, windows, seen, at > 0, by_kernels + own, seen);
                 add_rows(some * pixels, out, g, by_bias + k * out);
                 if (needs_x) {
-                    product(0, 0, some * pixels, seen, out, g, out, kernels + own, seen, 0, by_patches, seen);
-                    add_patches(w, some, by_patches, padded, by_x + (k * images + at) * image);
+                    real *to = by_x + (k * images + at) * image;
+                    product(0, 0, some * pixels, seen, out, g, out, kernels + own, seen, 0, direct ? to : by_patches,
+                            seen);
+                    if (!direct)
+                        add_patches(w, some, by_patches, padded, to);
                 }
             }
         }

@@ -1,4 +1,4 @@
-"""The kernels of the batching rules as operators: each one's arguments, its results' shapes and its sizes.
+"""The kernels of batching rules as operators: each one's arguments, its results' shapes and its sizes.
 
 The C header of a kernel's name says what each tensor holds. A kernel's first tensors are its arguments, the
 last ones its results. A tensor that all members share has a stride of 0 over members.
@@ -6,8 +6,7 @@ last ones its results. A tensor that all members share has a stride of 0 over me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from math import prod
 
 from torch import Tensor
 
@@ -21,23 +20,28 @@ ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}
 """The activations that a layer's kernel can compute, by their numbers in ``common.h``."""
 
 
-def _result_and_kept(shape: Shape, activation: int) -> list[Shape]:
+def result_and_kept(shape: Shape, activation: int) -> list[Shape]:
     """The shapes of a layer's result, and of GELU's arguments, which its backward pass needs."""
     # A result that is not needed is a tensor without elements: a schema cannot leave results out.
     return [shape, shape if activation == ACTIVATIONS["gelu"] else (0,)]
 
 
+def rows_of(x: Tensor) -> int:
+    """The rows of a member in ``[members, ..., width]``."""
+    return prod(x.shape[1:-1])
+
+
 def _linear_sizes(x: Tensor, weight: Tensor) -> list[int]:
     """Members, rows, widths of input and output, the stride over members, and the rows of a block."""
-    (members, rows, inner), out = x.shape, weight.shape[1]
-    return [members, rows, inner, out, x.stride(0), min(rows, max(ROWS, BLOCK // (inner + out)))]
+    rows, (out, inner) = rows_of(x), weight.shape[1:]
+    return [len(x), rows, inner, out, x.stride(0), min(rows, max(ROWS, BLOCK // (inner + out)))]
 
 
 linear = Kernel(
     "linear",
     "Tensor x, Tensor weight, Tensor? bias, int activation",
     ["y", "kept"],
-    lambda x, weight, bias, activation: _result_and_kept((*x.shape[:2], weight.shape[1]), activation),
+    lambda x, weight, bias, activation: result_and_kept((*x.shape[:-1], weight.shape[1]), activation),
     lambda x, weight, bias, activation: [*_linear_sizes(x, weight), activation],
 )
 # Scratch memory is a result, too, so that the memory plan of a capture gives it to later calls.
@@ -52,22 +56,6 @@ linear_backward = Kernel(
         (_linear_sizes(x, weight)[-1] * weight.shape[1],),
     ],
     lambda gradient, x, weight, kept, activation, needs_x: [*_linear_sizes(x, weight), activation, needs_x],
-)
-
-# Each row's mean and 1 / deviation are results, because the backward pass needs them.
-layer_norm = Kernel(
-    "layer_norm",
-    "Tensor x, Tensor weight, Tensor bias, float eps",
-    ["y", "means", "scales"],
-    lambda x, weight, bias, eps: [x.shape, x.shape[:-1], x.shape[:-1]],
-    lambda x, weight, bias, eps: x.shape,
-)
-layer_norm_backward = Kernel(
-    "layer_norm_backward",
-    "Tensor gradient, Tensor x, Tensor weight, Tensor means, Tensor scales",
-    ["by_x", "by_weight", "by_bias"],
-    lambda gradient, x, weight, means, scales: [x.shape, weight.shape, weight.shape],
-    lambda gradient, x, weight, means, scales: x.shape,
 )
 
 # Forwards it computes the probabilities on the way to the losses; backwards they are nearly the gradient.
@@ -121,116 +109,6 @@ embedding_backward = Kernel(
     ["by_weight"],
     lambda gradient, index, words: [(len(index), words, gradient.shape[-1])],
     lambda gradient, index, words: [*index.shape, words, gradient.shape[-1], index.stride(0)],
-)
-
-
-class _Windows(NamedTuple):
-    """The sizes of a convolution, in the order of ``WINDOWS`` in ``convolution.h``.
-
-    Attributes:
-        members: members.
-        images: images of each member.
-        out: channels of the output.
-        stride: elements from one member's images to the next one's, 0 where members share them.
-        height: the height of an image in pixels.
-        width: its width in pixels.
-        channels: its channels.
-        down: the height of the convolution's window.
-        across: its width.
-        rows: the height of the output.
-        columns: its width.
-        margin_down: zeros above and below an image.
-        margin_across: zeros left and right of it.
-        block: images of a block.
-    """
-
-    members: int
-    images: int
-    out: int
-    stride: int
-    height: int
-    width: int
-    channels: int
-    down: int
-    across: int
-    rows: int
-    columns: int
-    margin_down: int
-    margin_across: int
-    block: int
-
-
-def _windows(x: Tensor, weight: Tensor, padding: Sequence[int]) -> _Windows:
-    members, images, height, width, channels = x.shape
-    out, _, down, across = weight.shape[1:]
-    margin_down, margin_across = padding
-    rows, columns = height + 2 * margin_down - down + 1, width + 2 * margin_across - across + 1
-    block = max(1, min(images, BLOCK // (rows * columns * channels * down * across)))
-    image = height, width, channels, down, across, rows, columns, margin_down, margin_across
-    return _Windows(members, images, out, x.stride(0), *image, block)
-
-
-def _output_size(x: Tensor, weight: Tensor, padding: Sequence[int]) -> Shape:
-    """The height and width of a convolution's output."""
-    windows = _windows(x, weight, padding)
-    return windows.rows, windows.columns
-
-
-def _scratch(x: Tensor, weight: Tensor, padding: Sequence[int]) -> int:
-    """Scratch numbers: an image with margins, a block's patches, and all kernels with their channels last."""
-    w = _windows(x, weight, padding)
-    margins = (w.height + 2 * w.margin_down) * (w.width + 2 * w.margin_across) * w.channels
-    patches = w.block * w.rows * w.columns * w.down * w.across * w.channels
-    return margins + patches + weight.numel()
-
-
-def _output_block(x: Tensor, weight: Tensor, padding: Sequence[int]) -> int:
-    """Scratch numbers for a block of the output."""
-    w = _windows(x, weight, padding)
-    return w.block * w.rows * w.columns * w.out
-
-
-convolution = Kernel(
-    "convolution",
-    "Tensor x, Tensor weight, Tensor? bias, int[] padding, int activation",
-    ["y", "kept", "scratch"],
-    lambda x, weight, bias, padding, activation: [
-        *_result_and_kept((*x.shape[:2], *_output_size(x, weight, padding), weight.shape[1]), activation),
-        (_scratch(x, weight, padding),),
-    ],
-    lambda x, weight, bias, padding, activation: [*_windows(x, weight, padding), activation],
-)
-convolution_backward = Kernel(
-    "convolution_backward",
-    "Tensor gradient, Tensor x, Tensor weight, Tensor? kept, int[] padding, int activation, bool needs_x",
-    ["by_x", "by_weight", "by_bias", "scratch"],
-    lambda gradient, x, weight, kept, padding, activation, needs_x: [
-        x.shape if needs_x else (0,),
-        weight.shape,
-        weight.shape[:2],
-        (2 * _scratch(x, weight, padding) + _output_block(x, weight, padding),),
-    ],
-    lambda gradient, x, weight, kept, padding, activation, needs_x: [
-        *_windows(x, weight, padding),
-        activation,
-        needs_x,
-    ],
-)
-
-# The backward pass finds each window's largest pixel again, by comparing x with y.
-max_pool = Kernel(
-    "max_pool",
-    "Tensor x, int[] window",
-    ["y"],
-    lambda x, window: [(len(x), x.shape[1] // window[0], x.shape[2] // window[1], x.shape[3])],
-    lambda x, window: [*x.shape, *window],
-)
-max_pool_backward = Kernel(
-    "max_pool_backward",
-    "Tensor gradient, Tensor x, Tensor y, int[] window",
-    ["by_x", "scratch"],
-    lambda gradient, x, y, window: [x.shape, x.shape[-1:]],
-    lambda gradient, x, y, window: [*x.shape, *window],
 )
 
 

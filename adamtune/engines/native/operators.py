@@ -6,6 +6,7 @@ Each operator has a variant ``out`` that writes into given tensors, as replays n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -15,6 +16,12 @@ from adamtune.engines.native.program import CCall, Program, make_c_call
 from adamtune.engines.torch_private import OpOverload, operator_name, overload_name
 
 Shape = Sequence[int]
+
+
+class ImageShape(tuple[int, ...]):
+    """The shape ``[members, batch, channels, ...]`` of a result whose channels are last in memory."""
+
+
 _LIBRARY = torch.library.Library("adamtune", "DEF")
 _KERNELS: dict[str, Kernel] = {}
 
@@ -52,7 +59,7 @@ class Kernel:
 
     def _compute(self, *args: Any) -> Any:
         """What torch calls while a capture is recorded: one tensor, or a tuple of them."""
-        results = [args[0].new_empty(shape) for shape in self._shapes(*args)]
+        results = [_empty(args[0], shape) for shape in self._shapes(*args)]
         Program([self.c_call(args, results)])()
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -61,6 +68,16 @@ class Kernel:
         tensors = [*(each for each in args if each is None or isinstance(each, Tensor)), *results]
         reals = [each for each in args if isinstance(each, float)]
         return make_c_call(self.name, tensors, self._sizes(*args), reals, self._error)
+
+
+def _empty(like: Tensor, shape: Shape) -> Tensor:
+    """Memory for a result: no view of another tensor, because changing one in place costs copies of it."""
+    if not isinstance(shape, ImageShape):
+        return like.new_empty(shape)
+    in_memory = (*shape[:2], *shape[3:], shape[2])
+    strides = [prod(in_memory[place + 1 :]) for place in range(len(in_memory))]
+    strides.insert(2, strides.pop())
+    return like.new_empty_strided(shape, strides)
 
 
 def is_own_kernel(kernel: Any) -> bool:

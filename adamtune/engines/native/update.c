@@ -8,8 +8,10 @@
 #include <stddef.h>
 
 enum { L2, SQ_DECAY, SQ_GAIN, GRAD_AVG_GAIN, ABS_GAIN, ABS_FLOOR, MAX_DECAY, ROOT, FLOOR, LOW, HIGH, SCALE_FIRST,
-       AVG_DECAY, AVG_GAIN, SIGN, SIGN_LR, SHRINK, FROM_AVG, FROM_GRADIENT, FIELDS };
+       AVG_DECAY, AVG_GAIN, SIGN, SIGN_LR, SHRINK, FROM_AVG, FROM_GRADIENT, CLIP_NORM,
+       FIELDS };
 enum { EXP_AVG = 1, EXP_AVG_SQ = 2, GRAD_AVG = 4, MAX_SQ = 8, CLIP = 16, FIRST = 32, ABSOLUTE = 64, SIGNED = 128 };
+enum { LANES = 8 };
 
 const int adamtune_fields = FIELDS;
 
@@ -18,17 +20,20 @@ const int adamtune_fields = FIELDS;
 #define ROW row_float
 #define UPDATE update_float
 #define UPDATE_ALL adamtune_update_float
+#define CLIP_ALL adamtune_clip_float
 #include "update.c"
 #undef REAL
 #undef SQRT
 #undef ROW
 #undef UPDATE
 #undef UPDATE_ALL
+#undef CLIP_ALL
 #define REAL double
 #define SQRT sqrt
 #define ROW row_double
 #define UPDATE update_double
 #define UPDATE_ALL adamtune_update_double
+#define CLIP_ALL adamtune_clip_double
 #include "update.c"
 
 #else
@@ -36,7 +41,8 @@ const int adamtune_fields = FIELDS;
 /* Inlined with constant `terms`, so that the loop has no branch and becomes vector code. */
 static inline __attribute__((always_inline)) void ROW(
     ptrdiff_t n, REAL *restrict x, const REAL *restrict gradient, REAL *restrict exp_avg,
-    REAL *restrict exp_avg_sq, REAL *restrict grad_avg, REAL *restrict max_sq, const REAL *restrict k, const int terms)
+    REAL *restrict exp_avg_sq, REAL *restrict grad_avg, REAL *restrict max_sq, const REAL *restrict k, const REAL gain,
+    const int terms)
 {
     const REAL l2 = k[L2], sq_decay = k[SQ_DECAY], sq_gain = k[SQ_GAIN];
     const REAL abs_floor = k[ABS_FLOOR], sign_lr = k[SIGN_LR];
@@ -44,7 +50,7 @@ static inline __attribute__((always_inline)) void ROW(
     const REAL low = k[LOW], high = k[HIGH], avg_decay = k[AVG_DECAY], avg_gain = k[AVG_GAIN];
     const REAL shrink = k[SHRINK], from_avg = k[FROM_AVG], from_gradient = k[FROM_GRADIENT];
     for (ptrdiff_t i = 0; i < n; i++) {
-        REAL g = gradient[i] + l2 * x[i];
+        REAL g = gain * gradient[i] + l2 * x[i];
         REAL scale = 1;
         if (terms & (EXP_AVG_SQ | ABSOLUTE)) {
             REAL second = 0;
@@ -84,10 +90,10 @@ static inline __attribute__((always_inline)) void ROW(
     }
 }
 
-/* One step of `members` rows of n contiguous elements; k is [members, FIELDS]. Buffers may be NULL
- * where no member needs them. */
+/* One step of `members` rows of n contiguous elements; k is [members, FIELDS] and gain [members]. Buffers may
+ * be NULL where no member needs them. */
 static void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient, REAL *exp_avg, REAL *exp_avg_sq,
-            REAL *grad_avg, REAL *max_sq, const REAL *k)
+            REAL *grad_avg, REAL *max_sq, const REAL *k, const REAL *gain)
 {
     for (ptrdiff_t row = 0; row < members; row++, k += FIELDS) {
         const int terms = (exp_avg && k[AVG_GAIN] != 0 ? EXP_AVG : 0) |
@@ -98,7 +104,7 @@ static void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient
                           (k[SIGN] != 0 ? SIGNED : 0);
         const ptrdiff_t o = row * n;
 #define AT(base) ((base) ? (base) + o : NULL)
-#define DO(T) ROW(n, x + o, gradient + o, AT(exp_avg), AT(exp_avg_sq), AT(grad_avg), AT(max_sq), k, T)
+#define DO(T) ROW(n, x + o, gradient + o, AT(exp_avg), AT(exp_avg_sq), AT(grad_avg), AT(max_sq), k, gain[row], T)
 #define CASE(T) case T: DO(T); break;
         switch (terms) {
         CASE(EXP_AVG | EXP_AVG_SQ)           /* adam, adamw, nadam, radam */
@@ -123,9 +129,36 @@ static void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient
 /* The same for `parts` tensors of one population: n and every pointer hold one entry each. */
 void UPDATE_ALL(ptrdiff_t parts, ptrdiff_t members, const ptrdiff_t *n, REAL *const *x,
                 const REAL *const *gradient, REAL *const *exp_avg, REAL *const *exp_avg_sq, REAL *const *grad_avg,
-                REAL *const *max_sq, const REAL *k)
+                REAL *const *max_sq, const REAL *k, const REAL *gain)
 {
     for (ptrdiff_t i = 0; i < parts; i++)
-        UPDATE(members, n[i], x[i], gradient[i], exp_avg[i], exp_avg_sq[i], grad_avg[i], max_sq[i], k);
+        UPDATE(members, n[i], x[i], gradient[i], exp_avg[i], exp_avg_sq[i], grad_avg[i], max_sq[i], k, gain);
+}
+
+/* The factor on each member's gradient that limits its norm over all parts to k[CLIP_NORM]. */
+void CLIP_ALL(ptrdiff_t parts, ptrdiff_t members, const ptrdiff_t *n, const REAL *const *gradient, const REAL *k,
+              REAL *gain)
+{
+    for (ptrdiff_t row = 0; row < members; row++, k += FIELDS) {
+        gain[row] = 1;
+        if (!(k[CLIP_NORM] < INFINITY))
+            continue;
+        /* Several sums, so that the additions need not wait for each other; double, so that none overflows. */
+        double sums[LANES] = {0};
+        for (ptrdiff_t i = 0; i < parts; i++) {
+            const REAL *g = gradient[i] + row * n[i];
+            ptrdiff_t at = 0;
+            for (; at + LANES <= n[i]; at += LANES)
+                for (int lane = 0; lane < LANES; lane++)
+                    sums[lane] += (double)g[at + lane] * g[at + lane];
+            for (int lane = 0; at < n[i]; at++, lane++)
+                sums[lane] += (double)g[at] * g[at];
+        }
+        double sum = 0;
+        for (int lane = 0; lane < LANES; lane++)
+            sum += sums[lane];
+        const REAL factor = k[CLIP_NORM] / ((REAL)sqrt(sum) + (REAL)1e-6);
+        gain[row] = factor > 1 ? 1 : factor;
+    }
 }
 #endif

@@ -17,6 +17,7 @@ class Coefficients(NamedTuple):
 
     With parameters x, their gradient g and the state (all zero before the first step)::
 
+        g              = min(1, clip_norm / (norm + 1e-6)) * g    with the norm of the member's whole gradient
         g              = g + l2 * x
         exp_avg_sq     = sq_decay * exp_avg_sq + sq_gain * g * g
         grad_avg       = sq_decay * grad_avg + grad_avg_gain * g
@@ -55,6 +56,7 @@ class Coefficients(NamedTuple):
     shrink: Tensor
     from_avg: Tensor
     from_gradient: Tensor
+    clip_norm: Tensor
 
 
 NEUTRAL = {
@@ -63,6 +65,7 @@ NEUTRAL = {
     "low": -torch.inf,
     "high": torch.inf,
     "shrink": 1.0,
+    "clip_norm": torch.inf,
 }
 
 
@@ -80,6 +83,7 @@ class Terms(NamedTuple):
     sign: bool
     shrink: bool
     gradient: bool
+    clip_norm: bool
 
     @property
     def scale(self) -> bool:
@@ -113,6 +117,7 @@ def terms(coefficients: Coefficients) -> Terms:
             (c.sign != 0).any(),
             (c.shrink != 1).any(),
             (c.from_gradient != 0).any(),
+            c.clip_norm.isfinite().any(),
         ]
     )
     return Terms(*needed.tolist())

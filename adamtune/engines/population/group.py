@@ -163,12 +163,21 @@ class Group:
             )
             for row, each in enumerate(self.active)
         ]
+        if self.source.holdouts:
+            evaluations = list(map(self._with_holdouts, range(len(evaluations)), evaluations))
         # The last one leaves first: the last row is free without moving another member.
         for each, made in reversed(list(zip(self.active, evaluations, strict=True))):
             each.losses = []
             if made.finished or made.diverged_at is not None:
                 self.release(made.member)
         return evaluations
+
+    def _with_holdouts(self, row: int, made: Evaluation) -> Evaluation:
+        """The evaluation of the member of a row with the metrics of the holdouts, if it has finished."""
+        if not made.succeeded:
+            return made
+        found = self._scorer.score_holdouts(self._parameters, self._kept, row, self.active[row])
+        return made._replace(metrics={**made.metrics, **found})
 
     def _keys(self, taken: int) -> list[Key]:
         """What the draws of each member's step derive from, ``taken`` steps after the last count."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import torch
 from torch import Tensor
@@ -111,10 +112,12 @@ def _coefficients(members: Sequence[Member], step: Tensor, total: int) -> Coeffi
         step,
         torch.full((len(members),), total),
     )
+    limits = [inf if member.clip_norm is None else member.clip_norm for member in members]
     # Rules count updates from 1, as torch.optim does.
-    return optimizer_coefficients(
+    coefficients = optimizer_coefficients(
         [member.optimizer for member in members],
         [member.hyperparameters for member in members],
         step + 1,
         lr * factors,
     )
+    return coefficients._replace(clip_norm=torch.tensor(limits, dtype=torch.float64).expand(step.shape))

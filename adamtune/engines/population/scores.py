@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from adamtune.engines.base import evaluation_seed
-from adamtune.engines.metrics import BATCHES, plain_metrics
+from adamtune.engines.metrics import BATCHES, holdout_metrics, plain_metrics
 from adamtune.engines.population.capture import Capture
 from adamtune.engines.population.gradients import GLOBAL_STATE, BatchedTask
 from adamtune.engines.population.lookahead import ActiveMember
+from adamtune.tasks.base import Rows
 from adamtune.tasks.pytree import count_rows
 
 TRAINING_BATCHES = 4
@@ -30,6 +32,7 @@ class Scorer:
         # While it is made, a capture holds every result in memory: too much, if the rows are many.
         few = self._validation <= BATCHES * source.task.batch_size
         self._captured = task.method.captured_metrics and few
+        self._module: nn.Module | None = None
         self._captures: dict[int, tuple[dict[str, Tensor], dict[str, Tensor], Capture]] = {}
 
     def score(
@@ -69,22 +72,34 @@ class Scorer:
     ) -> dict[str, list[float]]:
         """The metrics of one member after the other, by the model itself."""
         found: dict[str, list[float]] = {}
-        with GLOBAL_STATE:
-            module = self._task.source.module(0, 0)
         for row, each in enumerate(active):
-            for name, value in (*module.named_parameters(), *module.named_buffers()):
-                value.data.copy_((parameters if name in parameters else kept)[name][row])
-            for name, score in self._plain(module, each).items():
+            module = self._member(parameters, kept, row)
+            for name, score in self._plain(module, each, self._task.source.validation).items():
                 found.setdefault(name, []).append(score)
         return found
 
-    def _plain(self, module: nn.Module, each: ActiveMember) -> dict[str, float]:
-        source = self._task.source
+    def score_holdouts(
+        self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], row: int, each: ActiveMember
+    ) -> dict[str, float]:
+        """The metrics of the holdouts of the member in a row; arguments as those of ``score``."""
+        module = self._member(parameters, kept, row)
+        return holdout_metrics(self._task.source.holdouts, partial(self._plain, module, each))
+
+    def _member(self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], row: int) -> nn.Module:
+        """The model with the weights of a row; the same object each time."""
+        if self._module is None:
+            with GLOBAL_STATE:
+                self._module = self._task.source.module(0, 0)
+        for name, value in (*self._module.named_parameters(), *self._module.named_buffers()):
+            value.data.copy_((parameters if name in parameters else kept)[name][row])
+        return self._module
+
+    def _plain(self, module: nn.Module, each: ActiveMember, rows: Rows) -> dict[str, float]:
+        task = self._task.source.task
         if self._task.method.captured_metrics:  # they draw nothing
-            return plain_metrics(source.task, module, source.validation, None)
+            return plain_metrics(task, module, rows, None)
         with GLOBAL_STATE:
-            seed = evaluation_seed(each.member, each.step)
-            return plain_metrics(source.task, module, source.validation, seed)
+            return plain_metrics(task, module, rows, evaluation_seed(each.member, each.step))
 
     def _capture(
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], members: int

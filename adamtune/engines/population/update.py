@@ -24,6 +24,7 @@ from adamtune.engines.population.coefficients import Coefficients, Terms
 BLOCK = 1 << 16
 """Elements of a block on the CPU: parameters, gradient, state and scratch stay in a 2 MB cache."""
 FIELDS = len(Coefficients._fields)
+CLIP_NORM = Coefficients._fields.index("clip_norm")
 
 
 class State(NamedTuple):
@@ -77,13 +78,28 @@ def bind_update(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callabl
     for part in parts:
         _check(part, packed, needed)
     if all(_c_handles(part.parameters) for part in parts):
-        return _bind_c(parts, packed)
+        return _bind_c(parts, packed, needed)
+
+    return bind_blocks(parts, packed, needed)
+
+
+def bind_blocks(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callable[[], None]:
+    """``bind_update`` in torch operations, for tensors that are checked."""
 
     def step() -> None:
+        gain = clip_gain(parts, packed) if needed.clip_norm else None
         for part in parts:
-            update_blocks_(*part, packed, needed)
+            update_blocks_(*part, packed, needed, gain)
 
     return step
+
+
+def clip_gain(parts: Sequence[Part], packed: Tensor) -> Tensor:
+    """The factor on each member's gradient that limits its norm, as ``clip_grad_norm_``: ``[members]``."""
+    norms = [torch.linalg.vector_norm(part.gradient, dim=1) for part in parts]
+    limit = packed[:, CLIP_NORM]
+    gain = (limit / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp(max=1.0)
+    return torch.where(limit.isinf(), 1.0, gain)
 
 
 def update_(parameters: Tensor, gradient: Tensor, state: State, packed: Tensor, needed: Terms) -> None:
@@ -92,8 +108,18 @@ def update_(parameters: Tensor, gradient: Tensor, state: State, packed: Tensor, 
 
 
 @torch.no_grad()
-def update_blocks_(parameters: Tensor, gradient: Tensor, state: State, packed: Tensor, needed: Terms) -> None:
-    """``update_`` in torch operations, a cache-sized block of members after the other."""
+def update_blocks_(
+    parameters: Tensor,
+    gradient: Tensor,
+    state: State,
+    packed: Tensor,
+    needed: Terms,
+    gain: Tensor | None = None,
+) -> None:
+    """``update_`` in torch operations, a cache-sized block of members after the other.
+
+    The gradient of each member is multiplied by its ``gain``, ``[members]``.
+    """
     members, n = parameters.shape
     rows = min(members, max(1, BLOCK // max(n, 1))) if parameters.device.type == "cpu" else members
     scratch = [parameters.new_empty(rows, n) for _ in range(3)]
@@ -101,7 +127,7 @@ def update_blocks_(parameters: Tensor, gradient: Tensor, state: State, packed: T
         at = slice(first, first + rows)
         block = _Block(
             parameters[at],
-            gradient[at],
+            gradient[at] if gain is None else gradient[at] * gain[at].unsqueeze(-1),
             State(*(None if buffer is None else buffer[at] for buffer in state)),
             Coefficients(*packed[at].unsqueeze(-1).unbind(-2)),
             *(each[: members - first] for each in scratch),
@@ -214,19 +240,20 @@ def _check(part: Part, packed: Tensor, needed: Terms) -> None:
 
 SOURCE = Path(native.__file__).with_name("update.c")
 FLAGS = ("-ffp-contract=off", "-fno-math-errno")
-SYMBOLS = {torch.float32: "adamtune_update_float", torch.float64: "adamtune_update_double"}
+KINDS = {torch.float32: "float", torch.float64: "double"}
 
 
 def _c_handles(parameters: Tensor) -> bool:
     """Whether the C pass is available and takes such tensors."""
-    return parameters.device.type == "cpu" and parameters.dtype in SYMBOLS and c_functions() is not None
+    return parameters.device.type == "cpu" and parameters.dtype in KINDS and c_functions() is not None
 
 
-def _bind_c(parts: Sequence[Part], packed: Tensor) -> Callable[[], None]:
+def _bind_c(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callable[[], None]:
     """``bind_update`` through C, for tensors that are checked."""
     loaded = c_functions()
     assert loaded is not None
-    function = loaded[packed.dtype]
+    update, clip = loaded[packed.dtype]
+    gain = packed.new_ones(len(packed))
     tensors = [(part.parameters, part.gradient, *part.state) for part in parts]
     counts = (ctypes.c_ssize_t * len(parts))(*(part.parameters.shape[1] for part in parts))
     pointers = [
@@ -234,20 +261,26 @@ def _bind_c(parts: Sequence[Part], packed: Tensor) -> Callable[[], None]:
         for column in zip(*tensors, strict=True)
     ]
 
-    def step(kept: object = (tensors, packed)) -> None:  # the memory lives as long as the function
-        function(len(parts), len(packed), counts, *pointers, packed.data_ptr())
+    def step(kept: object = (tensors, packed, gain)) -> None:  # the memory lives as long as the function
+        if needed.clip_norm:
+            clip(len(parts), len(packed), counts, pointers[1], packed.data_ptr(), gain.data_ptr())
+        update(len(parts), len(packed), counts, *pointers, packed.data_ptr(), gain.data_ptr())
 
     return step
 
 
 @cache
-def c_functions() -> dict[torch.dtype, ctypes._NamedFuncPointer] | None:
-    """The compiled functions by dtype, or None where the C pass is turned off or cannot be compiled."""
+def c_functions() -> dict[torch.dtype, tuple[ctypes._NamedFuncPointer, ctypes._NamedFuncPointer]] | None:
+    """The update and the clipping in C by dtype, or None where C is turned off or cannot be compiled."""
     loaded = load_library(SOURCE, FLAGS)
     if loaded is None:
         return None
-    functions = {dtype: loaded[symbol] for dtype, symbol in SYMBOLS.items()}
-    for function in functions.values():
-        function.argtypes = [ctypes.c_ssize_t] * 2 + [ctypes.c_void_p] * 8
-        function.restype = None
+    functions = {
+        dtype: (loaded[f"adamtune_update_{kind}"], loaded[f"adamtune_clip_{kind}"])
+        for dtype, kind in KINDS.items()
+    }
+    for update, clip in functions.values():
+        for function, pointers in ((update, 9), (clip, 4)):
+            function.argtypes = [ctypes.c_ssize_t] * 2 + [ctypes.c_void_p] * pointers
+            function.restype = None
     return functions

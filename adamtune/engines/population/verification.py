@@ -59,7 +59,8 @@ def batched_task(source: Source) -> BatchedTask:
     Raises:
         CannotCapture: none is; the message says why.
     """
-    known, key = _FOUND.setdefault(source.task, {}), (source.device, source.dtype)
+    task = source.task.origin or source.task
+    known, key = _FOUND.setdefault(task, {}), (source.device, source.dtype)
     if key not in known:
         try:
             known[key] = _find_method(source)

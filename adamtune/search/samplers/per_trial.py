@@ -24,8 +24,9 @@ from adamtune.errors import AdamtuneError
 from adamtune.search.notes import MODELS, STARTUP_TRIALS
 from adamtune.search.samplers.history import has_failed
 from adamtune.search.samplers.points import FixedPoint, SobolPoint
+from adamtune.search.samplers.start import start_points
 from adamtune.search.samplers.tpe import TpeSampler
-from adamtune.search.trial import ask_settings, grid
+from adamtune.search.trial import ask_settings, grid, storable
 from adamtune.storage.optuna_private import TrialsView, storage_of, study_id, trial_id
 from adamtune.tasks.randomness import derive
 
@@ -83,13 +84,18 @@ class PerTrialSampler(BaseSampler):
         self._sampler: BaseSampler = RandomSampler()
         self._tpe = TpeSampler(steps)
         self._combinations = config.space.combinations
+        self._start = start_points(config)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Makes the trial's sampler."""
         number, is_grid = trial.number, self._config.search.sampler == "grid"
         if is_grid:
             number = self._combination(study, number)
-        self._sampler = sampler(self._config, number, self._finished(), self._tpe)
+        if number < len(self._start):
+            point = self._start[number]
+            self._sampler = FixedPoint({name: storable(each) for name, each in point.items()})
+        else:
+            self._sampler = sampler(self._config, number, self._finished(), self._tpe)
         self._sampler.before_trial(study, trial)
         # A trial that another program has enqueued brings its parameters along.
         if not is_grid and self._combinations is not None and "fixed_params" not in trial.system_attrs:

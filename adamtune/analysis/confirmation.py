@@ -1,0 +1,233 @@
+"""The confirmation of a study: its best trials and its baseline, trained on fresh seeds, as it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import isfinite, nan
+from typing import Any, NamedTuple
+
+from adamtune.analysis.finalists import choose
+from adamtune.analysis.looks import FULL, SMALL, Plan, plan_for
+from adamtune.analysis.paired import Judgement, judge
+from adamtune.analysis.rows import with_rows
+from adamtune.config import StudyConfig
+
+FEW_TRAININGS, MANY_TRAININGS = 16, 100
+"""A study of fewer trainings is not confirmed unless it asks for it; one of many is confirmed in full."""
+
+Result = Mapping[str, Any]
+"""The metrics of a training; ``diverged_at`` or ``failure`` alone where it did not finish."""
+
+
+class Training(NamedTuple):
+    """A training of the confirmation.
+
+    Attributes:
+        role: the number of a finalist's trial, as text, where finalists are compared; ``lr`` where the lr of
+            the baseline is tuned; then ``winner`` or ``baseline``.
+        number: the number of its seed, from 0, among those of the comparison; of ``lr``, which lr it is.
+    """
+
+    role: str
+    number: int
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it is one of a pair that the verdict comes from."""
+        return self.role in PAIR
+
+
+PAIR, LR = ("winner", "baseline"), "lr"
+
+
+@dataclass
+class Confirmation:
+    """The trainings of a confirmation so far.
+
+    Attributes:
+        plan: how many trainings it takes.
+        metric, direction: the objective.
+        trials: trials that had ended when it began. With others, it is stale.
+        asked: the study's ``baseline``.
+        baseline: the settings of the baseline.
+        generation: how many confirmations the study had before; each has seeds of its own.
+        results: the results of each role, by the number of the seed.
+        test: how many test rows the pairs are compared on; 0 where there are none.
+        lrs: the learning rates that the baseline may have, where its lr is tuned; each is trained once.
+        identical: whether the winner has the settings of the baseline, so that there are no pairs.
+    """
+
+    plan: Plan
+    metric: str
+    direction: str
+    trials: int
+    asked: Any
+    finalists: tuple[int, ...]
+    baseline: dict[str, Any] = field(default_factory=dict)
+    generation: int = 0
+    results: dict[str, dict[int, Result]] = field(default_factory=dict)
+    test: int = 0
+    lrs: tuple[float, ...] = ()
+    identical: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The confirmation as JSON values."""
+        return {**asdict(self), "plan": self.plan._asdict()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Confirmation:
+        """The confirmation of what ``to_json`` returned, also after it was written and read."""
+        lists = {key: tuple(each) for key, each in stored["plan"].items() if isinstance(each, list)}
+        plan = Plan(**{**stored["plan"], **lists})
+        results = {
+            role: {int(number): result for number, result in own.items()}
+            for role, own in stored["results"].items()
+        }
+        lists = {key: tuple(stored[key]) for key in ("finalists", "lrs")}
+        return cls(**{**stored, "plan": plan, "results": results, **lists})
+
+    def keep(self, training: Training, result: Result) -> None:
+        """Keeps the result of a training."""
+        self.results.setdefault(training.role, {})[training.number] = result
+
+    @property
+    def done(self) -> int:
+        """Trainings that have ended."""
+        return sum(map(len, self.results.values()))
+
+    @property
+    def most(self) -> int:
+        """Trainings that it takes at most."""
+        return self.plan.trainings + len(self.lrs)
+
+    @property
+    def best_lr(self) -> float | None:
+        """The learning rate of the baseline; None where it is not tuned, or not known yet."""
+        if not self.lrs or len(self.results.get(LR, {})) < len(self.lrs):
+            return None
+        values = {number: [value] for number, value in enumerate(self.values(LR, self.metric))}
+        best = choose(values, self.direction)
+        return None if best is None else self.lrs[best]
+
+    @property
+    def winner(self) -> int | None:
+        """The trial that is compared with the baseline; None while it is not known, or if all diverged."""
+        if self.plan.seeds == 0 or len(self.finalists) == 1:
+            return next(iter(self.finalists), None)
+        if any(self._missing(str(each), self.plan.seeds) for each in self.finalists):
+            return None
+        values = {each: self.values(str(each), self.metric, self.plan.seeds) for each in self.finalists}
+        return choose(values, self.direction)
+
+    def missing(self) -> list[Training]:
+        """The trainings to do next; none once there is a verdict."""
+        if self.plan.seeds and len(self.finalists) > 1:
+            choosing = [
+                Training(str(each), number)
+                for number in range(self.plan.seeds)
+                for each in self.finalists
+                if number not in self.results.get(str(each), {})
+            ]
+            if choosing:
+                return choosing
+        if self.winner is None or self.identical:
+            return []
+        tuning = [
+            Training(LR, number) for number in range(len(self.lrs)) if number not in self.results.get(LR, {})
+        ]
+        if tuning:
+            return tuning
+        for look in self.plan.looks:
+            absent = [
+                Training(role, number)
+                for number in range(look)
+                for role in PAIR
+                if number not in self.results.get(role, {})
+            ]
+            if absent or self._judged(look).outcome is not None:
+                return absent
+        return []
+
+    def _missing(self, role: str, seeds: int) -> bool:
+        return any(number not in self.results.get(role, {}) for number in range(seeds))
+
+    def values(self, role: str, metric: str, most: int | None = None) -> list[float]:
+        """The metric of each training of a role, by seed; NaN of one that did not finish."""
+        own = self.results.get(role, {})
+        return [own[number].get(metric, nan) for number in sorted(own)][:most]
+
+    def metrics(self) -> list[str]:
+        """The names of the metrics of the pairs, without those of parts of the test rows."""
+        first: Result = next(iter(self.results.get("winner", {}).values()), {})
+        return [
+            name for name in first if not name.startswith("test.") and name not in ("diverged_at", "failure")
+        ]
+
+    @property
+    def judged_metric(self) -> str:
+        """The metric of the pairs: the objective, of the test rows where there are some."""
+        return f"test/{self.metric.removeprefix('val_')}" if self.test else self.metric
+
+    @property
+    def judgement(self) -> Judgement | None:
+        """What the pairs say so far, about new rows where test rows were scored; None without pairs."""
+        pairs = min(len(self.results.get(role, {})) for role in PAIR)
+        looks = [look for look in self.plan.looks if look <= pairs]
+        if not looks:
+            return None
+        judgement, parts = self._judged(looks[-1]), self.row_differences()
+        return with_rows(judgement, parts, self.test) if len(parts) > 1 else judgement
+
+    def _judged(self, pairs: int) -> Judgement:
+        winner, baseline = (self.values(role, self.judged_metric, pairs) for role in PAIR)
+        return judge(winner, baseline, self.direction, self.plan)
+
+    def row_differences(self) -> list[float]:
+        """The mean difference, winner minus baseline, of each part of the test rows."""
+        name = self.metric.removeprefix("val_")
+        return [] if not self.test else list(self._row_differences(name))
+
+    def _row_differences(self, name: str) -> Iterator[float]:
+        part = 0
+        while any(f"test.{part}/{name}" in each for each in self.results.get("winner", {}).values()):
+            pairs = zip(*(self.values(role, f"test.{part}/{name}") for role in PAIR), strict=False)
+            both = [one - other for one, other in pairs if isfinite(one) and isfinite(other)]
+            if both:
+                yield sum(both) / len(both)
+            part += 1
+
+
+def confirmation_plan(study: StudyConfig, is_program: bool) -> Plan | None:
+    """The plan that a study's ``search.confirm`` asks for; None for no confirmation.
+
+    Args:
+        study: the study.
+        is_program: whether its trainings are functions or commands, which are costly.
+    """
+    asked, trainings = study.search.confirm, study.trials * study.search.seeds
+    match asked:
+        case "off":
+            return None
+        case "small":
+            return SMALL
+        case "full":
+            return FULL
+        case int():
+            return plan_for(asked)
+    if is_program or trainings < FEW_TRAININGS:
+        return None
+    return FULL if trainings >= MANY_TRAININGS else SMALL
+
+
+def finalists(values: Sequence[tuple[int, float]], direction: str, plan: Plan) -> tuple[int, ...]:
+    """The numbers of the best trials, the best first.
+
+    Args:
+        values: number and value of each complete trial.
+        direction: ``minimize`` or ``maximize``.
+        plan: how many are wanted.
+    """
+    sign = 1 if direction == "minimize" else -1
+    ranked = sorted(values, key=lambda each: (sign * each[1], each[0]))
+    return tuple(number for number, _ in ranked[: plan.finalists])

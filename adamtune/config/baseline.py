@@ -1,0 +1,121 @@
+"""The baseline of a study: the settings that its best trial is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isclose
+from typing import Any, Literal
+
+from adamtune.catalog import as_trained
+from adamtune.config.aliases import illegal_value
+from adamtune.config.problems import KeyPath, Problems
+from adamtune.config.space import Choice, Distribution, Fixed, Range, Space, Value
+from adamtune.config.space_section import read_space
+from adamtune.config.study import StudyConfig
+from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.schedules.registry import SCHEDULES
+
+NAMES = ("default", "lr_only")
+
+
+def read_baseline(
+    raw: object, problems: Problems
+) -> Literal["default", "lr_only"] | Mapping[str, Value] | None:
+    """The file's ``baseline``: a name, or the settings by hand; None after problems are recorded."""
+    if isinstance(raw, str) and raw in NAMES:
+        return raw  # type: ignore[return-value]
+    if not isinstance(raw, dict):
+        allowed = f"{', '.join(NAMES)}, or a mapping of optimizer, its hyperparameters and schedule"
+        problems.add(("baseline",), illegal_value(raw, allowed, NAMES))
+        return None
+    rest = {key: each for key, each in raw.items() if key != "optimizer"}
+    if "task" in rest:
+        problems.add(("baseline", "task"), "the baseline has the settings of the task; remove this")
+        del rest["task"]
+    space = read_space(raw.get("optimizer", "adamw"), rest, {}, _InBaseline(problems))
+    for _, path, each in space.distributions():
+        if not isinstance(each, Fixed):
+            problems.add(
+                _moved(path), illegal_value(each.file_value(), "one value: a baseline is not searched")
+            )
+            return None
+    for key, each in (("optimizer", space.optimizer), ("schedule", space.schedule)):
+        if not isinstance(each, Fixed):
+            problems.add(("baseline", key), illegal_value(each.file_value(), "one name"))
+            return None
+    return _fixed_settings(space)
+
+
+class _InBaseline(Problems):
+    """Records problems of a space as problems of the baseline."""
+
+    def __init__(self, problems: Problems) -> None:
+        super().__init__(problems.source)
+        self._problems = problems
+
+    def add(self, path: KeyPath, message: str, *more: Any, **named: Any) -> None:
+        """Records a problem, once."""
+        self._problems.add(_moved(path), message, *more, **named)
+
+
+def _moved(path: KeyPath) -> KeyPath:
+    """The key path in ``baseline`` of what has this key path in a study file."""
+    return ("baseline", *(path[1:] if path[:1] == ("space",) else path))
+
+
+def _fixed_settings(space: Space) -> dict[str, Value]:
+    """The settings of a space in which nothing is searched, by the names that they are trained with."""
+    settings: dict[str, Value] = {}
+    for key, own in (("optimizer", space.optimizers), ("schedule", space.schedules)):
+        for name, hyperparameters in own.items():
+            settings[key] = name
+            for each, distribution in hyperparameters.items():
+                assert isinstance(distribution, Fixed)
+                trained, value = as_trained(each, distribution.value)
+                settings[trained] = value
+    settings |= {name: each.value for name, each in space.training.items() if isinstance(each, Fixed)}
+    return settings
+
+
+def default_settings(optimizer: str, schedule: str = "constant") -> dict[str, Value]:
+    """The settings of an optimizer and a schedule with every hyperparameter at its default."""
+    return {
+        "optimizer": optimizer,
+        **OPTIMIZERS[optimizer].defaults,
+        "schedule": schedule,
+        **SCHEDULES[schedule].defaults,
+    }
+
+
+def baseline_settings(study: StudyConfig, winner: Mapping[str, Value]) -> dict[str, Value]:
+    """The settings of the baseline, those of the task included.
+
+    Args:
+        study: the study.
+        winner: the settings of the trial that the baseline is compared with. They give a searched setting of
+            the task whose default no trial may have.
+    """
+    if isinstance(study.baseline, str):
+        settings = default_settings(study.optimizers[0])
+    else:
+        settings = dict(study.baseline)
+    fields = study.task.entry.fields
+    for name, distribution in study.space.task.items():
+        default = fields[name].default if name in fields else None
+        value = nearest(distribution, default)
+        settings[name] = winner[name] if value is None else value
+    return settings
+
+
+def nearest(distribution: Distribution, value: Any) -> Any:
+    """The value of a distribution that is ``value`` but for rounding; None if it has none."""
+    if isinstance(distribution, Range):
+        inside = isinstance(value, int | float) and distribution.low <= value <= distribution.high
+        return value if inside else None
+    values = distribution.values if isinstance(distribution, Choice) else (distribution.value,)
+    return next((each for each in values if _same(each, value)), None)
+
+
+def _same(one: Any, other: Any) -> bool:
+    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (one, other))
+    return isclose(one, other, rel_tol=1e-9) if numbers else bool(one == other)

@@ -1,0 +1,269 @@
+"""The second stage of a study: the best trials and the baseline are trained on fresh seeds for a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import isfinite, nan
+from time import perf_counter
+from typing import Any
+
+import torch
+from optuna.trial import TrialState
+
+from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Result, Training, finalists
+from adamtune.analysis.looks import Plan
+from adamtune.config import Choice, Range, StudyConfig
+from adamtune.config.baseline import baseline_settings
+from adamtune.engines.base import Engine, Evaluation, Member, Source
+from adamtune.engines.metrics import plain_metrics
+from adamtune.search.faults import training_faults
+from adamtune.search.loop import COMMIT_SECONDS
+from adamtune.search.programs import Programs
+from adamtune.search.progress import Reason, Tracker
+from adamtune.search.trial import Tasks, member
+from adamtune.storage.session import Session
+from adamtune.tasks.loaded import LoadedTask
+from adamtune.tasks.pytree import count_rows, take_rows
+
+SEED = 2**32
+"""The seed of the first confirmation of any study: a search's own seed is always less, so seeds are fresh."""
+PAIR_SEEDS = 1000
+"""The replicate of the first pair; those below are of the comparison of the finalists."""
+LR_SEED = 10**6
+"""The replicate of the trainings that tune the lr of the baseline."""
+PARTS = 25
+"""Parts of the test rows that are scored each, for the part of the uncertainty that comes from the rows."""
+
+DEFAULT_LRS = 1e-5, 1e-1
+"""The learning rates of a baseline with a tuned lr, where the study searches no range of them."""
+
+ATTRIBUTE = "confirmation"
+"""The study's attribute that has the trainings so far."""
+
+
+class ConfirmationLoop:
+    """Trains what a confirmation lacks.
+
+    Args:
+        session: the study, whose search is complete.
+        tasks: the study's tasks.
+        tracker: tells people of the progress.
+        confirmation: the trainings so far.
+    """
+
+    def __init__(
+        self, session: Session, tasks: Tasks | Programs, tracker: Tracker, confirmation: Confirmation
+    ) -> None:
+        self._session, self._tasks, self._tracker = session, tasks, tracker
+        self._confirmation, self._config = confirmation, session.config
+        self._settings = {
+            each.number: each.user_attrs["settings"] for each in _finalists(session, confirmation)
+        }
+        self._with_holdouts: dict[LoadedTask, LoadedTask] = {}
+        self._running: dict[Member, Training] = {}
+        self._paused = False
+        self._committed = perf_counter()
+
+    def run(self, engine: Engine, stop: Callable[[], Reason | None], observe: Callable[[], None]) -> Reason:
+        """Trains until there is a verdict or ``stop`` gives a reason; then everything is committed.
+
+        Raises:
+            AdamtuneError: the task failed, or the storage did; the last commit stands.
+        """
+
+        def pause() -> bool:
+            return stop() is not None or perf_counter() - self._committed > COMMIT_SECONDS
+
+        self._tracker.end([])
+        self._report()
+        while (reason := stop()) is None and (self._fill(engine) or self._running):
+            with training_faults(self._config.name):
+                evaluations = engine.advance(pause)
+            self._paused = not evaluations and bool(self._running)
+            for each in evaluations:
+                if each.ends:
+                    self._confirmation.keep(self._running.pop(each.member), _result(each))
+            self._report()
+            if perf_counter() - self._committed > COMMIT_SECONDS:
+                self._commit(engine)
+            observe()
+        self._commit(engine)
+        self._session.finish_commit()
+        return reason or "complete"
+
+    def _fill(self, engine: Engine) -> bool:
+        """Begins trainings while there are free slots; whether any was begun."""
+        free = engine.slots - len(self._running)
+        if self._paused or not free:
+            return False
+        waiting = [each for each in self._missing() if each not in self._running.values()]
+        begun = {self._member(each): each for each in waiting[:free]}
+        with training_faults(self._config.name):
+            engine.admit(list(begun))
+        self._running |= begun
+        return bool(begun)
+
+    def _missing(self) -> list[Training]:
+        confirmation, winner = self._confirmation, self._confirmation.winner
+        if winner is not None:
+            tuned = {} if confirmation.best_lr is None else {"lr": confirmation.best_lr}
+            confirmation.baseline = baseline_settings(self._config, self._settings[winner]) | tuned
+            untuned = bool(confirmation.lrs) and confirmation.best_lr is None
+            confirmation.identical = not untuned and self._settings[winner] == confirmation.baseline
+        return confirmation.missing()
+
+    def _member(self, training: Training) -> Member:
+        confirmation, winner = self._confirmation, self._confirmation.winner
+        if training.role == "baseline":
+            settings = confirmation.baseline
+        elif training.role == LR:
+            settings = confirmation.baseline | {"lr": confirmation.lrs[training.number]}
+        else:
+            number = winner if training.role == "winner" else int(training.role)
+            assert number is not None
+            settings = self._settings[number]
+        with training_faults(self._config.name):
+            task = self._task(settings)
+        if training.role == LR:  # all with one seed, as the trials of a search
+            return member(LR_SEED + training.number, settings, task, SEED + confirmation.generation, LR_SEED)
+        replicate = PAIR_SEEDS * training.is_pair + training.number
+        # Functions and commands have a folder for each trial, so that each training is a trial of its own.
+        place = (
+            PAIR.index(training.role)
+            if training.is_pair
+            else confirmation.finalists.index(int(training.role))
+        )
+        number = replicate * max(len(PAIR), len(confirmation.finalists)) + place
+        return member(number, settings, task, SEED + confirmation.generation, replicate)
+
+    def _task(self, settings: Mapping[str, Any]) -> Any:
+        tasks: Any = self._tasks
+        task = tasks.build(tasks.settings(settings))
+        if not isinstance(task, LoadedTask):
+            return task
+        if task not in self._with_holdouts:
+            self._with_holdouts[task] = task.with_holdouts(_test_rows(task, self._config.objective.metric))
+        self._confirmation.test = 0 if task.test is None else count_rows(task.test)
+        return self._with_holdouts[task]
+
+    def _report(self) -> None:
+        confirmation = self._confirmation
+        self._tracker.stage = f"confirming: {confirmation.done} of at most {confirmation.most} trainings"
+
+    def _commit(self, engine: Engine) -> None:
+        """Begins a commit of the results, with the state of the trainings that have not ended."""
+        state = None
+        if self._running:
+            with training_faults(self._config.name):
+                state = {
+                    "confirmation": self._confirmation.generation,
+                    "trainings": [list(each) for each in self._running.values()],
+                    "running": [],  # no trial is in training
+                    "paused": self._paused,
+                    "slots": engine.slots,
+                    "engine": engine.state(),
+                }
+        self._session.finish_commit()
+        self._session.set_attribute(ATTRIBUTE, self._confirmation.to_json())
+        self._session.begin_commit(state)
+        self._committed = perf_counter()
+
+    def restore(self, engine: Engine, state: Mapping[str, Any]) -> None:
+        """Continues the trainings of a committed ``state``, unless it is of an earlier confirmation."""
+        if state["confirmation"] != self._confirmation.generation:
+            return
+        self._missing()  # makes the settings of the baseline
+        trainings = [Training(*each) for each in state["trainings"]]
+        self._running = {self._member(each): each for each in trainings}
+        with training_faults(self._config.name):
+            engine.restore(list(self._running), state["engine"])
+        self._paused = state["paused"]
+
+
+def begin_confirmation(session: Session, plan: Plan) -> Confirmation:
+    """The confirmation of a study whose search is complete: the one that was begun, or a new one.
+
+    A new one is begun where trials have ended since, or the study asks for another plan or baseline.
+    """
+    config, stored = session.config, session.attribute(ATTRIBUTE)
+    complete = _complete(session)
+    new = Confirmation(
+        plan=plan,
+        metric=config.objective.metric,
+        direction=config.objective.direction,
+        trials=len(complete),
+        asked=config.baseline if isinstance(config.baseline, str) else dict(config.baseline),
+        lrs=_lrs(config) if config.baseline == "lr_only" else (),
+        finalists=finalists(
+            [(each.number, each.value) for each in complete], config.objective.direction, plan
+        ),
+    )
+    if stored is None:
+        return new
+    old = Confirmation.from_json(stored)
+    same = (old.plan, old.trials, old.asked, old.finalists) == (
+        new.plan,
+        new.trials,
+        new.asked,
+        new.finalists,
+    )
+    return old if same else replace(new, generation=old.generation + 1)
+
+
+def _lrs(config: StudyConfig) -> tuple[float, ...]:
+    """As many learning rates as the study has trials, evenly over the logarithms of its range."""
+    lr = config.space.optimizers[config.optimizers[0]].get("lr")
+    low, high = DEFAULT_LRS
+    if isinstance(lr, Range) and lr.low > 0:
+        low, high = lr.low, lr.high
+    elif isinstance(lr, Choice):
+        return tuple(float(each) for each in lr.values if isinstance(each, int | float))
+    steps = max(config.trials - 1, 1)
+    return tuple(low * (high / low) ** (place / steps) for place in range(config.trials))
+
+
+def most_at_once(plan: Plan) -> int:
+    """The most trainings of a plan that can be done at the same time."""
+    return max(plan.finalists * plan.seeds, len(PAIR) * plan.looks[0])
+
+
+def _complete(session: Session) -> list[Any]:
+    trials = session.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    # A trial of another program has no settings to train again.
+    return [each for each in trials if "settings" in each.user_attrs]
+
+
+def _finalists(session: Session, confirmation: Confirmation) -> Sequence[Any]:
+    return [each for each in _complete(session) if each.number in confirmation.finalists]
+
+
+def _result(evaluation: Evaluation) -> Result:
+    if evaluation.failure is not None:
+        return {"failure": evaluation.failure}
+    if evaluation.diverged_at is not None:
+        return {"diverged_at": evaluation.diverged_at}
+    return dict(evaluation.metrics)
+
+
+def _test_rows(task: LoadedTask, metric: str) -> dict[str, Any]:
+    """The test rows, and their parts where the metric can be computed of a part."""
+    if task.test is None:
+        return {}
+    rows = count_rows(task.test)
+    parts = min(rows, PARTS)
+    bounds = [rows * place // parts for place in range(parts + 1)]
+    slices = {f"test.{part}": slice(*bounds[part : part + 2]) for part in range(parts)}
+    found = {name: take_rows(task.test, each) for name, each in slices.items()}
+    return {"test": task.test, **(found if _are_scored(task, metric, found) else {})}
+
+
+def _are_scored(task: LoadedTask, metric: str, parts: Mapping[str, Any]) -> bool:
+    """Whether a model that is not trained has the metric on every part: some need rows of every class."""
+    source = Source(task.with_holdouts(parts), torch.device("cpu"))
+    module = source.module(0, 0)
+    try:
+        scores = [plain_metrics(task, module, rows, 0) for rows in source.holdouts.values()]
+    except Exception:  # whatever a user's metric raises for too few rows
+        return False
+    return all(isfinite(each.get(metric, nan)) for each in scores)
