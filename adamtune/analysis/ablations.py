@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adamtune.analysis.looks import LEAST_PAIRS
-from adamtune.analysis.paired import Values, finished_pairs, interval
+from adamtune.analysis.paired import Values, failures, finished_pairs, interval
 
 
 class Effect(NamedTuple):
@@ -49,14 +49,13 @@ def _effect(setting: str, winner: Values, values: Values) -> Effect:
     from scipy.special import stdtr, stdtrit
 
     own, put_back = finished_pairs(winner, values)
-    failures = len(values) - int(np.isfinite(np.array(values, np.float64)).sum())
     differences, n = put_back - own, len(own)
     if n < LEAST_PAIRS:
-        return Effect(setting, None, None, n, None, failures)
+        return Effect(setting, None, None, n, None, failures(values))
     mean, error = float(differences.mean()), float(differences.std(ddof=1)) / sqrt(n)
     # Equal differences have no spread: they are zero, or no chance makes them.
     p = float(2 * stdtr(n - 1, -abs(mean) / error)) if np.ptp(differences) else float(mean == 0)
-    return Effect(setting, mean, interval(differences, float(stdtrit(n - 1, 0.975))), n, p, failures)
+    return Effect(setting, mean, interval(differences, float(stdtrit(n - 1, 0.975))), n, p, failures(values))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import comb, sqrt
+from math import comb, inf, nan, sqrt
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -72,32 +72,36 @@ class Judgement(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """The pairs at one look; gains are positive where the candidate is better."""
+    """The pairs at one look; gains are positive where the candidate is better.
 
-    finished: NDArray[np.float64]  # [2, n], the candidate's values and the baseline's
+    Attributes:
+        low, high: the interval of the mean gain.
+        t: the mean gain in standard errors.
+        fails_more, fails_less: the pairs in which the candidate alone failed, and the baseline alone.
+        level: the one-sided level of the look's bound.
+    """
+
     gains: NDArray[np.float64]
     low: float
     high: float
     t: float
-    candidate_failures: int
-    baseline_failures: int
-    pairs: int
-    bound: float
-    last: bool
+    fails_more: int
+    fails_less: int
+    level: float
     futility: float
-
-    @property
-    def candidate_only(self) -> int:
-        """The number of pairs in which the candidate alone failed."""
-        return self.pairs - len(self.gains) - self.baseline_failures
-
-    @property
-    def baseline_only(self) -> int:
-        return self.pairs - len(self.gains) - self.candidate_failures
+    last: bool
 
     @property
     def enough(self) -> bool:
         return len(self.gains) >= LEAST_PAIRS
+
+    @property
+    def less_reliable(self) -> bool:
+        return _heads(self.fails_more, self.fails_less) <= self.level
+
+    @property
+    def more_reliable(self) -> bool:
+        return _heads(self.fails_less, self.fails_more) <= self.level
 
 
 def interval(differences: Sequence[float] | NDArray[np.float64], bound: float) -> tuple[float, float]:
@@ -164,9 +168,9 @@ def gate(candidate: Values, baseline: Values, direction: str, margin: float, pla
         raise ValueError(f"a margin is positive; got {margin}")
 
     def outcome(look: _Look) -> Outcome | None:
-        if _mcnemar(look.candidate_only, look.baseline_only) <= _level(look):
+        if look.less_reliable:
             return "fail"
-        if look.enough and look.low > -margin and look.candidate_only <= look.baseline_only:
+        if look.enough and look.low > -margin and look.fails_more <= look.fails_less:
             return "pass"
         if look.enough and look.high < 0:
             return "fail"
@@ -176,39 +180,28 @@ def gate(candidate: Values, baseline: Values, direction: str, margin: float, pla
 
 
 def _verdict(look: _Look) -> Outcome | None:
-    """The order of the rules says which outcome a candidate has that earns several."""
-    fails_more = look.candidate_only > look.baseline_only
-    fails_less = look.candidate_only < look.baseline_only
-    if _mcnemar(look.candidate_only, look.baseline_only) <= _level(look):
+    """The outcome at a look; the order of the rules says which one of several it is."""
+    if look.less_reliable:
         return "less_reliable"
     if look.enough:
-        if look.candidate_only == look.baseline_only == 0 and not look.gains.any():
+        if look.fails_more == look.fails_less == 0 and not look.gains.any():
             return "identical"
-        if look.low > 0 and not fails_more:
+        if look.low > 0 and look.fails_more <= look.fails_less:
             return "better"
         if look.high < 0:
             return "worse"
-    if _mcnemar(look.baseline_only, look.candidate_only) <= _level(look):
+    if look.more_reliable:
         return "more_reliable"
-    futile = not fails_less and (not look.enough or look.t < look.futility)
+    futile = look.fails_less <= look.fails_more and (not look.enough or look.t < look.futility)
     if look.last or futile:
         return "no_difference" if look.enough and look.low <= 0 else "not_confirmed"
     return None
 
 
-def _mcnemar(failed: int, other: int) -> float:
-    """The exact one-sided p-value: the chance of ``failed`` heads or more in ``failed + other`` flips."""
-    flips = failed + other
-    return float(sum(comb(flips, heads) for heads in range(failed, flips + 1)) / 2**flips)
-
-
-def _level(look: _Look) -> float:
-    """The one-sided level of the bound: what a look may spend on failures, too."""
-    if look.candidate_only == look.baseline_only == 0:
-        return 0.0
-    from scipy.special import stdtr
-
-    return float(stdtr(look.pairs - 1, -look.bound))
+def _heads(heads: int, tails: int) -> float:
+    """The probability of as many heads or more in as many flips: the p-value of McNemar's exact test."""
+    flips = heads + tails
+    return float(sum(comb(flips, number) for number in range(heads, flips + 1)) / 2**flips)
 
 
 def _first(
@@ -223,16 +216,10 @@ def _first(
         raise ValueError(f"direction is minimize or maximize; got {direction!r}")
     looks = [pairs for pairs in plan.looks if pairs <= len(candidate)]
     for index, pairs in enumerate(looks):
-        look = _look(candidate[:pairs], baseline[:pairs], direction, plan, index)
+        judgement, look = _seen(candidate[:pairs], baseline[:pairs], direction, plan, index)
         if outcome := rule(look):
-            return _judgement(look, direction, plan, outcome)
-    look = _look(candidate, baseline, direction, plan, max(len(looks) - 1, 0))
-    return _judgement(look, direction, plan, None)
-
-
-def _finite(values: Values) -> NDArray[np.float64]:
-    array = np.array(values, np.float64)  # None becomes NaN
-    return np.where(np.isfinite(array), array, np.nan)
+            return judgement._replace(outcome=outcome)
+    return _seen(candidate, baseline, direction, plan, max(len(looks) - 1, 0))[0]
 
 
 def finished_pairs(candidate: Values, baseline: Values) -> NDArray[np.float64]:
@@ -243,62 +230,59 @@ def finished_pairs(candidate: Values, baseline: Values) -> NDArray[np.float64]:
     """
     if len(candidate) != len(baseline):
         raise ValueError(f"pairs have two values; got {len(candidate)} and {len(baseline)}")
-    values = np.array([_finite(candidate), _finite(baseline)])
+    values = np.array([candidate, baseline], np.float64)  # None becomes NaN
     return values[:, np.isfinite(values).all(axis=0)]
 
 
-def _look(candidate: Values, baseline: Values, direction: str, plan: Plan, index: int) -> _Look:
+def failures(values: Values) -> int:
+    """How many trainings diverged."""
+    return len(values) - int(np.isfinite(np.array(values, np.float64)).sum())
+
+
+def _seen(
+    candidate: Values, baseline: Values, direction: str, plan: Plan, index: int
+) -> tuple[Judgement, _Look]:
+    """All figures of the pairs, at the look with this index; without an outcome."""
     finished = finished_pairs(candidate, baseline)
-    gains = finished[1] - finished[0] if direction == "minimize" else finished[0] - finished[1]
-    low, high, t = np.nan, np.nan, np.nan
-    if len(gains) >= 2:
-        low, high = interval(gains, _adjusted(plan.bounds[index], plan.looks[index], len(gains)))
-        error = float(gains.std(ddof=1)) / sqrt(len(gains))
-        t = float(gains.mean()) / error if error else 0.0
-    failures = [int(np.isnan(_finite(values)).sum()) for values in (candidate, baseline)]
-    return _Look(
-        finished,
-        gains,
-        low,
-        high,
-        t,
-        failures[0],
-        failures[1],
-        len(candidate),
-        plan.bounds[index],
-        index == len(plan.looks) - 1,
-        plan.futility[index] if index < len(plan.futility) else -np.inf,
-    )
-
-
-def _adjusted(bound: float, pairs: int, finished: int) -> float:
-    """The bound for \\|t\\| of the pairs that finished, at the level that ``bound`` has for all of them."""
-    if finished >= pairs:
-        return bound
-    from scipy.special import stdtr, stdtrit
-
-    return float(-stdtrit(finished - 1, stdtr(pairs - 1, -bound)))
-
-
-def _judgement(look: _Look, direction: str, plan: Plan, outcome: Outcome | None) -> Judgement:
+    pairs, n = len(candidate), finished.shape[1]
+    differences = finished[0] - finished[1]
+    difference = float(differences.mean()) if n else None
+    means = [float(mean) for mean in finished.mean(axis=1)] if n else [None, None]
+    bound, level = _bound(plan, index, n)
+    ends = interval(differences, bound) if n >= 2 else None
+    deviation = float(differences.std(ddof=1)) if n >= 2 else None
     sign = -1.0 if direction == "minimize" else 1.0
-    n = len(look.gains)
-    means = [float(mean) for mean in look.finished.mean(axis=1)] if n else [None, None]
-    ends = sorted((sign * look.low, sign * look.high))
-    deviation = float(look.gains.std(ddof=1)) if n >= 2 else None
-    expected = plan.looks[-1] * n / max(look.pairs, 1)  # as many pairs fail by the last look as have so far
+    low, high = sorted(sign * end for end in ends or (nan, nan))
+    t = sign * difference / deviation * sqrt(n) if difference and deviation else 0.0
+    failed = failures(candidate), failures(baseline)
+    expected = plan.looks[-1] * n / max(pairs, 1)  # as many pairs fail by the last look as have so far
+    futility = plan.futility[index] if index < len(plan.futility) else -inf
+    last = index == len(plan.looks) - 1
     return Judgement(
-        outcome=outcome,
-        difference=sign * float(look.gains.mean()) if n else None,
-        interval=(ends[0], ends[1]) if n >= 2 else None,
+        outcome=None,
+        difference=difference,
+        interval=ends,
         level=LEVEL,
-        pairs=look.pairs,
+        pairs=pairs,
         n=n,
         candidate_mean=means[0],
         baseline_mean=means[1],
         detectable=None if deviation is None else (plan.bounds[-1] + _POWER) * deviation / sqrt(expected),
-        candidate_failures=look.candidate_failures,
-        baseline_failures=look.baseline_failures,
+        candidate_failures=failed[0],
+        baseline_failures=failed[1],
         direction=direction,
         deviation=deviation,
+    ), _Look(
+        sign * differences, low, high, t, pairs - n - failed[1], pairs - n - failed[0], level, futility, last
     )
+
+
+def _bound(plan: Plan, index: int, n: int) -> tuple[float, float]:
+    """The bound of a look for the ``n`` pairs that finished, and its one-sided level; 0 where none failed."""
+    bound, pairs = plan.bounds[index], plan.looks[index]
+    if n >= pairs:
+        return bound, 0.0
+    from scipy.special import stdtr, stdtrit
+
+    level = float(stdtr(pairs - 1, -bound))
+    return float(-stdtrit(max(n, 2) - 1, level)), level

@@ -181,7 +181,7 @@ def test_maximize_is_minimize_with_the_signs_turned(pairs: list[tuple[float, flo
     other = judge([-value for value in candidate], [-value for value in baseline], "maximize")
     assert other.outcome == one.outcome
     assert other.difference == (None if one.difference is None else -one.difference)
-    assert other.interval == (None if one.interval is None else (-one.interval[1], -one.interval[0]))
+    assert other.interval == (one.interval and pytest.approx((-one.interval[1], -one.interval[0])))
     assert other.detectable == one.detectable
 
 

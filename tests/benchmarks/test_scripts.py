@@ -13,7 +13,10 @@ from benchmarks.fresh_seeds import SPACE
 from benchmarks.processes import ROOT, python
 from benchmarks.studies import study_file
 
-SCRIPTS = ("throughput", "time_to_target", "reach", "scaling", "gpu", "divergence", "fresh_seeds")
+SCRIPTS = (
+    *("throughput", "time_to_target", "reach", "scaling", "gpu", "divergence", "fresh_seeds"),
+    *("verdicts", "importances"),
+)
 
 
 def table_rows(printed: str) -> list[list[str]]:
@@ -116,6 +119,19 @@ def test_divergence() -> None:
     printed = python("benchmarks.divergence", *small).stdout
     assert "60 values of lr" in printed
     assert [row[0] for row in table_rows(printed)] == ["tpe", "random"]
+
+
+def test_verdicts() -> None:
+    rows = table_rows(python("benchmarks.verdicts", "--studies", 3).stdout)
+    settings = {row[0]: row for row in rows if row[1] == "full"}
+    assert settings["as trained"][2] == settings["1 sd"][2] == "0"  # every setting of 1 sd is better
+    assert [row[:2] for row in rows[-3:]] == [["full", "0.682"], ["small", "1"], ["20 trainings", "1.03"]]
+
+
+@pytest.mark.slow
+def test_importances() -> None:
+    rows = table_rows(python("benchmarks.importances", "--searches", 2, "--trials", 32).stdout)
+    assert [row[:3] for row in rows[:2]] == [["random", "32", "noise"], ["random", "32", "valley of lr"]]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
