@@ -93,7 +93,7 @@ def verdict(study: StudyRecord) -> Verdict | None:
             f" {len(trials)}. The next run of the search confirms them anew."
         )
         return _not_confirmed(study, why)
-    if confirmation.missing():
+    if confirmation.missing_for_verdict():
         why = (
             f"Not confirmed yet: {done} of at most {most} trainings on fresh seeds are done. The same command"
             " continues."

@@ -40,6 +40,12 @@ Confirm = Annotated[
     ),
 ]
 
+Ablate = Annotated[
+    Literal["auto", "on", "off"],
+    BeforeValidator(lambda value: {True: "on", False: "off"}.get(value, value)),
+    WithJsonSchema({"type": "string", "enum": ["auto", "on", "off"]}),
+]
+
 Settings = Mapping[str, Value]
 """Everything that an optimizer and a schedule are made with, by the names that trials have them under."""
 
@@ -83,6 +89,10 @@ class Search(Frozen):
     start: Start = Field("default", description="the first trials: the default, and known good settings")
     confirm: Confirm = Field(
         "auto", description="how many trainings on fresh seeds compare the best trials with the baseline"
+    )
+    ablate: Ablate = Field(
+        "auto",
+        description="whether a better trial is trained with each setting put back, to see what matters",
     )
 
 
@@ -240,7 +250,7 @@ class StudyConfig(ScalarKeys):
         canonical = self.canonical()
         for key in ("name", "storage", "workers", "baseline"):
             del canonical[key]
-        for key in ("trials", "timeout", "trial_timeout", "max_failures", "confirm"):
+        for key in ("trials", "timeout", "trial_timeout", "max_failures", "confirm", "ablate"):
             del canonical["search"][key]
         # Studies of versions without the key keep their hash.
         if self.search.start == Search.model_fields["start"].default:
