@@ -190,7 +190,9 @@ def test_stale_tables_are_found() -> None:
 
 
 def write_files(page: Path, folder: Path) -> None:
-    """Writes the Python files of a page, whose first line is their name in a comment."""
+    """Writes the Python files of a page, whose first line is their name in a comment, and a table."""
+    rows = [f"{age},{'gold' if age % 3 else 'basic'},{age > 50}" for age in range(20, 80)] * 4
+    (folder / "churn.csv").write_text("\n".join(["age,plan,left", *rows]))
     for block in BLOCKS:
         name = re.match(r"# (\w+\.py)\n", block.text)
         if block.page == page and name:
@@ -210,16 +212,18 @@ print('{"step": 1, "val_loss": ' + sys.argv[2] + "}")
 """
 
 
-@pytest.mark.parametrize("study", [block for block in blocks("yaml") if block.values[0].page == OWN_MODELS])
-def test_own_models_of_the_documentation_are_searched(
+def is_own(block: Block) -> bool:
+    return block.page == OWN_MODELS or "data: " in block.text
+
+
+@pytest.mark.parametrize("study", [each for each in blocks("yaml") if is_own(each.values[0])])
+def test_own_models_and_data_of_the_documentation_are_searched(
     study: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     write_files(OWN_MODELS, tmp_path)
     (tmp_path / "train_outside.py").write_text(OUTSIDE)
     (tmp_path / "study.yaml").write_text(study.text)
-    rows = [f"{age},{'gold' if age % 3 else 'basic'},{age > 50}" for age in range(20, 80)] * 4
-    (tmp_path / "churn.csv").write_text("\n".join(["age,plan,left", *rows]))
     storage = str(tmp_path / "studies.db")
     assert run(["search", str(tmp_path / "study.yaml"), "--storage", storage, "--trials", "2"]) == 0
 
