@@ -365,9 +365,9 @@ def test_images_that_are_refused(tmp_path: Path) -> None:
             "pyarrow",
             "x.parquet",
             lambda path: read_table(path, "y", "auto"),
-            "need pyarrow: pip install pyarrow",
+            "pip install pyarrow",
         ),
-        ("PIL", "x", lambda path: read_images(path, None), "images need Pillow: pip install pillow"),
+        ("PIL", "x", lambda path: read_images(path, None), "pip install pillow"),
     ],
 )
 def test_a_package_that_is_not_installed(
