@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 DIGITS_ROWS = 1797
 SIDE = 8
 """Height and width of the digits."""
-CLASSES = 10
 
 
 class Cnn(OwnData):

@@ -108,6 +108,12 @@ def test_metrics_of_some_settings_alone(tmp_path: Path) -> None:
     assert "unknown metric of Churn 'val_accuracy'; allowed: val_loss, train_loss" in problem(
         tmp_path, "churn.py", wanted
     )
+    path = write_task(
+        tmp_path, ("    def loss", method.replace("self.directions", "{'f1': 'up'}") + "    def loss")
+    )
+    with pytest.raises(UsageError, match=r"found 'up': give 'minimize' or 'maximize'") as caught:
+        study(tmp_path, "{name: churn.py, hidden: 5}", wanted)
+    assert str(caught.value).startswith(line_of("def metric_directions", path))
 
 
 def test_a_searched_setting_with_the_name_of_a_hyperparameter(tmp_path: Path) -> None:
