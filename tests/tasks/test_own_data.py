@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -110,6 +110,8 @@ few_examples = settings(max_examples=25)
 
 
 @few_examples
+@example(values=list(range(FEW)))
+@example(values=list(range(FEW + 1)))
 @given(values=st.lists(st.integers(-50, 50), min_size=1, max_size=30, unique=True))
 def test_whole_numbers_of_few_values_are_classes(
     values: list[int], tmp_path_factory: pytest.TempPathFactory
