@@ -109,7 +109,7 @@ class Loader:
             ValueError: the data are not as ``Data`` says, or a batch is larger than the training data.
         """
         found = self._load_data(task)
-        task._loaded = data = found.data
+        task._loaded_data = data = found.data
         batches = batches_per_epoch(count_rows(data.train), task.batch_size)
         steps = getattr(task, "steps", None) or task.epochs * batches
         rows = data.train, data.validation, data.test
