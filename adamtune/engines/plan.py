@@ -115,8 +115,8 @@ def make_plan(
 ) -> Plan:
     """The plan for trials of ``seeds`` members each.
 
-    With ``engine: auto``, members train in lockstep where they can, because no model was measured that it makes
-    slower (``benchmarks.engines``); else side by side on a CPU; else one after the other.
+    With ``engine: auto``, members train in lockstep where they can, which made no model slower that was
+    measured (``benchmarks.engines``); else side by side on a CPU; else one after the other.
 
     Args:
         task: what is trained; where trials differ in it, the one with the largest working memory.
