@@ -62,7 +62,7 @@ class ScalarKeys(Frozen):
     )
     storage: str = Field("runs/adamtune.db", min_length=1, description="a file, or a database URL")
     engine: Literal["auto", "population", "sequential"] = Field("auto", description="how trials are trained")
-    population: Literal["auto"] | Count = Field("auto", description="how many trainings run in lockstep")
+    population: Literal["auto"] | Count = Field("auto", description="how many trainings run at once")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where tensors live")
     workers: Literal["auto"] | Count = Field(
         "auto", description="how many functions or commands run at once; auto is one"

@@ -59,9 +59,8 @@ def pack(task: LoadedTask) -> PackedTask:
     Raises:
         ValueError: another process cannot have it.
     """
-    name = type(task.task).__module__
     try:
-        pickled = pickle.dumps(task.task)
+        name, pickled = type(task.task).__module__, pickle.dumps(task.task)
     except Exception as error:  # pickle raises what it likes
         raise ValueError(f"the task cannot be pickled: {error}") from error
     module = sys.modules[name]
