@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adamtune import optimizers
 from adamtune.catalog import discover
 from adamtune.optimizers.base import Optimizer
+from adamtune.recipe import DecayOn
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,10 @@ def arguments(name: str, hyperparameters: Mapping[str, float]) -> dict[str, Any]
 
 
 def build(
-    name: str, parameters: Iterable[Tensor], hyperparameters: Mapping[str, float]
+    name: str,
+    parameters: Iterable[Tensor],
+    hyperparameters: Mapping[str, float],
+    weight_decay_on: DecayOn = "all",
 ) -> torch.optim.Optimizer:
     """The optimizer of a catalog name, in the implementation that is fastest on a CPU.
 
@@ -43,6 +47,7 @@ def build(
         name: a name in ``OPTIMIZERS``.
         parameters: what to optimize, all on one device.
         hyperparameters: every hyperparameter of the optimizer, by catalog name.
+        weight_decay_on: the parameters that decay.
 
     Raises:
         ValueError: the hyperparameters do not go together.
@@ -57,7 +62,13 @@ def build(
         )
     elif optimizer.implementation == "foreach":
         options["foreach"] = True
-    built: torch.optim.Optimizer = optimizer_class(name)(parameters, **options)
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if weight_decay_on == "matrices":
+        matrices, others = (
+            [each for each in parameters if (each.dim() >= 2) == wide] for wide in (True, False)
+        )
+        groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    built: torch.optim.Optimizer = optimizer_class(name)(groups, **options)
     return built
 
 
