@@ -17,8 +17,8 @@ from adamtune.storage.records import StudyRecord, TrialRecord
 def tied_trials(study: StudyRecord, confirmation: Confirmation | None) -> tuple[int, ...]:
     """The numbers of the trials that none of the others beats, the best first; none where it is not known.
 
-    Trials of several seeds are compared on these; of one seed, by the noise of the finalists and the winner on
-    fresh seeds. Search trials share their seed, so this noise is rather too large: more trials are tied.
+    Trials of several seeds are compared on these; of one seed, by the noise of the finalists and the winner
+    on fresh seeds. Search trials share their seed, so this noise is rather too large: more trials are tied.
     """
     seeds = {each.number: each.seeds for each in study.trials if each.state == "complete"}
     if len({len(each) for each in seeds.values()}) != 1:

@@ -26,7 +26,7 @@ class Trainer:
 
     def __init__(self, paused: Event) -> None:
         self._paused = paused
-        self._data: dict[str, tuple[Rows, Rows]] = {}
+        self._data: dict[str, tuple[Rows, Rows, Rows | None]] = {}
         self._tasks: dict[int, LoadedTask] = {}
         self._members: dict[int, Member] = {}
 
