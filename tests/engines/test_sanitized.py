@@ -12,10 +12,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).parent
-TESTS = [
-    f"test_{name}.py"
-    for name in ("product", "layer_kernels", "batching", "normalisation", "recurrent", "replay")
-]
+NAMES = ("product", "layer_kernels", "batching", "normalisation", "recurrent", "replay")
 # Without -fno-builtin, memcpy of parts of a vector becomes instructions that the sanitizer does not check.
 RUN = """
 import sys
@@ -39,7 +36,7 @@ def sanitizer(name: str) -> str:
 
 
 def test_kernels_read_and_write_their_own_memory_alone(tmp_path: Path) -> None:
-    tests = [str(FOLDER / each) for each in TESTS]
+    tests = [str(FOLDER / f"test_{each}.py") for each in NAMES]
     environment = os.environ | {
         "LD_PRELOAD": f"{sanitizer('libasan.so')} {sanitizer('libubsan.so')}",
         "ASAN_OPTIONS": "detect_leaks=0",  # of Python itself
