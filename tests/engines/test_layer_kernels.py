@@ -1,11 +1,11 @@
-"""Kernels of normalisation and of recurrent layers equal their definitions in float64, whatever the sizes."""
+"""Kernels of several layers equal their definitions in float64, whatever the sizes."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import vmap
@@ -15,11 +15,32 @@ from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.native import norm_kernels
 from adamtune.engines.native.loader import PRECISIONS, kernel_library
 from adamtune.engines.native.recurrent_kernels import CELLS
-from tests.engines.rules import MEMBERS, drawn, values_and_gradients
+from tests.engines.rules import MEMBERS, assert_members_equal_torch, drawn, values_and_gradients
 
 pytestmark = pytest.mark.skipif(
     any(kernel_library(each) is None for each in PRECISIONS), reason="no kernels in C here"
 )
+
+
+WINDOW = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+@example((1, 3), (1, 2), (1, 1), (2, 3), ((2, 2), (2, 2)))  # as many numbers in the windows as in the image
+@example((1, 3), (1, 3), (1, 2), (2, 0), ((2, 2), (2, 2)))
+@given(WINDOW, WINDOW, WINDOW, st.tuples(st.integers(0, 4), st.integers(0, 4)), st.tuples(WINDOW, WINDOW))
+def test_convolution(
+    window: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    more: tuple[int, int],
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+) -> None:
+    """Windows may overlap, leave pixels out, or cover the image once."""
+    (images, channels), (out, _) = sizes
+    margins = [min(margin, size) - 1 for margin, size in zip(padding, window, strict=True)]
+    shape = [size + extra for size, extra in zip(window, more, strict=True)]
+    inputs = [drawn(0, MEMBERS, images, channels, *shape), drawn(1, MEMBERS, out, channels, *window)]
+    assert_members_equal_torch(lambda x, w: F.conv2d(x, w, stride=stride, padding=margins), inputs, [0, 0])
 
 
 @given(
