@@ -22,7 +22,9 @@ def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int =
         curve: characters of a curve.
     """
     trials = [row.trial for row in rows]
-    spread = [_spread(trial) for trial in trials]
+    # The baseline has several seeds, and is no reason for a column of its own.
+    searched = any(_spread(trial) for trial in trials if trial.number != BASELINE)
+    spread = [_spread(trial) if searched else "" for trial in trials]
     return [
         Column("rank", [_rank(row, ranking.tied) for row in rows]),
         Column("trial", ["baseline" if trial.number == BASELINE else str(trial.number) for trial in trials]),
