@@ -83,16 +83,17 @@ def _outcome(judgement: Judgement, metric: str, baseline: str, write: Write, spl
         case None:
             return f"Not decided after {judgement.pairs} pairs of trainings."
         case _:
-            return _not_confirmed(judgement, against, where)
+            return _not_confirmed(judgement, baseline, against, where)
 
 
-def _not_confirmed(judgement: Judgement, against: str, where: str) -> str:
+def _not_confirmed(judgement: Judgement, baseline: str, against: str, where: str) -> str:
     if judgement.rows and judgement.difference:
         better = (judgement.difference < 0) == (judgement.direction == "minimize")
-        return f"{'Better' if better else 'Worse'} on these rows, not shown for new rows: {against}, {where}."
+        kind = "Better" if better else "Worse"
+        return f"{kind} than {baseline} on these rows, not shown for new rows: {against}, {where}."
     if judgement.interval is None or judgement.n < 5:
         return f"Not confirmed: both trainings finished in {judgement.n} of {judgement.pairs} pairs only."
-    return f"Not confirmed, because it diverged more often: {against}, {where}."
+    return f"Not confirmed, because it diverged more often than {baseline}: {against}, {where}."
 
 
 def _against(judgement: Judgement, metric: str, write: Write) -> str:
