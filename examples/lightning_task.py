@@ -1,8 +1,8 @@
 """A LightningModule as a task, whose trials are trained in lockstep.
 
-The loop is adamtune's, without a trainer. The optimizer and the schedule are those of the study: nothing calls
-``configure_optimizers``, and its parameter groups have no effect. Where they matter, use a function as in
-``lightning_trainer.py``: ``run.optimizer`` takes groups.
+The loop is adamtune's, without a trainer. The optimizer and the schedule are those of the study: nothing
+calls ``configure_optimizers``, and its parameter groups have no effect. Where they matter, use a function as
+in ``lightning_trainer.py``: ``run.optimizer`` takes groups.
 """
 
 import warnings

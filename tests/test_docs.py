@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -202,6 +203,14 @@ def test_study_files_parse(block: Block) -> None:
 def test_own_models_of_the_documentation_are_text_of_the_examples(block: Block) -> None:
     """The examples themselves have tests."""
     assert any(each.read_text().endswith("\n" + block.text) for each in EXAMPLES.glob("*.*"))
+
+
+@pytest.mark.parametrize("study", [each for each in blocks("yaml") if "data: " in each.values[0].text])
+def test_own_data_of_the_documentation_is_searched(study: Block, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "churn.csv", tmp_path)
+    (tmp_path / "study.yaml").write_text(study.text)
+    storage = str(tmp_path / "studies.db")
+    assert run(["search", str(tmp_path / "study.yaml"), "--storage", storage, "--trials", "2"]) == 0
 
 
 @pytest.mark.parametrize("block", blocks("json"))

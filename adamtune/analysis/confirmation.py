@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite, nan
 from typing import Any, NamedTuple
 
+from adamtune.analysis.ablations import Effect, paired_effects
 from adamtune.analysis.finalists import choose
 from adamtune.analysis.looks import FULL, SMALL, Plan, plan_for
 from adamtune.analysis.paired import Judgement, judge
@@ -34,11 +35,18 @@ class Training(NamedTuple):
 
     @property
     def is_pair(self) -> bool:
-        """Whether it is one of a pair that the verdict comes from."""
-        return self.role in PAIR
+        """Whether its seed is one of those of the pairs."""
+        return self.role in PAIR or self.role.startswith(without(""))
 
 
 PAIR, LR = ("winner", "baseline"), "lr"
+ABLATION_SEEDS = 10
+"""The seeds on which each setting is put back: the first of those of the pairs."""
+
+
+def without(setting: str) -> str:
+    """The role of the winner with this setting put back."""
+    return f"without {setting}"
 
 
 @dataclass
@@ -55,6 +63,7 @@ class Confirmation:
         results: the results of each role, by the number of the seed.
         test: how many test rows the pairs are compared on; 0 where there are none.
         lrs: the learning rates that the baseline may have, where its lr is tuned; each is trained once.
+        ablated: the settings that are put back to the baseline's, one at a time, if the winner is better.
         identical: whether the winner has the settings of the baseline, so that there are no pairs.
     """
 
@@ -69,6 +78,7 @@ class Confirmation:
     results: dict[str, dict[int, Result]] = field(default_factory=dict)
     test: int = 0
     lrs: tuple[float, ...] = ()
+    ablated: tuple[str, ...] = ()
     identical: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -84,7 +94,7 @@ class Confirmation:
             role: {int(number): result for number, result in own.items()}
             for role, own in stored["results"].items()
         }
-        lists = {key: tuple(stored[key]) for key in ("finalists", "lrs")}
+        lists = {key: tuple(stored[key]) for key in ("finalists", "lrs", "ablated")}
         return cls(**{**stored, "plan": plan, "results": results, **lists})
 
     def keep(self, training: Training, result: Result) -> None:
@@ -99,7 +109,7 @@ class Confirmation:
     @property
     def most(self) -> int:
         """Trainings that it takes at most."""
-        return self.plan.trainings + len(self.lrs)
+        return self.plan.trainings + len(self.lrs) + ABLATION_SEEDS * len(self.ablated)
 
     @property
     def best_lr(self) -> float | None:
@@ -115,42 +125,61 @@ class Confirmation:
         """The trial that is compared with the baseline; None while it is not known, or if all diverged."""
         if self.plan.seeds == 0 or len(self.finalists) == 1:
             return next(iter(self.finalists), None)
-        if any(self._missing(str(each), self.plan.seeds) for each in self.finalists):
+        if any(
+            self._lacks(str(each), number) for each in self.finalists for number in range(self.plan.seeds)
+        ):
             return None
         values = {each: self.values(str(each), self.metric, self.plan.seeds) for each in self.finalists}
         return choose(values, self.direction)
 
     def missing(self) -> list[Training]:
+        """The trainings to do next; none once all is known."""
+        return self.missing_for_verdict() or self._missing_for_ablations()
+
+    def _missing_for_ablations(self) -> list[Training]:
+        roles = ["winner", *map(without, self.ablated)] if self.ablated and self.is_better else []
+        return [
+            Training(role, number)
+            for number in range(ABLATION_SEEDS)
+            for role in roles
+            if self._lacks(role, number)
+        ]
+
+    def missing_for_verdict(self) -> list[Training]:
         """The trainings to do next; none once there is a verdict."""
         if self.plan.seeds and len(self.finalists) > 1:
             choosing = [
                 Training(str(each), number)
                 for number in range(self.plan.seeds)
                 for each in self.finalists
-                if number not in self.results.get(str(each), {})
+                if self._lacks(str(each), number)
             ]
             if choosing:
                 return choosing
         if self.winner is None or self.identical:
             return []
-        tuning = [
-            Training(LR, number) for number in range(len(self.lrs)) if number not in self.results.get(LR, {})
-        ]
+        tuning = [Training(LR, number) for number in range(len(self.lrs)) if self._lacks(LR, number)]
         if tuning:
             return tuning
         for look in self.plan.looks:
             absent = [
-                Training(role, number)
-                for number in range(look)
-                for role in PAIR
-                if number not in self.results.get(role, {})
+                Training(role, number) for number in range(look) for role in PAIR if self._lacks(role, number)
             ]
             if absent or self._judged(look).outcome is not None:
                 return absent
         return []
 
-    def _missing(self, role: str, seeds: int) -> bool:
-        return any(number not in self.results.get(role, {}) for number in range(seeds))
+    def _lacks(self, role: str, number: int) -> bool:
+        return number not in self.results.get(role, {})
+
+    @property
+    def effects(self) -> list[Effect]:
+        """What putting back each of the ablated settings changes; none before all are trained."""
+        roles = {name: without(name) for name in self.ablated}
+        if not roles or any(len(self.results.get(role, {})) < ABLATION_SEEDS for role in roles.values()):
+            return []
+        values = {name: self.values(role, self.metric, ABLATION_SEEDS) for name, role in roles.items()}
+        return paired_effects(self.values("winner", self.metric, ABLATION_SEEDS), values)
 
     def values(self, role: str, metric: str, most: int | None = None) -> list[float]:
         """The metric of each training of a role, by seed; NaN of one that did not finish."""
@@ -178,6 +207,12 @@ class Confirmation:
             return None
         judgement, parts = self._judged(looks[-1]), self.row_differences()
         return with_rows(judgement, parts, self.test) if len(parts) > 1 else judgement
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the winner is better than the baseline, as far as is known."""
+        judgement = None if self.identical else self.judgement
+        return judgement is not None and judgement.outcome == "better"
 
     def _judged(self, pairs: int) -> Judgement:
         winner, baseline = (self.values(role, self.judged_metric, pairs) for role in PAIR)

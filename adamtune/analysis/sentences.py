@@ -89,8 +89,8 @@ def _outcome(judgement: Judgement, metric: str, baseline: str, write: Write, spl
 def _not_confirmed(judgement: Judgement, baseline: str, against: str, where: str) -> str:
     if judgement.rows and judgement.difference:
         better = (judgement.difference < 0) == (judgement.direction == "minimize")
-        kind = "Better" if better else "Worse"
-        return f"{kind} than {baseline} on these rows, not shown for new rows: {against}, {where}."
+        word = "Better" if better else "Worse"
+        return f"{word} than {baseline} on these rows, not shown for new rows: {against}, {where}."
     if judgement.interval is None or judgement.n < 5:
         return f"Not confirmed: both trainings finished in {judgement.n} of {judgement.pairs} pairs only."
     return f"Not confirmed, because it diverged more often than {baseline}: {against}, {where}."

@@ -13,7 +13,15 @@ from adamtune.cli.options import STORAGE, program
 from adamtune.errors import AdamtuneError
 from adamtune.recipe import Recipe
 from adamtune.reports.as_code import render
-from adamtune.reports.console import console, show_best, show_failures, show_hints, show_ranking, show_verdict
+from adamtune.reports.console import (
+    console,
+    show_best,
+    show_effects,
+    show_failures,
+    show_hints,
+    show_ranking,
+    show_verdict,
+)
 from adamtune.reports.live import progress_view
 from adamtune.reports.text import duration
 from adamtune.search.progress import Observer, Outcome, Progress
@@ -81,6 +89,7 @@ def show_result(out: Console, ranking: Ranking, location: str, top: int) -> None
     show_failures(out, study.trials)
     show_verdict(out, ranking)
     show_best(out, ranking, _as_code(ranking, best) if best and "optimizer" in best.settings else "")
+    show_effects(out, ranking)
     show_hints(out, _hints(ranking, location, top))
 
 

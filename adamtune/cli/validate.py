@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from adamtune.search.task_check import Measurement
     from adamtune.tasks.loaded import LoadedTask
 
+LESS = {"population": "; less in lockstep", "side_by_side": "; less in several processes"}
+"""What an engine changes in the time of trainings that follow each other."""
 STATE_BYTES = 12
 """Bytes that Adam keeps for each parameter beside it: the gradient and two moments."""
 
@@ -133,10 +135,10 @@ def _measured(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
     with redirect_stdout(sys.stderr):  # what the task prints is no output of this program
         plan = new_plan(study, tasks, measured)
     largest = largest_tasks(study, tasks, measured)[0][0]
-    return plan, _model(study, largest, measured[largest])
+    return plan, _model(study, plan, largest, measured[largest])
 
 
-def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tuple[str, str]]:
+def _model(study: StudyConfig, plan: Plan, task: LoadedTask, model: Measurement) -> list[tuple[str, str]]:
     from adamtune.reports.text import duration, significant
 
     trainings = study.trials * study.search.seeds
@@ -147,7 +149,7 @@ def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tup
         (
             "time",
             f"{duration(seconds)} one after the other in plain torch: {trainings} trainings of {task.steps}"
-            f" steps of {significant(1000 * model.step_seconds)} ms; less in lockstep",
+            f" steps of {significant(1000 * model.step_seconds)} ms{LESS.get(plan.engine, '')}",
         ),
         ("metrics", ", ".join(model.metrics)),
     ]

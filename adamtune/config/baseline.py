@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import isclose
 from typing import Any, Literal
 
-from adamtune.catalog import as_trained
+from adamtune.catalog import TRAINING, as_trained
 from adamtune.config.aliases import illegal_value
 from adamtune.config.problems import KeyPath, Problems
 from adamtune.config.space import Choice, Distribution, Fixed, Range, Space, Value
@@ -105,6 +105,38 @@ def baseline_settings(study: StudyConfig, winner: Mapping[str, Value]) -> dict[s
         value = nearest(distribution, default)
         settings[name] = winner[name] if value is None else value
     return settings
+
+
+def put_back(winner: Mapping[str, Value], baseline: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
+    """The settings of a trial with each one that differs from the baseline put back, by its name.
+
+    The hyperparameters that only one of two optimizers or schedules has go with it.
+
+    Args:
+        winner, baseline: everything that the trial and the baseline are trained with.
+    """
+    found: dict[str, dict[str, Value]] = {}
+    for choice, catalog in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        before, after = catalog[str(winner[choice])].defaults, catalog[str(baseline[choice])].defaults
+        if winner[choice] != baseline[choice]:
+            kept = {name: each for name, each in winner.items() if name not in before or name in after}
+            found[choice] = {**after, **kept, choice: baseline[choice]}
+        for name, default in before.items():
+            if not _same(winner[name], baseline.get(name, default)):
+                found[name] = {**winner, name: baseline.get(name, default)}
+    others = {**TRAINING.defaults, **baseline}
+    rest = [name for name in winner if name not in found and name not in default_names(winner)]
+    found |= {
+        name: {**winner, name: others[name]}
+        for name in rest
+        if name in others and winner[name] != others[name]
+    }
+    return found
+
+
+def default_names(settings: Mapping[str, Value]) -> set[str]:
+    """The names of the choices and hyperparameters of optimizer and schedule."""
+    return set(default_settings(str(settings["optimizer"]), str(settings["schedule"])))
 
 
 def nearest(distribution: Distribution, value: Any) -> Any:

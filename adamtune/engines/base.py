@@ -130,13 +130,14 @@ class Source:
     Args:
         task: the task.
         device: where the tensors are placed.
-        dtype: the precision of real numbers, float32 or float64, say; None leaves the model's weights as they
-            are. Data have the precision of the weights. Whole numbers and truth values keep their type.
+        dtype: the precision of real numbers, float32 or float64, say. None leaves it to the recipe of the
+            task: float64, or the precision of the model's own weights. Data have the precision of the
+            weights. Whole numbers and truth values keep their type.
 
     Attributes:
         train: the training rows.
         validation: the validation rows.
-        holdouts: rows by name that are scored at the last step alone.
+        holdouts: the parts of the test rows that are scored at the last step alone, by name.
         dtype: the precision of losses.
         initial: takes a seed and a replicate and returns the parameters and buffers before the first step, by
             name.
@@ -146,6 +147,8 @@ class Source:
     """
 
     def __init__(self, task: LoadedTask, device: torch.device, dtype: torch.dtype | None = None) -> None:
+        if dtype is None and task.recipe.precision == "float64":
+            dtype = torch.float64
         self.task, self.device, self._wanted = task, device, dtype
         model = self.module(0, 0)
         parameters = [each for each in model.parameters() if each.requires_grad]
@@ -156,7 +159,8 @@ class Source:
         # Members of one replicate start alike, and a study has few replicates: most weights are drawn once.
         self.initial = lru_cache(maxsize=16)(self._initial)
         self.train, self.validation = (map_rows(self._placed, rows) for rows in (task.train, task.validation))
-        self.holdouts = {name: map_rows(self._placed, rows) for name, rows in task.holdouts.items()}
+        test = map_rows(self._placed, task.test) if task.holdouts else None
+        self.holdouts = {name: take_rows(test, part) for name, part in task.holdouts.items()}
 
     def module(self, seed: int, replicate: int) -> nn.Module:
         """A replicate's model before its first step, in training mode."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, Ranking, Row
 from adamtune.errors import AdamtuneError
 from adamtune.reports.table import columns
@@ -26,6 +27,8 @@ def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
         "counts": ranking.counts,
         "verdict": _verdict(ranking.verdict),
         "baseline": ranking.baseline and _trial(ranking.baseline),
+        "ablations": [each._asdict() for each in ranking.effects],
+        "advice": [each._asdict() for each in advise(ranking)],
     }
     trials = ",\n".join(f"  {_dumps(_trial(row))}" for row in rows)
     # One trial a line, which `grep` and `diff` can use: the head's closing brace moves to the end.

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from optuna.trial import TrialState
 
-from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Result, Training, finalists
-from adamtune.analysis.looks import Plan
+from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Result, Training, finalists, without
+from adamtune.analysis.looks import FULL, Plan
+from adamtune.catalog import ONE_MINUS
 from adamtune.config import Choice, Range, StudyConfig
-from adamtune.config.baseline import baseline_settings
+from adamtune.config.baseline import baseline_settings, put_back
 from adamtune.engines.base import Engine, Evaluation, Member, Source
 from adamtune.engines.metrics import plain_metrics
 from adamtune.search.faults import training_faults
@@ -24,7 +25,7 @@ from adamtune.search.progress import Reason, Tracker
 from adamtune.search.trial import Tasks, member
 from adamtune.storage.session import Session
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.pytree import count_rows, take_rows
+from adamtune.tasks.pytree import count_rows
 
 SEED = 2**32
 """The seed of the first confirmation of any study: a search's own seed is always less, so seeds are fresh."""
@@ -60,6 +61,8 @@ class ConfirmationLoop:
         self._settings = {
             each.number: each.user_attrs["settings"] for each in _finalists(session, confirmation)
         }
+        self._put_back: dict[str, dict[str, Any]] = {}
+        self._searched = {name.removeprefix(ONE_MINUS) for name in self._config.space.searched}
         self._with_holdouts: dict[LoadedTask, LoadedTask] = {}
         self._running: dict[Member, Training] = {}
         self._paused = False
@@ -111,6 +114,9 @@ class ConfirmationLoop:
             confirmation.baseline = baseline_settings(self._config, self._settings[winner]) | tuned
             untuned = bool(confirmation.lrs) and confirmation.best_lr is None
             confirmation.identical = not untuned and self._settings[winner] == confirmation.baseline
+            self._put_back = put_back(self._settings[winner], confirmation.baseline)
+            if not untuned and is_ablated(self._config, confirmation.plan):
+                confirmation.ablated = tuple(name for name in self._put_back if name in self._searched)
         return confirmation.missing()
 
     def _member(self, training: Training) -> Member:
@@ -120,21 +126,17 @@ class ConfirmationLoop:
         elif training.role == LR:
             settings = confirmation.baseline | {"lr": confirmation.lrs[training.number]}
         else:
-            number = winner if training.role == "winner" else int(training.role)
+            number = winner if training.is_pair else int(training.role)
             assert number is not None
-            settings = self._settings[number]
+            settings = self._put_back.get(training.role.removeprefix(without("")), self._settings[number])
         with training_faults(self._config.name):
             task = self._task(settings)
         if training.role == LR:  # all with one seed, as the trials of a search
             return member(LR_SEED + training.number, settings, task, SEED + confirmation.generation, LR_SEED)
         replicate = PAIR_SEEDS * training.is_pair + training.number
         # Functions and commands have a folder for each trial, so that each training is a trial of its own.
-        place = (
-            PAIR.index(training.role)
-            if training.is_pair
-            else confirmation.finalists.index(int(training.role))
-        )
-        number = replicate * max(len(PAIR), len(confirmation.finalists)) + place
+        roles = [*PAIR, *map(without, confirmation.ablated), *map(str, confirmation.finalists)]
+        number = replicate * len(roles) + roles.index(training.role)
         return member(number, settings, task, SEED + confirmation.generation, replicate)
 
     def _task(self, settings: Mapping[str, Any]) -> Any:
@@ -223,6 +225,12 @@ def _lrs(config: StudyConfig) -> tuple[float, ...]:
     return tuple(low * (high / low) ** (place / steps) for place in range(config.trials))
 
 
+def is_ablated(config: StudyConfig, plan: Plan) -> bool:
+    """Whether each setting of a better winner is put back."""
+    asked = config.search.ablate
+    return asked == "on" or (asked == "auto" and plan == FULL)
+
+
 def most_at_once(plan: Plan) -> int:
     """The most trainings of a plan that can be done at the same time."""
     return max(plan.finalists * plan.seeds, len(PAIR) * plan.looks[0])
@@ -246,19 +254,18 @@ def _result(evaluation: Evaluation) -> Result:
     return dict(evaluation.metrics)
 
 
-def _test_rows(task: LoadedTask, metric: str) -> dict[str, Any]:
-    """The test rows, and their parts where the metric can be computed of a part."""
+def _test_rows(task: LoadedTask, metric: str) -> dict[str, slice]:
+    """All test rows, and parts of them where the metric can be computed of a part."""
     if task.test is None:
         return {}
     rows = count_rows(task.test)
     parts = min(rows, PARTS)
     bounds = [rows * place // parts for place in range(parts + 1)]
     slices = {f"test.{part}": slice(*bounds[part : part + 2]) for part in range(parts)}
-    found = {name: take_rows(task.test, each) for name, each in slices.items()}
-    return {"test": task.test, **(found if _are_scored(task, metric, found) else {})}
+    return {"test": slice(rows), **(slices if _are_scored(task, metric, slices) else {})}
 
 
-def _are_scored(task: LoadedTask, metric: str, parts: Mapping[str, Any]) -> bool:
+def _are_scored(task: LoadedTask, metric: str, parts: Mapping[str, slice]) -> bool:
     """Whether a model that is not trained has the metric on every part: some need rows of every class."""
     source = Source(task.with_holdouts(parts), torch.device("cpu"))
     module = source.module(0, 0)

@@ -17,7 +17,13 @@ from adamtune.analysis.looks import Plan as Looks
 from adamtune.config import StudyConfig, override_search
 from adamtune.engines.plan import Plan, is_available, make_plan, workers_plan
 from adamtune.errors import AdamtuneError, Refused, UsageError
-from adamtune.search.confirmation import ATTRIBUTE, ConfirmationLoop, begin_confirmation, most_at_once
+from adamtune.search.confirmation import (
+    ATTRIBUTE,
+    ConfirmationLoop,
+    begin_confirmation,
+    is_ablated,
+    most_at_once,
+)
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
@@ -137,7 +143,9 @@ def _lacks_verdict(session: Session, plan: Looks) -> bool:
     stored, now = session.attribute(ATTRIBUTE), begin_confirmation(session, plan)
     if not now.finalists:
         return False
-    return stored is None or bool(now.missing()) or now.generation != stored["generation"]
+    if stored is None or now.missing() or now.generation != stored["generation"]:
+        return True
+    return is_ablated(session.config, plan) and not now.ablated and now.is_better
 
 
 def _prepare(session: Session) -> tuple[Tasks | Programs, Plan]:
@@ -255,9 +263,11 @@ def new_plan(config: StudyConfig, tasks: Tasks, measured: Measured | None = None
     for task, step_bytes in largest_tasks(config, tasks, measured):
         options = config.engine, config.population, config.device, config.search.seeds, config.optimizers
         plans.append(make_plan(task, *options, step_bytes))
-    return next((each for each in plans if each.engine == "sequential"), plans[0])
+    return max(plans, key=lambda each: ENGINES.index(each.engine))
 
 
+ENGINES = ("population", "side_by_side", "sequential")
+"""The engines; each trains also what those before it cannot."""
 STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"
 
 

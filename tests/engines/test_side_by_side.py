@@ -51,7 +51,7 @@ def engine() -> Iterator[SideBySide]:
 
 def started(engine: SideBySide) -> SideBySide:
     """Waits until the processes of an engine train its members."""
-    while not engine._moved:
+    while not engine.moved:
         assert engine.advance() == []
         time.sleep(0.01)
     return engine
@@ -74,7 +74,7 @@ def test_members_move_in_the_middle_of_a_training(mlp: LoadedTask) -> None:
         engine.admit(members)
         found: dict[Member, list[Evaluation]] = {}
         steps = 0
-        while not engine._moved or steps == 0:  # a step at a time, until the processes have started
+        while not engine.moved or steps == 0:  # a step at a time, until the processes have started
             evaluations = engine.advance(after(1))
             steps += 1
             for each in evaluations:
@@ -118,7 +118,7 @@ def test_processes_share_the_data(tasks: Mapping[str, LoadedTask]) -> None:
     task = tasks["transformer"]
     with data_file(task) as path:
         assert path.stat().st_size < 2 * task.train[0].untyped_storage().nbytes() + 2**16
-        train, validation = load_data(path)
+        train, validation, _ = load_data(path)
     torch.testing.assert_close((train, validation), (task.train, task.validation), rtol=0, atol=0)
     assert train[0].stride() == task.train[0].stride()
 
@@ -165,7 +165,7 @@ def test_processes_end_with_a_search_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import time; from adamtune.engines.side_by_side.engine import SideBySide\n"
         "engine = SideBySide(2, 2, start_seconds=0)\n"
-        "while not engine._moved: engine.advance()\n"
+        "while not engine.moved: engine.advance()\n"
         "print(*[each._popen.pid for each in engine._processes], flush=True)\n"
         "time.sleep(60)"
     )

@@ -15,7 +15,7 @@ from adamtune.analysis.confirmation import PAIR, Confirmation
 from adamtune.analysis.looks import SMALL
 from adamtune.analysis.verdict import Verdict, verdict
 from adamtune.config import StudyConfig, parse_study
-from adamtune.config.baseline import default_settings
+from adamtune.config.baseline import default_settings, put_back
 from adamtune.engines.base import Member
 from adamtune.engines.sequential import Sequential
 from adamtune.search.progress import Progress
@@ -77,7 +77,7 @@ def test_the_trainings_are_those_of_fresh_seeds(engine: str, folder: Path) -> No
             task = tasks.build(tasks.settings(settings[role]))
             replicate = number + (1000 if role in PAIR else 0)
             trained = metrics(member(0, settings[role], task, 2**32, replicate))
-            assert result == pytest.approx(trained, rel=1e-4)
+            assert {name: result[name] for name in trained} == pytest.approx(trained, rel=1e-4)
 
 
 def test_a_better_trial_is_said_to_be_better(folder: Path) -> None:
@@ -85,14 +85,14 @@ def test_a_better_trial_is_said_to_be_better(folder: Path) -> None:
     searched(file)
     found = said(file)
     assert found.outcome == "better"
-    assert found.sentence.startswith("Better than the default: val_loss ")
+    assert found.sentence.startswith("Better than the default: test_loss ")
     assert found.candidate is not None
     assert found.baseline is not None
     assert found.difference == pytest.approx((found.candidate.mean or 0) - (found.baseline.mean or 0))
     assert found.interval is not None
     assert found.interval[1] < 0
     assert found.baseline.trial == 0  # the search began with the default
-    assert set(found.metrics) == {"val_loss", "val_r2", "train_loss"}
+    assert set(found.metrics) == {"val_loss", "val_r2", "train_loss", "test_loss", "test_r2"}
 
 
 def test_seeds_do_not_depend_on_the_seed_of_the_search(folder: Path) -> None:
@@ -326,3 +326,53 @@ engine: {engine}
     assert set(said(file).metrics) == {"val_loss", "train_loss", "test_loss"}
     # The search itself never scores a test row.
     assert set(trials(file)[0]["metrics"]) == {"val_loss", "train_loss"}
+
+
+def test_each_setting_of_a_better_trial_is_put_back(folder: Path) -> None:
+    """lr matters; momentum is put back alone, with the winner's lr."""
+    space = {"lr": [1e-3, 0.3], "momentum": [0.0, 0.3]}
+    file = confirmed(folder, space=space, search={"trials": 4, "sampler": "grid", "ablate": "on"})
+    searched(file)
+    found = confirmation(file)
+    winner = trials(file)[found.winner or 0]["settings"]
+    assert found.ablated == ("lr", "momentum") if winner["momentum"] else ("lr",)
+    tasks = Tasks(file)
+    for setting in found.ablated:
+        settings = {**winner, setting: default_settings("sgd")[setting]}
+        results = found.results[f"without {setting}"]
+        assert list(results) == list(range(10))
+        trained = metrics(member(0, settings, tasks.build(tasks.settings(settings)), 2**32, 1003))
+        assert {name: results[3][name] for name in trained} == pytest.approx(trained, rel=1e-4)
+    lr = found.effects[0]
+    assert (lr.setting, lr.n) == ("lr", 10)
+    assert lr.interval is not None
+    assert lr.interval[0] > 0
+    assert run(file, lambda progress: None).reason == "already_complete"
+
+
+def test_settings_that_are_put_back() -> None:
+    winner = default_settings("adamw", "cosine") | {
+        "lr": 0.01,
+        "warmup_fraction": 0.1,
+        "clip_norm": 1.0,
+        "hidden": 8,
+    }
+    found = put_back(winner, default_settings("sgd") | {"hidden": 4})
+    assert list(found) == [
+        "optimizer",
+        "lr",
+        "weight_decay",
+        "schedule",
+        "warmup_fraction",
+        "clip_norm",
+        "hidden",
+    ]
+    assert found["lr"] == {**winner, "lr": 1e-3}
+    assert found["schedule"]["schedule"] == "constant"
+    assert "final_fraction" not in found["schedule"]
+    assert found["schedule"]["warmup_fraction"] == 0.1
+    assert found["optimizer"]["optimizer"] == "sgd"
+    assert found["optimizer"]["lr"] == 0.01
+    assert "beta1" not in found["optimizer"]
+    assert found["clip_norm"] == {**winner, "clip_norm": "none"}
+    assert found["hidden"] == {**winner, "hidden": 4}

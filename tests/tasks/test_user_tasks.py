@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import warnings
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -393,3 +394,11 @@ def test_a_field_with_bounds_keeps_them() -> None:
 
     with pytest.raises(ValidationError):
         Bounded(batch_size=4)
+
+
+def test_filters_of_warnings_that_a_file_sets_stay(tmp_path: Path) -> None:
+    code = "import warnings\n\nwarnings.filterwarnings('ignore', 'known noise')\nimport torch\n"
+    before = list(warnings.filters)
+    found(str(write_task(tmp_path, ("import torch\n", code))))
+    (own,) = (each for each in warnings.filters if each not in before)
+    assert own[1].match("known noise")  # type: ignore[union-attr]
