@@ -66,7 +66,7 @@ NONE_OF_14 = " None of 14 trainings diverged: the true rate is below 19 %."
         ),
         (
             {"outcome": "not_confirmed", "pairs": 15, "candidate_failures": 1},
-            f"Not confirmed, because it diverged more often: {AGAINST}{THESE}"
+            f"Not confirmed, because it diverged more often than the default: {AGAINST}{THESE}"
             " 1 of 15 trainings diverged, and 0 of 15 of the default.",
         ),
         (
