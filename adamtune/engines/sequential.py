@@ -130,8 +130,9 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lrs[self.step]
         self.optimizer.zero_grad()
-        loss = sum(self._backward(place, batch) for place, batch in enumerate(batches))
-        assert isinstance(loss, Tensor)
+        loss, *others = [self._backward(place, batch) for place, batch in enumerate(batches)]
+        for each in others:
+            loss = loss + each
         self.scaler.unscale_(self.optimizer)
         if self.member.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.member.clip_norm)
