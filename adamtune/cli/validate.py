@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adamtune.recipe import USUAL
+
 if TYPE_CHECKING:
     from adamtune.config.space import Choice, Distribution
     from adamtune.config.study import StudyConfig
@@ -169,7 +171,9 @@ def _rows(study: StudyConfig) -> Iterator[tuple[str, str, Distribution]]:
     yield from _group(space.optimizers)
     yield "schedule", _text(space.schedule), space.schedule
     yield from _group(space.schedules)
-    yield from _group({"": space.training})
+    asked = study.recipe._asdict().items() - USUAL._asdict().items()
+    recipe = {name: Fixed(value=value) for name, value in sorted(asked)}
+    yield from _group({"": {**space.training, **recipe}})
     settled = {name: Fixed(value=value) for name, value in study.task.settings.items()}
     yield from _group({study.task.name: {**settled, **space.task}})
 

@@ -139,8 +139,9 @@ class _Training:
             group["lr"] = self.lrs[self.step]
         for parameter in self.trained:  # as zero_grad does, whose profiling takes as long as a small layer
             parameter.grad = None
-        loss = sum(self._backward(place, batch) for place, batch in enumerate(batches))
-        assert isinstance(loss, Tensor)
+        loss, *others = [self._backward(place, batch) for place, batch in enumerate(batches)]
+        for each in others:
+            loss = loss + each
         self.scaler.unscale_(self.optimizer)
         if self.member.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.member.clip_norm)

@@ -254,16 +254,37 @@ def test_each_loss_scale_follows_the_rule_of_torch(finite: list[bool], start: fl
 
 
 @MAKERS
-def test_members_at_different_steps_accumulate_their_own_batches(make: Make) -> None:
-    task = toy(recipe=Recipe(accumulate=2))
-    first, second = mixed(task, ["adam"]), [replace(each, trial=9) for each in mixed(task, ["sgd", "adam"])]
+@pytest.mark.parametrize("recipe", [Recipe(accumulate=2), Recipe("float16")], ids=str)
+def test_members_that_begin_later_train_as_if_alone(recipe: Recipe, make: Make) -> None:
+    """Some begin while others are at another step, and some where others have left their rows."""
+    task = toy(recipe=recipe)
+    first, *others = (
+        [replace(each, trial=10 * group + each.trial) for each in mixed(task, names)]
+        for group, names in enumerate((["adam"], ["sgd", "adam"], ["nadam", "lion", "adamw"]))
+    )
     engine = make(3)
     engine.admit(first)
     engine.advance()
-    found = finish(engine, second)
-    for each in (*first, *second):
+    found = finish(engine, others[0]) | finish(engine, others[1])
+    for each in (*first, *others[0], *others[1]):
         expected = [loss for loss, _ in plain(each)]
         assert found[each][-1].metrics["train_loss"] == pytest.approx(fmean(expected[-2:]), rel=TOLERANCE)
+
+
+def test_each_member_begins_with_the_loss_scale_of_torch() -> None:
+    members = mixed(toy(recipe=Recipe("float16")), ["sgd", "adam"])
+    engine = population(1)
+
+    def scale() -> float:
+        return float(engine.state()["groups"][0]["tensors"]["scaling.scale"])
+
+    engine.admit(members[:1])
+    for _ in range(4):
+        engine.advance()
+    assert scale() < 65536
+    finish(engine)
+    engine.admit(members[1:])
+    assert scale() == 65536
 
 
 @MAKERS

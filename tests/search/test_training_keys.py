@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from adamtune.analysis.ranking import rank
-from adamtune.config import StudyConfig
+from adamtune.config import StudyConfig, parse_study
 from adamtune.engines.base import in_precision
+from adamtune.errors import UsageError
 from adamtune.reports.as_code import EXACT, render
 from adamtune.search.trial import Tasks
 from adamtune.storage.studies import read_study
@@ -97,3 +98,30 @@ def test_clipping_is_searched(sampler: str, folder: Path) -> None:
     searched(file)
     found = [each["params"]["clip_norm"] for each in trials(file)]
     assert set(found) == {"none", 0.1, 1.0}
+
+
+RECURRENT = """
+import torch
+from torch import nn
+from adamtune import Data, Task
+
+class Recurrent(Task):
+    def data(self):
+        rows = torch.randn(40, 3, 2)
+        return Data(train=(rows, rows[:, 0, 0]), validation=(rows, rows[:, 0, 0]))
+
+    def model(self):
+        return nn.LSTM(2, 1, batch_first=True)
+
+    def loss(self, model, batch):
+        return (model(batch[0])[0][:, -1, 0] - batch[1]).square().mean()
+"""
+
+
+def test_an_operation_without_a_precision_is_told(folder: Path) -> None:
+    (folder / "recurrent.py").write_text(RECURRENT)
+    text = f"name: s\nstorage: {folder}/s.db\ntask: recurrent.py\nsearch: {{trials: 1}}\nprecision: float16\n"
+    file = parse_study(text, "s.yaml", folder=folder)
+    with pytest.raises(UsageError, match=r"recurrent.py:15: .*fails with precision: float16 alone"):
+        searched(file)
+    searched(parse_study(text.replace("float16", "bfloat16"), "s.yaml", folder=folder))

@@ -96,12 +96,12 @@ def bind_blocks(
     parts: Sequence[Part], packed: Tensor, needed: Terms, scale: Tensor | None = None
 ) -> Callable[[], None]:
     """``bind_update`` in torch operations, for tensors that are checked."""
+    hold = pack(coefficients_like(packed[:, 0], HOLD), packed.dtype, packed.device)
 
     def step() -> None:
         gain = clip_gain(parts, packed, scale) if needed.clip_norm else scale
         held = packed
         if scale is not None:
-            hold = pack(coefficients_like(scale, HOLD), packed.dtype, packed.device)
             held = torch.where((scale < 0).unsqueeze(-1), hold, packed)
         for parameters, gradient, state, decays in parts:
             own = needed if decays else needed._replace(l2=False, shrink=False)
