@@ -4,11 +4,11 @@
 
 First: both sides train the same task in one thread and take turns, the steps to an evaluation each, so that
 other load on the machine meets both, and processor time counts. A training that has ended is followed by
-another. The plain loop is what a skilled user writes: shuffled rows by index, fused AdamW, a scheduler, losses
-that are read at the evaluation.
+another. The plain loop is what a skilled user writes: shuffled rows by index, fused AdamW, a scheduler, and
+losses that are read at the evaluation.
 
-Second: two trainings one after the other, in two threads, and in two processes, in turns. Wall time counts, so
-these figures need a machine that runs nothing else: Linux may give a session of processes a fixed share.
+Second: two trainings one after the other, in two threads, and in two processes, in turns. Wall time counts,
+so these figures need a machine that runs nothing else: Linux may give a session of processes a fixed share.
 """
 
 from __future__ import annotations
