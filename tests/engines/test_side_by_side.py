@@ -153,6 +153,17 @@ def test_an_error_in_a_process_is_raised_here(
     engine.release(members)
 
 
+def test_signals_to_all_processes_leave_the_decision_to_the_search(
+    engine: SideBySide, mlp: LoadedTask
+) -> None:
+    members = some(mlp, 2)
+    engine.admit(members)
+    for process in engine._processes:
+        process._popen.terminate()
+        process._popen.send_signal(signal.SIGINT)
+    assert_same_bits(finish(engine), expected(members))
+
+
 def test_a_process_that_dies_is_an_error_with_its_reason(mlp: LoadedTask) -> None:
     with closing(started(SideBySide(2, 2, torch.float64, start_seconds=0))) as engine:
         engine.admit(some(mlp, 2))
