@@ -16,7 +16,7 @@ import torch
 
 from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.side_by_side.engine import SideBySide
-from adamtune.engines.side_by_side.transport import data_file, load_data, pack
+from adamtune.engines.side_by_side.transport import files, load, pack, save
 from adamtune.errors import AdamtuneError, UsageError, origin
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import LoadedTask
@@ -116,9 +116,10 @@ def test_there_are_as_many_members_as_slots(engine: SideBySide, mlp: LoadedTask)
 def test_processes_share_the_data(tasks: Mapping[str, LoadedTask]) -> None:
     """Also rows that overlap in memory, as the windows of a text, take the memory of one copy."""
     task = tasks["transformer"]
-    with data_file(task) as path:
+    with files() as [path]:
+        save((task.train, task.validation), path)
         assert path.stat().st_size < 2 * task.train[0].untyped_storage().nbytes() + 2**16
-        train, validation, _ = load_data(path)
+        train, validation = load(path)
     torch.testing.assert_close((train, validation), (task.train, task.validation), rtol=0, atol=0)
     assert train[0].stride() == task.train[0].stride()
 
@@ -150,6 +151,17 @@ def test_an_error_in_a_process_is_raised_here(
         line = (tmp_path / "churn.py").read_text().split("raise KeyError")[0].count("\n") + 1
         assert origin(caught.value) == f"{tmp_path / 'churn.py'}:{line}"
     engine.release(members)
+
+
+def test_signals_to_all_processes_leave_the_decision_to_the_search(
+    engine: SideBySide, mlp: LoadedTask
+) -> None:
+    members = some(mlp, 2)
+    engine.admit(members)
+    for process in engine._processes:
+        process._popen.terminate()
+        process._popen.send_signal(signal.SIGINT)
+    assert_same_bits(finish(engine), expected(members))
 
 
 def test_a_process_that_dies_is_an_error_with_its_reason(mlp: LoadedTask) -> None:

@@ -14,7 +14,7 @@ import torch
 from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.sequential import Sequential
 from adamtune.engines.side_by_side.process import Process, ask
-from adamtune.engines.side_by_side.transport import data_file, pack
+from adamtune.engines.side_by_side.transport import files, load, pack, save
 from adamtune.tasks.loaded import LoadedTask
 
 START_SECONDS = 1.0
@@ -92,7 +92,9 @@ class SideBySide:
         """Each member's state, in the form of the sequential engine's."""
         if not self.moved:
             return self._own.state()
-        found = dict(each for own in ask(dict.fromkeys(self._processes, ("state",))) for each in own)
+        with files(len(self._processes)) as paths:
+            ask({each: ("state", path) for each, path in zip(self._processes, paths, strict=True)})
+            found = {number: state for path in paths for number, state in load(path).items()}
         return {"members": [found[number] for number in self._members.values()]}
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
@@ -101,16 +103,15 @@ class SideBySide:
         if not self.moved:
             self._own.restore(members, state)
             return
+        own: dict[Process, dict[int, tuple[Member, int]]]
         states = dict(zip(self._members.values(), state["members"], strict=True))
         for process in self._processes:
             process.members.clear()
-        own = self._distribute(members)
-        ask(
-            {
-                each: ("restore", own.get(each, {}), [states[number] for number in own.get(each, ())])
-                for each in self._processes
-            }
-        )
+        own = {process: {} for process in self._processes} | self._distribute(members)
+        with files(len(own)) as paths:
+            for path, of in zip(paths, own.values(), strict=True):
+                save([states[number] for number in of], path)
+            ask({each: ("restore", own[each], path) for each, path in zip(own, paths, strict=True)})
 
     def close(self) -> None:
         """Ends the processes."""
@@ -161,7 +162,8 @@ class SideBySide:
         """The number of a task, which all processes know afterwards."""
         if task not in self._tasks:
             if task.data_hash not in self._data:
-                with data_file(task) as path:
+                with files() as [path]:
+                    save((task.train, task.validation, task.test), path)
                     ask(dict.fromkeys(self._processes, ("data", task.data_hash, path)))
                 self._data.add(task.data_hash)
             self._tasks[task] = len(self._tasks)

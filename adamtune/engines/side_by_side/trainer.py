@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import torch
 
 from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.sequential import Sequential
-from adamtune.engines.side_by_side.transport import PackedTask, load_data
+from adamtune.engines.side_by_side.transport import PackedTask, load, save
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
 
@@ -38,7 +37,7 @@ class Trainer:
 
     def data(self, data_hash: str, path: Path) -> None:
         """Loads the data of tasks to come."""
-        self._data[data_hash] = load_data(path)
+        self._data[data_hash] = load(path)
 
     def task(self, number: int, packed: PackedTask) -> None:
         """Takes a task."""
@@ -66,13 +65,13 @@ class Trainer:
         """Frees the slots of members."""
         self._engine.release([self._members.pop(number) for number in numbers])
 
-    def state(self) -> list[tuple[int, Any]]:
-        """The state of each member, with its number."""
-        return list(zip(self._members, self._engine.state()["members"], strict=True))
+    def state(self, path: Path) -> None:
+        """Writes the states of all members, by their numbers, to a file."""
+        save(dict(zip(self._members, self._engine.state()["members"], strict=True)), path)
 
-    def restore(self, members: Mapping[int, tuple[Member, int]], states: Sequence[Any]) -> None:
-        """Replaces all members by those of a state."""
+    def restore(self, members: Mapping[int, tuple[Member, int]], path: Path) -> None:
+        """Replaces all members by those whose states a file has, in the same order."""
         self._engine.release(list(self._members.values()))
         self._members.clear()
         self.admit(members)
-        self._engine.restore(list(self._members.values()), {"members": states})
+        self._engine.restore(list(self._members.values()), {"members": load(path)})

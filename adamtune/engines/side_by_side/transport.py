@@ -1,4 +1,4 @@
-"""How a task and its data get into another process: the task pickled, the data as a file in shared memory."""
+"""How tasks, data and states get into another process: tasks pickled, tensors in files that it maps."""
 
 from __future__ import annotations
 
@@ -90,15 +90,17 @@ def pack(task: LoadedTask) -> PackedTask:
 
 
 @contextmanager
-def data_file(task: LoadedTask) -> Iterator[Path]:
-    """A file with the task's data; a process that has loaded it keeps it when it is deleted."""
+def files(count: int = 1) -> Iterator[list[Path]]:
+    """Paths of files for ``save`` and ``load``; what was loaded from them stays when they are deleted."""
     with TemporaryDirectory(prefix="adamtune-") as folder:
-        path = Path(folder) / "rows"
-        torch.save((task.train, task.validation, task.test), path)
-        yield path
+        yield [Path(folder, str(number)) for number in range(count)]
 
 
-def load_data(path: Path) -> tuple[Rows, Rows, Rows | None]:
-    """The training, validation and test rows of a file, whose memory the processes that load it share."""
-    rows: tuple[Rows, Rows, Rows | None] = torch.load(path, mmap=True, weights_only=False)
-    return rows
+def save(value: object, path: Path) -> None:
+    """Writes tensors, and what contains them, to a file for another process."""
+    torch.save(value, path)
+
+
+def load(path: Path) -> Any:
+    """What a file contains; the processes that load it share its memory until they write to it."""
+    return torch.load(path, mmap=True, weights_only=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import traceback
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -26,6 +27,8 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: the number of the connection's file descriptor.
     """
+    for each in (signal.SIGINT, signal.SIGTERM):  # which may be sent to a whole job: the search decides
+        signal.signal(each, signal.SIG_IGN)
     connection, paused = Connection(descriptor), Event()
     messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
     Thread(target=_read, args=(connection, messages, paused), daemon=True).start()
