@@ -7,8 +7,9 @@
     │   └── StudyFileError   2   the study file is wrong: every problem of it at once
     └── Refused              3   refused to protect data
 
-A command that succeeds exits with 0, one that Ctrl-C or SIGTERM interrupted with 130. The command line prints
-the message alone; ``--debug`` adds the traceback.
+A command that succeeds exits with 0, one that Ctrl-C or SIGTERM interrupted with 130. A check exits with 4
+(``FAILED``) where what it checks does not hold, and with 5 (``INCONCLUSIVE``) where that cannot be told. The
+command line prints the message alone; ``--debug`` adds the traceback.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from traceback import extract_tb
+
+FAILED, INCONCLUSIVE = 4, 5
+"""The exit codes of a check that did not pass. They are no errors: the command has done what it was asked."""
 
 
 class AdamtuneError(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite, nan
 from typing import Any, NamedTuple
@@ -161,13 +161,9 @@ class Confirmation:
         tuning = [Training(LR, number) for number in range(len(self.lrs)) if self._lacks(LR, number)]
         if tuning:
             return tuning
-        for look in self.plan.looks:
-            absent = [
-                Training(role, number) for number in range(look) for role in PAIR if self._lacks(role, number)
-            ]
-            if absent or self._judged(look).outcome is not None:
-                return absent
-        return []
+        return missing_pairs(
+            self.results, PAIR, self.plan.looks, lambda look: self._judged(look).outcome is not None
+        )
 
     def _lacks(self, role: str, number: int) -> bool:
         return number not in self.results.get(role, {})
@@ -231,6 +227,32 @@ class Confirmation:
             if both:
                 yield sum(both) / len(both)
             part += 1
+
+
+def missing_pairs(
+    results: Mapping[str, Mapping[int, Result]],
+    roles: Sequence[str],
+    looks: Sequence[int],
+    is_decided: Callable[[int], bool],
+) -> list[Training]:
+    """The trainings that the next look needs; none after the look that decided, or the last.
+
+    Args:
+        results: those of each role so far, by the number of the seed.
+        roles: the two that are compared.
+        looks: the numbers of pairs at which they are compared.
+        is_decided: whether the first so many pairs decide.
+    """
+    for look in looks:
+        absent = [
+            Training(role, number)
+            for number in range(look)
+            for role in roles
+            if number not in results.get(role, {})
+        ]
+        if absent or is_decided(look):
+            return absent
+    return []
 
 
 def confirmation_plan(study: StudyConfig, is_program: bool) -> Plan | None:

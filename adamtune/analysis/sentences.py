@@ -79,7 +79,8 @@ def _outcome(judgement: Judgement, metric: str, baseline: str, write: Write, spl
             finished = f" Where both finished: {against}, {where}." if judgement.interval else ""
             return f"{kind} reliable than {baseline}.{finished}"
         case "pass" | "fail" | "inconclusive":
-            return f"{str(judgement.outcome).capitalize()}: {against}, {where}."
+            word = str(judgement.outcome).capitalize()
+            return f"{word}: {against}, {where}." if judgement.interval else f"{word}."
         case None:
             return f"Not decided after {judgement.pairs} pairs of trainings."
         case _:

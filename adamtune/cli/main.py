@@ -14,7 +14,9 @@ from typing import Annotated
 import typer
 
 from adamtune import __version__
+from adamtune.cli.check import check
 from adamtune.cli.delete import delete
+from adamtune.cli.export import export
 from adamtune.cli.init import init
 from adamtune.cli.report import report
 from adamtune.cli.resume import resume
@@ -31,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, search, resume, report, studies, tasks, validate, schema, delete):
+for command in (init, search, resume, report, export, check, studies, tasks, validate, schema, delete):
     app.command(no_args_is_help=False)(command)
 
 

@@ -28,42 +28,49 @@ def read_baseline(
         allowed = f"{', '.join(NAMES)}, or a mapping of optimizer, its hyperparameters and schedule"
         problems.add(("baseline",), illegal_value(raw, allowed, NAMES))
         return None
-    rest = {key: each for key, each in raw.items() if key != "optimizer"}
+    rest = dict(raw)
     if "task" in rest:
         problems.add(("baseline", "task"), "the baseline has the settings of the task; remove this")
         del rest["task"]
-    space = read_space(raw.get("optimizer", "adamw"), rest, {}, _InBaseline(problems))
+    return read_settings(rest, "baseline", problems)
+
+
+def read_settings(raw: Mapping[str, Any], key: str, problems: Problems) -> dict[str, Value] | None:
+    """Settings by hand as they are trained; None after problems are recorded.
+
+    Args:
+        raw: optimizer, its hyperparameters and schedule, in the notation of study files.
+        key: where the file has them.
+        problems: receives the problems found.
+    """
+    rest = {name: each for name, each in raw.items() if name != "optimizer"}
+    moved = _Moved(problems, key)
+    space = read_space(raw.get("optimizer", "adamw"), rest, {}, moved)
     for _, path, each in space.distributions():
         if not isinstance(each, Fixed):
-            problems.add(
-                _moved(path), illegal_value(each.file_value(), "one value: a baseline is not searched")
-            )
+            moved.add(path, illegal_value(each.file_value(), "one value: nothing is searched here"))
             return None
-    for key, each in (("optimizer", space.optimizer), ("schedule", space.schedule)):
+    for name, each in (("optimizer", space.optimizer), ("schedule", space.schedule)):
         if not isinstance(each, Fixed):
-            problems.add(("baseline", key), illegal_value(each.file_value(), "one name"))
+            moved.add((name,), illegal_value(each.file_value(), "one name"))
             return None
-    return _fixed_settings(space)
+    return fixed_settings(space)
 
 
-class _InBaseline(Problems):
-    """Records problems of a space as problems of the baseline."""
+class _Moved(Problems):
+    """Records problems of a space as problems of another key."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, key: str) -> None:
         super().__init__(problems.source)
-        self._problems = problems
+        self._problems, self._key = problems, key
 
     def add(self, path: KeyPath, message: str, *more: Any, **named: Any) -> None:
         """Records a problem, once."""
-        self._problems.add(_moved(path), message, *more, **named)
+        own = path[1:] if path[:1] == ("space",) else path
+        self._problems.add((self._key, *own), message, *more, **named)
 
 
-def _moved(path: KeyPath) -> KeyPath:
-    """The key path in ``baseline`` of what has this key path in a study file."""
-    return ("baseline", *(path[1:] if path[:1] == ("space",) else path))
-
-
-def _fixed_settings(space: Space) -> dict[str, Value]:
+def fixed_settings(space: Space) -> dict[str, Value]:
     """The settings of a space in which nothing is searched, by the names that they are trained with."""
     settings: dict[str, Value] = {}
     for key, own in (("optimizer", space.optimizers), ("schedule", space.schedules)):

@@ -44,8 +44,8 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"{TAG}{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
 
 
-def read_text(path: Path) -> str:
-    """The text of a study file.
+def read_text(path: Path, kind: str = "study file", pattern: str = "*.y*ml") -> str:
+    """The text of a study file, or of another ``kind`` of file whose names fit ``pattern``.
 
     Raises:
         StudyFileError: there is no such file, it cannot be read, or it is not UTF-8.
@@ -54,12 +54,12 @@ def read_text(path: Path) -> str:
     try:
         data = _read_bytes(path)
     except FileNotFoundError:
-        close = get_close_matches(path.name, [each.name for each in path.parent.glob("*.y*ml")], n=1)
+        close = get_close_matches(path.name, [each.name for each in path.parent.glob(pattern)], n=1)
         near = f"did you mean {printable(str(path.with_name(close[0])))}?" if close else ""
-        raise StudyFileError([f"{name}: no such file; {near or 'give the path of a study file'}"]) from None
+        raise StudyFileError([f"{name}: no such file; {near or f'give the path of a {kind}'}"]) from None
     except (OSError, ValueError) as error:  # ValueError: such as a null character in the name
         reason = error.strerror if isinstance(error, OSError) else error
-        raise StudyFileError([f"{name}: cannot be read: {reason}; give a study file"]) from None
+        raise StudyFileError([f"{name}: cannot be read: {reason}; give a {kind}"]) from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, Ranking, Row
+from adamtune.config.settings_file import SettingsFile, settings_notation, task_name
 from adamtune.errors import AdamtuneError
+from adamtune.recipe import Recipe
 from adamtune.reports.table import columns
+from adamtune.storage.records import TrialRecord
 
 if TYPE_CHECKING:
     from adamtune.analysis.verdict import Verdict
@@ -25,7 +28,7 @@ def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
         "metric": ranking.study.metric,
         "direction": ranking.study.direction,
         "counts": ranking.counts,
-        "verdict": _verdict(ranking.verdict),
+        "verdict": verdict_values(ranking.verdict),
         "baseline": ranking.baseline and _trial(ranking.baseline),
         "ablations": [each._asdict() for each in ranking.effects],
         "advice": [each._asdict() for each in advise(ranking)],
@@ -35,7 +38,7 @@ def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
     return f'{_dumps(head)[:-1]},\n "trials": [' + (f"\n{trials}\n ]" if trials else "]") + "}\n"
 
 
-def _verdict(found: Verdict | None) -> dict[str, Any] | None:
+def verdict_values(found: Verdict | None) -> dict[str, Any] | None:
     """The verdict; a difference is the candidate minus the baseline, in the metric's own units."""
     if found is None:
         return None
@@ -113,6 +116,30 @@ def to_markdown(ranking: Ranking, rows: Sequence[Row]) -> str:
     rows_of_cells = zip(*(column.cells for column in table), strict=True)
     lines = [[column.name for column in table], rules, *rows_of_cells]
     return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+
+
+def to_settings(ranking: Ranking, trial: TrialRecord) -> str:
+    """The settings of a trial as a settings file; see ``config.settings_file.SettingsFile``."""
+    study, verdict = ranking.study, ranking.verdict
+    known, is_baseline = study.study or {}, trial.number == BASELINE
+    task, both = known["task"], (verdict.candidate, verdict.baseline) if verdict else ()
+    own = {name: each for name, each in trial.settings.items() if name in known["space"]["task"]}
+    fresh = next((each.values for each in both if each and each.settings == trial.settings), ())
+    file = SettingsFile(
+        settings=settings_notation(trial.settings),
+        task={"name": task_name(task.get("name", "command")), **task["settings"], **own},
+        study=study.name,
+        trial=None if is_baseline else trial.number,
+        metric=study.metric,
+        direction="minimize" if study.direction == "minimize" else "maximize",
+        value=None if is_baseline else trial.value,
+        fresh_values=tuple(filter(math.isfinite, fresh)),
+        code_hash=study.code_hash,
+        data_hash=study.data_hash,
+        recipe={name: known[name] for name in Recipe._fields if name in known},
+        versions=study.versions,
+    )
+    return json.dumps(file.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from optuna.trial import TrialState
 
-from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Result, Training, finalists, without
+from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Training, finalists, without
 from adamtune.analysis.looks import FULL, Plan
 from adamtune.catalog import ONE_MINUS
 from adamtune.config import Choice, Range, StudyConfig
 from adamtune.config.baseline import baseline_settings, put_back
-from adamtune.engines.base import Engine, Evaluation, Member, Source
+from adamtune.engines.base import Engine, Member, Source
 from adamtune.engines.metrics import plain_metrics
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import COMMIT_SECONDS
 from adamtune.search.programs import Programs
 from adamtune.search.progress import Reason, Tracker
+from adamtune.search.trainings import Trainings
 from adamtune.search.trial import Tasks, member
 from adamtune.storage.session import Session
 from adamtune.tasks.loaded import LoadedTask
@@ -48,13 +49,19 @@ class ConfirmationLoop:
 
     Args:
         session: the study, whose search is complete.
+        engine: trains the members; it has none at first.
         tasks: the study's tasks.
         tracker: tells people of the progress.
         confirmation: the trainings so far.
     """
 
     def __init__(
-        self, session: Session, tasks: Tasks | Programs, tracker: Tracker, confirmation: Confirmation
+        self,
+        session: Session,
+        engine: Engine,
+        tasks: Tasks | Programs,
+        tracker: Tracker,
+        confirmation: Confirmation,
     ) -> None:
         self._session, self._tasks, self._tracker = session, tasks, tracker
         self._confirmation, self._config = confirmation, session.config
@@ -64,11 +71,10 @@ class ConfirmationLoop:
         self._put_back: dict[str, dict[str, Any]] = {}
         self._searched = {name.removeprefix(ONE_MINUS) for name in self._config.space.searched}
         self._with_holdouts: dict[LoadedTask, LoadedTask] = {}
-        self._running: dict[Member, Training] = {}
-        self._paused = False
+        self._trainings = Trainings(engine, self._config.name, self._member)
         self._committed = perf_counter()
 
-    def run(self, engine: Engine, stop: Callable[[], Reason | None], observe: Callable[[], None]) -> Reason:
+    def run(self, stop: Callable[[], Reason | None], observe: Callable[[], None]) -> Reason:
         """Trains until there is a verdict or ``stop`` gives a reason; then everything is committed.
 
         Raises:
@@ -80,32 +86,16 @@ class ConfirmationLoop:
 
         self._tracker.end([])
         self._report()
-        while (reason := stop()) is None and (self._fill(engine) or self._running):
-            with training_faults(self._config.name):
-                evaluations = engine.advance(pause)
-            self._paused = not evaluations and bool(self._running)
-            for each in evaluations:
-                if each.ends:
-                    self._confirmation.keep(self._running.pop(each.member), _result(each))
+        while (reason := stop()) is None and (self._trainings.begin(self._missing) or self._trainings):
+            for training, result in self._trainings.advance(pause):
+                self._confirmation.keep(training, result)
             self._report()
             if perf_counter() - self._committed > COMMIT_SECONDS:
-                self._commit(engine)
+                self._commit()
             observe()
-        self._commit(engine)
+        self._commit()
         self._session.finish_commit()
         return reason or "complete"
-
-    def _fill(self, engine: Engine) -> bool:
-        """Begins trainings while there are free slots; whether any was begun."""
-        free = engine.slots - len(self._running)
-        if self._paused or not free:
-            return False
-        waiting = [each for each in self._missing() if each not in self._running.values()]
-        begun = {self._member(each): each for each in waiting[:free]}
-        with training_faults(self._config.name):
-            engine.admit(list(begun))
-        self._running |= begun
-        return bool(begun)
 
     def _missing(self) -> list[Training]:
         confirmation, winner = self._confirmation, self._confirmation.winner
@@ -153,34 +143,21 @@ class ConfirmationLoop:
         confirmation = self._confirmation
         self._tracker.stage = f"confirming: {confirmation.done} of at most {confirmation.most} trainings"
 
-    def _commit(self, engine: Engine) -> None:
+    def _commit(self) -> None:
         """Begins a commit of the results, with the state of the trainings that have not ended."""
-        state = None
-        if self._running:
-            with training_faults(self._config.name):
-                state = {
-                    "confirmation": self._confirmation.generation,
-                    "trainings": [list(each) for each in self._running.values()],
-                    "running": [],  # no trial is in training
-                    "paused": self._paused,
-                    "slots": engine.slots,
-                    "engine": engine.state(),
-                }
+        state = self._trainings.state()
+        if state is not None:  # no trial is in training
+            state |= {"confirmation": self._confirmation.generation, "running": []}
         self._session.finish_commit()
         self._session.set_attribute(ATTRIBUTE, self._confirmation.to_json())
         self._session.begin_commit(state)
         self._committed = perf_counter()
 
-    def restore(self, engine: Engine, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Continues the trainings of a committed ``state``, unless it is of an earlier confirmation."""
-        if state["confirmation"] != self._confirmation.generation:
-            return
-        self._missing()  # makes the settings of the baseline
-        trainings = [Training(*each) for each in state["trainings"]]
-        self._running = {self._member(each): each for each in trainings}
-        with training_faults(self._config.name):
-            engine.restore(list(self._running), state["engine"])
-        self._paused = state["paused"]
+        if state["confirmation"] == self._confirmation.generation:
+            self._missing()  # makes the settings of the baseline
+            self._trainings.restore(state)
 
 
 def begin_confirmation(session: Session, plan: Plan) -> Confirmation:
@@ -244,14 +221,6 @@ def _complete(session: Session) -> list[Any]:
 
 def _finalists(session: Session, confirmation: Confirmation) -> Sequence[Any]:
     return [each for each in _complete(session) if each.number in confirmation.finalists]
-
-
-def _result(evaluation: Evaluation) -> Result:
-    if evaluation.failure is not None:
-        return {"failure": evaluation.failure}
-    if evaluation.diverged_at is not None:
-        return {"diverged_at": evaluation.diverged_at}
-    return dict(evaluation.metrics)
 
 
 def _test_rows(task: LoadedTask, metric: str) -> dict[str, slice]:

@@ -114,7 +114,7 @@ def _search(session: Session, observe: Observer) -> Outcome:
     def observe_now() -> None:
         observe(tracker.progress())
 
-    with _interruptions(lambda: tracker.note(STOPPING)) as interrupted:
+    with interruptions(lambda: tracker.note(STOPPING)) as interrupted:
 
         def stop() -> Reason | None:
             if interrupted():
@@ -129,12 +129,12 @@ def _search(session: Session, observe: Observer) -> Outcome:
             reason = loop.run(stop, observe_now)
         if reason == "complete" and confirming is not None:
             confirmation = begin_confirmation(session, confirming)
-            stage = ConfirmationLoop(session, tasks, tracker, confirmation)
             plan = replace(kept, slots=min(kept.slots, most_at_once(confirming)))
             with plan.start(folder / "confirmation", config.search.trial_timeout) as engine:
+                stage = ConfirmationLoop(session, engine, tasks, tracker, confirmation)
                 if saved is not None and saved is not saved_search:
-                    stage.restore(engine, saved)
-                reason = stage.run(engine, stop, observe_now)
+                    stage.restore(saved)
+                reason = stage.run(stop, observe_now)
     return Outcome(reason, tracker.progress())
 
 
@@ -272,8 +272,8 @@ STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"
 
 
 @contextmanager
-def _interruptions(note_stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came. The first calls ``note_stop``; the second ends at once."""
+def interruptions(note_stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came, as a function. The first calls ``note_stop``; the second ends at once."""
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

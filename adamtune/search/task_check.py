@@ -60,12 +60,17 @@ def measure(study: StudyConfig, tasks: Tasks) -> Measured:
     extremes = tasks.extremes()
     chosen = {extremes[len(extremes) * index // MOST] for index in range(MOST)} | {extremes[-1]}
     found = {each: check_task(each, each is extremes[0]) for each in extremes if each in chosen}
-    metric = study.objective.metric
     for each in found.values():
-        if metric not in each.metrics:
-            told = f"reports no metric {metric}; its metrics: {', '.join(each.metrics)}"
-            raise UsageError(f"objective: {tasks.entry.label} {told}")
+        check_objective(study, each)
     return found
+
+
+def check_objective(study: StudyConfig, measured: Measurement) -> None:
+    """Raises UsageError if a task does not report the metric of the study's objective."""
+    metric, label = study.objective.metric, study.task.entry.label
+    if metric not in measured.metrics:
+        told = f"reports no metric {metric}; its metrics: {', '.join(measured.metrics)}"
+        raise UsageError(f"objective: {label} {told}")
 
 
 @dataclass(frozen=True)

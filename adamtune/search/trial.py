@@ -63,6 +63,16 @@ class Tasks:
         return self._settings[key]
 
     def build(self, task: Task) -> LoadedTask:
+        """``load`` of a task of the study's space.
+
+        Raises:
+            UsageError: as ``load``, or it has other data than those before.
+        """
+        loaded = self.load(task)
+        self._check_data()
+        return loaded
+
+    def load(self, task: Task) -> LoadedTask:
         """The task with its data; one object for equal settings.
 
         Raises:
@@ -72,7 +82,6 @@ class Tasks:
         if key not in self._loaded:
             with self._user_errors():
                 self._loaded[key] = self._loader.load(task)
-            self._check_data()
         return self._loaded[key]
 
     def _check_data(self) -> None:

@@ -39,6 +39,7 @@ class StudyAttrs(TypedDict, total=False):
     study: dict[str, Any]
     study_hash: str
     data_hash: str
+    code_hash: str
     metric: str
     versions: dict[str, str]
     plan: dict[str, Any]
@@ -187,6 +188,7 @@ class StudyRecord:
 
     Attributes:
         in_use: whether a process trains it; True on a server, which cannot tell.
+        code_hash: SHA-256 (hex) of the user's code; None for a reference task or a command.
         confirmation: the trainings on fresh seeds (``analysis.confirmation.Confirmation``).
     """
 
@@ -201,6 +203,7 @@ class StudyRecord:
     trials: Sequence[TrialRecord]
     in_use: bool = True
     confirmation: Mapping[str, Any] | None = None
+    code_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,7 @@ def study_record(study: StoredStudy, trials: Iterable[StoredTrial | FrozenTrial]
         study=attrs.get("study"),
         study_hash=attrs.get("study_hash"),
         data_hash=attrs.get("data_hash"),
+        code_hash=attrs.get("code_hash"),
         versions=attrs.get("versions", {}),
         confirmation=attrs.get("confirmation"),
         trials=[record_of(each) for each in trials if _name(each.state) in STATES],
