@@ -131,9 +131,7 @@ def study(folder: Path, kind: str, number: int, confirm: str) -> Study:
     assert found is not None
     searched, confirmed = config.trials, 0 if found.confirmation is None else found.confirmation.done
     truth, gap = (0.0, 0.0) if kind != "lr" or found.difference is None else true_difference(config, found)
-    return Study(
-        kind, bool(number % 2), found, truth, gap, ((searched, costs[0]), (confirmed, costs[1]))
-    )
+    return Study(kind, bool(number % 2), found, truth, gap, ((searched, costs[0]), (confirmed, costs[1])))
 
 
 def study_config(folder: Path, kind: str, number: int, confirm: str) -> StudyConfig:
