@@ -68,6 +68,17 @@ class Digits(Classifier):
         return Data(*((images.flatten(1), labels) for images, labels in parts))
 
 
+class Normalized(Digits):
+    """The digits, with a small perceptron that has batch normalisation and dropout."""
+
+    batch_size: int = 128
+
+    def model(self) -> nn.Module:
+        """``[batch, 64]`` to ``[batch, 10]``."""
+        hidden = (nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2))
+        return nn.Sequential(*hidden, nn.Linear(16, 10))
+
+
 class Curves(Classifier):
     """Distorted curves of ten classes, as in MNIST-1D (Greydanus, arXiv:2011.14439), of other templates."""
 
@@ -117,7 +128,7 @@ class Friedman(Task):
         from sklearn.datasets import make_friedman1
 
         x, y = make_friedman1(192 + self.test_rows, noise=1.0, random_state=self.data_seed)
-        rows = np.float32((x - 0.5) * 12**0.5), np.float32((y - 14.4) / 4.9)
+        rows = ((x - 0.5) * 12**0.5, (y - 14.4) / 4.9)
         parts = (slice(128), slice(128, 192), slice(192, None))[: 3 if self.test_rows else 2]
         return Data(*(tuple(each[part] for each in rows) for part in parts))
 
