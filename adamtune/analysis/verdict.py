@@ -117,7 +117,7 @@ def _judged(confirmation: Confirmation, trials: Mapping[int, TrialRecord], winne
     baseline = Side(next(equal, None), confirmation.baseline, judgement.baseline_mean, judgement.n, values[1])
     outcome = "no_difference" if judgement.outcome == "identical" else str(judgement.outcome)
     metric = confirmation.judged_metric.replace("/", "_")
-    searched = _searched(trials[winner], values[0])
+    searched = _searched(trials[winner], values[0]) if len(trials) > 1 else None  # one trial was not chosen
     return Verdict(
         outcome,
         metric,
