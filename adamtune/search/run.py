@@ -273,7 +273,11 @@ STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"
 
 @contextmanager
 def interruptions(note_stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came, as a function. The first calls ``note_stop``; the second ends at once."""
+    """A function that tells whether Ctrl-C or SIGTERM came. The second of them ends at once.
+
+    Args:
+        note_stop: called at the first.
+    """
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
