@@ -28,8 +28,8 @@ from .training import (
 )
 
 STRETCHES = 9
-STEPS = 54
-"""Of 60 steps, so that the engines still have the members' state."""
+STEPS = 45
+"""Of 50 steps, so that the engines still have the members' state."""
 
 
 def covering(task: LoadedTask, shift: int) -> list[Member]:
