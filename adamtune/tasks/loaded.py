@@ -43,7 +43,7 @@ class LoadedTask:
     data_hash: str
     steps: int
     evaluate_every: int
-    recipe: Recipe = USUAL
+    recipe: Recipe
 
     @property
     def batch_size(self) -> int:
