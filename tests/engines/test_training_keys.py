@@ -313,9 +313,11 @@ def test_a_precision_is_that_of_a_plain_loop(name: str, precision: Any) -> None:
     expected = [loss for loss, _ in plain(each, dtype)]
     every = each.task.evaluate_every
     means = [fmean(expected[at : at + every]) for at in range(0, len(expected), every)]
-    for engine, tolerance in ((Sequential(1), 1e-6), (Population(1), 0.02)):
-        found = [one.metrics["train_loss"] for one in finish(engine, [each])[each]]
-        assert found == pytest.approx(means, rel=tolerance), engine
     usual = replace(each, task=built(name, Recipe()))
-    differs = [loss for loss, _ in plain(usual, torch.float32)] != expected
-    assert differs == (precision != "float32")
+    for kind, tolerance in ((Sequential, 1e-6), (Population, 0.02)):
+        found, in_float32 = (
+            [evaluation.metrics["train_loss"] for evaluation in finish(kind(1), [one])[one]]
+            for one in (each, usual)
+        )
+        assert found == pytest.approx(means, rel=tolerance), kind
+        assert (found != in_float32) == (precision != "float32"), kind
