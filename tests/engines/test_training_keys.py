@@ -15,9 +15,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from adamtune.engines.base import Member, in_precision
-from adamtune.engines.population import loss_scaling, update
+from adamtune.engines.base import Member, Source, in_precision
+from adamtune.engines.batching import mode
+from adamtune.engines.population import loss_scaling, update, verification
+from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.engine import Population
+from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.sequential import Sequential
 from adamtune.optimizers.registry import OPTIMIZERS, arguments, optimizer_class
 from adamtune.recipe import Recipe
@@ -321,3 +324,12 @@ def test_a_precision_is_that_of_a_plain_loop(name: str, precision: Any) -> None:
         )
         assert found == pytest.approx(means, rel=tolerance), kind
         assert (found != in_float32) == (precision != "float32"), kind
+
+
+def test_a_method_that_leaves_autocast_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.setattr(mode, "autocast_arguments", lambda function, device, arguments: arguments)
+    source = Source(built("cnn", Recipe("bfloat16")), torch.device("cpu"))
+    with pytest.raises(CannotCapture, match="computes in float32, not in bfloat16"):
+        verification._check_method(BatchedTask(source), shared=True)
+    assert not verification.batched_task(source).method.rules  # vmap alone leaves it to torch
