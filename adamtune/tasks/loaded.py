@@ -47,7 +47,7 @@ class LoadedTask:
     data_hash: str
     steps: int
     evaluate_every: int
-    recipe: Recipe = USUAL
+    recipe: Recipe
     holdouts: Mapping[str, slice] = field(default_factory=dict)
     loss_steps: int = 0
     origin: LoadedTask | None = None
