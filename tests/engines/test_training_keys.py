@@ -317,7 +317,8 @@ def test_a_precision_is_that_of_a_plain_loop(name: str, precision: Any) -> None:
     every = each.task.evaluate_every
     means = [fmean(expected[at : at + every]) for at in range(0, len(expected), every)]
     usual = replace(each, task=built(name, Recipe()))
-    for kind, tolerance in ((Sequential, 1e-6), (Population, 0.02)):
+    # The rounding of torch's own kernels depends on their threads, in 16 bits more than elsewhere.
+    for kind, tolerance in ((Sequential, 1e-5), (Population, 0.02)):
         found, in_float32 = (
             [evaluation.metrics["train_loss"] for evaluation in finish(kind(1), [one])[one]]
             for one in (each, usual)
