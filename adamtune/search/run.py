@@ -271,7 +271,10 @@ STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"
 
 @contextmanager
 def interruptions(note_stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came, as a function. The first calls ``note_stop``; the second ends at once."""
+    """Gives a function that says whether Ctrl-C or SIGTERM came.
+
+    The first calls ``note_stop``; the second raises KeyboardInterrupt.
+    """
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
