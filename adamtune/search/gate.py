@@ -113,8 +113,8 @@ def _tasks(config: StudyConfig, sides: Mapping[str, Trained]) -> dict[str, Any]:
     own = Tasks(config)
     found = {role: own.load(entry.settings.model_validate(each.task)) for role, each in sides.items()}
     if len({each.data_hash for each in found.values()}) > 1:
-        candidate, baseline = (sides[role].task for role in ROLES)
-        changed = [name for name in candidate if candidate[name] != baseline.get(name)]
+        one, other = (each.task for each in found.values())
+        changed = [name for name in type(one).model_fields if getattr(one, name) != getattr(other, name)]
         raise UsageError(
             f"the candidate and the baseline have different data, so they cannot be compared: give"
             f" {' or '.join(changed)} one value in both files"

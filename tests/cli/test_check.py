@@ -14,7 +14,7 @@ import pytest
 
 from tests.user_tasks import write_task
 
-from .processes import done, start
+from .processes import PATIENCE, start
 from .studies import TASK, Adamtune, write
 
 GOOD = 0.1
@@ -57,12 +57,7 @@ def test_equal_settings_pass(here: Path, adamtune: Adamtune, engine: str) -> Non
         (1e-7, GOOD, 4, "Fail: val_loss "),
         (GOOD, 1e-7, 0, "Pass: val_loss "),
         (DIVERGING, GOOD, 4, "Fail. 10 of 10 trainings diverged, and 0 of 10 of accepted.json."),
-        (
-            DIVERGING,
-            DIVERGING,
-            5,
-            "Inconclusive. 24 of 24 trainings diverged, and 24 of 24 of accepted.json.",
-        ),
+        (DIVERGING, DIVERGING, 5, "Inconclusive. 24 of 24 trainings diverged, and 24 of 24 of"),
     ],
 )
 def test_the_exit_code_says_what_was_found(
@@ -111,10 +106,7 @@ def test_a_candidate_may_be_a_settings_file(here: Path, adamtune: Adamtune) -> N
     searched = write(here / "study.yaml")
     refused = adamtune("check", searched, "--baseline", accepted())
     assert refused.code == 2
-    assert (
-        "study.yaml: space is searched (lr: {low: 0.01, high: 10000.0, log: true}), so it says no"
-        in refused.err
-    )
+    assert "study.yaml: space is searched (lr: {low: 0.01, high: 10000.0, log: true})" in refused.err
     assert adamtune("check", searched, "--candidate", accepted(), "--baseline", accepted()).code == 0
 
 
@@ -235,13 +227,15 @@ def test_a_failed_training_is_an_error(here: Path, adamtune: Adamtune) -> None:
 def test_ctrl_c_ends_it(here: Path) -> None:
     process = start("check", config(task={"epochs": 10_000}), "--baseline", accepted())
     assert process.stderr
-    for line in process.stderr:
-        if "checking: 0" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    ended = done(process)
-    assert (ended.code, ended.out) == (130, "")
-    assert "interrupted" in ended.err
+    assert process.stdout
+    try:
+        assert any("checking: 0" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "interrupted\n"
+        assert (process.wait(PATIENCE), process.stdout.read()) == (130, "")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 SEARCHED = {"lr": {"low": 1e-3, "high": 1.0, "log": True}}
@@ -252,9 +246,8 @@ def better(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study file of a study whose best trial is better than the default."""
     from adamtune.cli.main import run
 
-    path = write(
-        tmp_path_factory.mktemp("better") / "study.yaml", space=SEARCHED, search={"confirm": "small"}
-    )
+    folder = tmp_path_factory.mktemp("better")
+    path = write(folder / "study.yaml", space=SEARCHED, search={"confirm": "small"})
     assert run(["search", str(path)]) == 0
     return path
 
@@ -268,14 +261,11 @@ def test_a_better_study_passes(better: Path, adamtune: Adamtune) -> None:
     assert (found["outcome"], found["verdict"]["outcome"]) == ("pass", "better")
 
 
-@pytest.mark.parametrize(("changed", "code"), [({"confirm": "small", "start": "none"}, 4), ({}, 5)])
-def test_a_study_that_is_not_better(
-    here: Path, adamtune: Adamtune, changed: dict[str, Any], code: int
-) -> None:
-    low = {"low": 1e-7, "high": 1e-6, "log": True}
-    file = write(
-        here / "study.yaml", space={"lr": low}, baseline={"optimizer": "sgd", "lr": 0.1}, search=changed
-    )
+@pytest.mark.parametrize(("confirm", "code"), [("small", 4), ("off", 5)])
+def test_a_study_that_is_not_better(here: Path, adamtune: Adamtune, confirm: str, code: int) -> None:
+    space, baseline = {"lr": {"low": 1e-7, "high": 1e-6}}, {"optimizer": "sgd", "lr": 0.1}
+    search = {"confirm": confirm, "start": "none"}
+    file = write(here / "study.yaml", space=space, baseline=baseline, search=search)
     assert adamtune("search", file).code == 0
     storage = "--storage", here / "studies.db"
     assert adamtune("check", "s", "--better-than", "baseline", *storage).code == code

@@ -28,7 +28,7 @@ def test_settings_read_back_to_the_last_bit(tmp_path: Path, optimizer: str, sche
     path.write_text(json.dumps({"settings": settings_notation(settings), "task": {"name": "mlp"}}))
     found = read_trained(path, STUDY)
     assert found.settings == settings
-    assert found.task == STUDY.task.settings
+    assert found.task == STUDY.canonical()["task"]["settings"]
 
 
 def test_keys_of_later_versions_decide_nothing(tmp_path: Path) -> None:
