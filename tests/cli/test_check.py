@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,7 @@ def test_ctrl_c_ends_it(here: Path) -> None:
     try:
         assert any("checking: 0" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
-        assert process.stderr.read() == "interrupted\n"
+        assert process.stderr.read().endswith("Interrupted; nothing is kept. The same command begins anew.\n")
         assert (process.wait(PATIENCE), process.stdout.read()) == (130, "")
     finally:
         process.kill()
@@ -259,6 +260,20 @@ def test_a_better_study_passes(better: Path, adamtune: Adamtune) -> None:
     ended = adamtune("check", "s", "--better-than", "baseline", "--storage", storage, "--format", "json")
     found = json.loads(ended.out)
     assert (found["outcome"], found["verdict"]["outcome"]) == ("pass", "better")
+
+
+@pytest.mark.parametrize(
+    "command", [["check", "s", "--better-than", "default"], ["export", "s", "--settings"]]
+)
+def test_stored_studies_need_neither_torch_nor_optuna(better: Path, here: Path, command: list[str]) -> None:
+    file = ["accepted.json"] if command[0] == "export" else []
+    arguments = [*command, *file, "--storage", str(better.parent / "studies.db")]
+    code = (
+        "import sys; from adamtune.cli.main import run; code = run(sys.argv[1:]);"
+        " sys.exit(code or sum(name in sys.modules for name in ('torch', 'optuna')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("confirm", "code"), [("small", 4), ("off", 5)])
