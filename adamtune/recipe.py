@@ -23,6 +23,16 @@ class Recipe(NamedTuple):
     weight_decay_on: DecayOn = "all"
     accumulate: int = 1
 
+    @property
+    def autocast(self) -> bool:
+        """Whether losses and metrics are computed under ``torch.autocast``."""
+        return self.precision in ("bfloat16", "float16")
+
+    @property
+    def loss_scale(self) -> bool:
+        """Whether the loss is scaled in the backward pass, as ``torch.amp.GradScaler`` does."""
+        return self.precision == "float16"
+
 
 USUAL = Recipe()
 """The recipe of a study that asks for nothing else."""

@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 PLANS: Mapping[str, Plan] = {"full": FULL, "small": SMALL, "20 trainings": plan_for(20)}
 EFFECTS = (0.5, 1.0, 2.0)
 EXPLODING = 5.0
-"""Settings whose differences spread by more of the defaults' standard deviations are not moved: 3 of 184."""
+"""A setting whose differences spread by more of the defaults' standard deviations is not moved: 4 of 184."""
 
 
 class Scenario(NamedTuple):

@@ -63,7 +63,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, 
 def _top_level() -> str:
     """The keys that stand alone; a section is told of in its own part of the page."""
     alone = {f"`{name}`" for name in ScalarKeys.model_fields}
-    sections = {"`optimizer`": "optimizers"}
+    sections = {"`optimizer`": "optimizers", "`baseline`": "baseline-and-verdict"}
     rows = [
         row if row[0] in alone else (*row[:2], f"see [below](#{sections.get(row[0], row[0].strip('`'))})", "")
         for row in _keys(StudyFile)

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -214,6 +215,14 @@ def test_workflows_run_commands_that_exist(block: Block) -> None:
     assert called
     for _, name, *arguments in called:
         assert {each for each in arguments if each.startswith("--")} <= {*option_names(COMMANDS[name])}
+
+
+@pytest.mark.parametrize("study", [each for each in blocks("yaml") if "data: " in each.values[0].text])
+def test_own_data_of_the_documentation_is_searched(study: Block, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "churn.csv", tmp_path)
+    (tmp_path / "study.yaml").write_text(study.text)
+    storage = str(tmp_path / "studies.db")
+    assert run(["search", str(tmp_path / "study.yaml"), "--storage", storage, "--trials", "2"]) == 0
 
 
 @pytest.mark.parametrize("block", blocks("json"))

@@ -44,8 +44,9 @@ def ties(
         trials: the values of each trial by its number, on common seeds. A trial that diverged is left out.
         direction: ``minimize`` or ``maximize``.
         deviation, pairs: the standard deviation of paired differences and the number of pairs that it is from
-            (``Judgement.deviation`` and ``n``). Trials with one seed each have no spread of their own: they
-            are compared by this one, as if every two of them differed by as much noise.
+            (``Judgement.deviation`` and ``n``). Where the trials have fewer seeds than these pairs, they are
+            compared by this deviation, as if every two of them differed by as much noise: one seed shows no
+            spread, and two or three hardly any.
 
     Returns:
         The numbers of the trials, the best mean first.
@@ -62,14 +63,15 @@ def ties(
 
     losses = sign * np.array([finished[number] for number in order], np.float64)
     seeds = losses.shape[1]
-    freedom = seeds - 1 if seeds > 1 else pairs - 1
-    if freedom < 1 or (seeds == 1 and deviation is None):
+    given = deviation if pairs > seeds else None
+    freedom = (seeds if given is None else pairs) - 1
+    if freedom < 1:
         raise ValueError("trials with one seed each are compared by the deviation of at least two pairs")
     bound = float(stdtrit(freedom, 1 - 0.05 / (len(order) - 1)))
 
     def beaten(index: int) -> bool:
         leads = losses[index] - losses  # of each trial, on each seed
-        spread = leads.std(1, ddof=1) if seeds > 1 else np.full(len(leads), deviation)
+        spread = leads.std(1, ddof=1) if given is None else given
         return bool((leads.mean(1) > bound * spread / sqrt(seeds)).any())
 
     return tuple(number for index, number in enumerate(order) if not beaten(index))

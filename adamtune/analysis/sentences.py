@@ -98,7 +98,7 @@ def _not_confirmed(judgement: Judgement, baseline: str, against: str, where: str
         return f"{word} than {baseline} on these rows, not shown for new rows: {against}, {where}."
     if judgement.interval is None or judgement.n < 5:
         return f"Not confirmed: both trainings finished in {judgement.n} of {judgement.pairs} pairs only."
-    return f"Not confirmed, because it diverged more often: {against}, {where}."
+    return f"Not confirmed, because it diverged more often than {baseline}: {against}, {where}."
 
 
 def _against(judgement: Judgement, metric: str, write: Write) -> str:

@@ -111,7 +111,7 @@ def verdict(study: StudyRecord) -> Verdict | None:
 def _judged(confirmation: Confirmation, trials: Mapping[int, TrialRecord], winner: int, name: str) -> Verdict:
     judgement = confirmation.judgement
     assert judgement is not None
-    values = [tuple(confirmation.values(role, confirmation.metric)) for role in PAIR]
+    values = [tuple(confirmation.values(role, confirmation.metric, judgement.pairs)) for role in PAIR]
     candidate = Side(winner, trials[winner].settings, judgement.candidate_mean, judgement.n, values[0])
     equal = (each.number for each in trials.values() if dict(each.settings) == confirmation.baseline)
     baseline = Side(next(equal, None), confirmation.baseline, judgement.baseline_mean, judgement.n, values[1])

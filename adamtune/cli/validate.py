@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adamtune.recipe import USUAL
+
 if TYPE_CHECKING:
     from adamtune.config.space import Choice, Distribution
     from adamtune.config.study import StudyConfig
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from adamtune.search.task_check import Measurement
     from adamtune.tasks.loaded import LoadedTask
 
+LESS = {"population": "; less in lockstep", "side_by_side": "; less in several processes"}
+"""What an engine changes in the time of trainings that follow each other."""
 STATE_BYTES = 12
 """Bytes that Adam keeps for each parameter beside it: the gradient and two moments."""
 
@@ -59,12 +63,14 @@ def _two_values(name: str, choice: Choice) -> str:
 
 def summary(study: StudyConfig) -> list[str]:
     """A study in lines for people: its task and search, and what is searched and fixed."""
+    from adamtune.analysis.advice import few_trials
     from adamtune.config import Fixed
     from adamtune.reports.text import aligned
     from adamtune.search.notes import notes
 
     rows, (plan, model) = list(_rows(study)), _plan(study)
-    remarks = [*_two_value_notes(study), *notes(study, plan.slots)]
+    advice = [each.text for each in few_trials(study.trials, list(study.space.searched))]
+    remarks = [*_two_value_notes(study), *notes(study, plan.slots), *advice]
     searched = [(name, text) for name, text, each in rows if not isinstance(each, Fixed)]
     fixed = [(name, text) for name, text, each in rows if isinstance(each, Fixed)]
     return [
@@ -133,10 +139,10 @@ def _measured(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
     with redirect_stdout(sys.stderr):  # what the task prints is no output of this program
         plan = new_plan(study, tasks, measured)
     largest = largest_tasks(study, tasks, measured)[0][0]
-    return plan, _model(study, largest, measured[largest])
+    return plan, _model(study, plan, largest, measured[largest])
 
 
-def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tuple[str, str]]:
+def _model(study: StudyConfig, plan: Plan, task: LoadedTask, model: Measurement) -> list[tuple[str, str]]:
     from adamtune.reports.text import duration, significant
 
     trainings = study.trials * study.search.seeds
@@ -147,7 +153,7 @@ def _model(study: StudyConfig, task: LoadedTask, model: Measurement) -> list[tup
         (
             "time",
             f"{duration(seconds)} one after the other in plain torch: {trainings} trainings of {task.steps}"
-            f" steps of {significant(1000 * model.step_seconds)} ms; less in lockstep",
+            f" steps of {significant(1000 * model.step_seconds)} ms{LESS.get(plan.engine, '')}",
         ),
         ("metrics", ", ".join(model.metrics)),
     ]
@@ -167,7 +173,9 @@ def _rows(study: StudyConfig) -> Iterator[tuple[str, str, Distribution]]:
     yield from _group(space.optimizers)
     yield "schedule", _text(space.schedule), space.schedule
     yield from _group(space.schedules)
-    yield from _group({"": space.training})
+    asked = study.recipe._asdict().items() - USUAL._asdict().items()
+    recipe = {name: Fixed(value=value) for name, value in sorted(asked)}
+    yield from _group({"": {**space.training, **recipe}})
     settled = {name: Fixed(value=value) for name, value in study.task.settings.items()}
     yield from _group({study.task.name: {**settled, **space.task}})
 

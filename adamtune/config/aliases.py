@@ -39,6 +39,9 @@ ALIASES = (
     Alias("population_size parallel", "population"),
     Alias("n_jobs num_workers jobs max_workers", "workers"),
     Alias("backend", "engine"),
+    Alias("gradient_accumulation_steps accumulate_grad_batches accumulation_steps grad_accum", "accumulate"),
+    Alias("dtype amp mixed_precision autocast", "precision", "precision: bfloat16 or float16"),
+    Alias("decay_on no_decay exclude_bias_from_decay", "weight_decay_on"),
     # keys of search and objective
     Alias("n_trials num_trials max_trials number_of_trials", "trials"),
     Alias("time_limit max_time time_budget timeout_seconds", "timeout"),
@@ -94,6 +97,10 @@ ALIASES = (
     Alias("value default", "low", "the value itself instead of a mapping"),
     Alias("step q num n", "low", "a list of values instead: a range has no steps"),
     # values
+    Alias("16 half fp16 f16 16-mixed", "float16"),
+    Alias("bf16 bf16-mixed brain", "bfloat16"),
+    Alias("32 single fp32 f32 full", "float32"),
+    Alias("64 double fp64 f64", "float64"),
     Alias("yes on y", "true"),
     Alias("no off n", "false"),
     Alias("off no null false disabled nop", "none"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations as pairs
 from itertools import islice, product
-from math import prod
+from math import inf, log, prod
 from random import Random
 from typing import Any
 
@@ -81,6 +81,12 @@ class Range(Frozen):
     def file_value(self) -> object:
         """The distribution in the notation of study files."""
         return {"low": self.low, "high": self.high, "log": self.log}
+
+    def place(self, value: float) -> float:
+        """Where a value lies: 0 at the lower end, 1 at the upper, beyond them outside the range."""
+        if self.log:
+            return log(value / self.low) / log(self.high / self.low) if value > 0 else -inf
+        return (value - self.low) / (self.high - self.low)
 
     def extremes(self) -> tuple[Value, ...]:
         """The values that are all legal only if every value of the distribution is."""

@@ -15,6 +15,7 @@ from adamtune.config.duration import Duration
 from adamtune.config.problems import dotted, show
 from adamtune.config.space import Frozen, Space, Value
 from adamtune.errors import AdamtuneError, UsageError
+from adamtune.recipe import USUAL, DecayOn, Precision, Recipe
 from adamtune.tasks.base import Direction, Task
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.program import ProgramEntry
@@ -62,10 +63,21 @@ class ScalarKeys(Frozen):
     )
     storage: str = Field("runs/adamtune.db", min_length=1, description="a file, or a database URL")
     engine: Literal["auto", "population", "sequential"] = Field("auto", description="how trials are trained")
-    population: Literal["auto"] | Count = Field("auto", description="how many trainings run in lockstep")
+    population: Literal["auto"] | Count = Field("auto", description="how many trainings run at once")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where tensors live")
     workers: Literal["auto"] | Count = Field(
         "auto", description="how many functions or commands run at once; auto is one"
+    )
+    precision: Precision = Field(
+        USUAL.precision,
+        description="of the arithmetic: float32 is the model's own, 16 bits are autocast",
+    )
+    weight_decay_on: DecayOn = Field(
+        USUAL.weight_decay_on,
+        description="which weights decay: matrices leaves out those of fewer than two dimensions",
+    )
+    accumulate: Count = Field(
+        USUAL.accumulate, description="batches of every optimizer step, whose gradients are averaged"
     )
 
 
@@ -200,6 +212,11 @@ class StudyConfig(ScalarKeys):
         return tuple(self.space.optimizers)
 
     @property
+    def recipe(self) -> Recipe:
+        """How all trials are trained."""
+        return Recipe(**{name: getattr(self, name) for name in Recipe._fields})
+
+    @property
     def trials(self) -> int:
         """The trials of the finished study: as many as asked for, or as its space has combinations."""
         return min(self.search.trials, self.space.combinations or self.search.trials)
@@ -256,8 +273,12 @@ class StudyConfig(ScalarKeys):
         if self.search.start == Search.model_fields["start"].default:
             del canonical["search"]["start"]
         canonical["task"].pop("folder", None)
-        if not canonical["space"]["training"]:  # which the studies of 0.2.0 do not have
+        # Studies of 0.3.0 do not have these: what is at its default must not change a hash.
+        if not canonical["space"]["training"]:
             del canonical["space"]["training"]
+        for key, default in USUAL._asdict().items():
+            if canonical.get(key) == default:
+                del canonical[key]
         return canonical
 
     @property
@@ -318,4 +339,5 @@ def _file_values(study: StudyConfig) -> Iterator[tuple[tuple[str, str], object]]
     yield ("", "search.start"), study.search.start
     for section in ("search", "objective"):
         yield from ((("", f"{section}.{key}"), each) for key, each in meaning[section].items())
-    yield from ((("", key), meaning[key]) for key in ("engine", "population", "device"))
+    yield from ((("", key), getattr(study, key)) for key in ("engine", "population", "device"))
+    yield from ((("", key), each) for key, each in study.recipe._asdict().items())

@@ -27,6 +27,7 @@ from adamtune.config.study import (
 )
 from adamtune.config.task_section import read_task
 from adamtune.config.validation import validate
+from adamtune.recipe import USUAL
 from adamtune.tasks.program import ProgramEntry
 
 Overrides = Mapping[str, object]
@@ -160,10 +161,12 @@ def _objective(raw: object, task: TaskChoice | CommandChoice | None, problems: P
 def _check_engine(file: StudyFile, task: TaskChoice | CommandChoice, problems: Problems) -> None:
     """Records problems of keys that do not apply to the kind of the task."""
     is_program = isinstance(task.entry, ProgramEntry)
-    for key in ("engine", "population", "device") if is_program else ("workers",):
+    for key in ("engine", "population", "device", *USUAL._fields) if is_program else ("workers",):
         value = getattr(file, key)
         advice = "functions and commands have workers" if is_program else "write population"
-        if value != "auto":
+        if key in USUAL._fields:
+            advice = "functions and commands have a training loop of their own"
+        if value != StudyFile.model_fields[key].default:
             problems.add((key,), f"found {show(value)}, which does not apply to {task.entry.label}: {advice}")
 
 

@@ -130,8 +130,9 @@ class Source:
     Args:
         task: the task.
         device: where the tensors are placed.
-        dtype: the precision of real numbers, float32 or float64, say; None leaves the model's weights as they
-            are. Data have the precision of the weights. Whole numbers and truth values keep their type.
+        dtype: the precision of real numbers, float32 or float64, say. None leaves it to the recipe of the
+            task: float64, or the precision of the model's own weights. Data have the precision of the
+            weights. Whole numbers and truth values keep their type.
 
     Attributes:
         train: the training rows.
@@ -146,6 +147,8 @@ class Source:
     """
 
     def __init__(self, task: LoadedTask, device: torch.device, dtype: torch.dtype | None = None) -> None:
+        if dtype is None and task.recipe.precision == "float64":
+            dtype = torch.float64
         self.task, self.device, self._wanted = task, device, dtype
         model = self.module(0, 0)
         parameters = [each for each in model.parameters() if each.requires_grad]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -36,11 +36,11 @@ class Plan:
 
     Attributes:
         slots: members in training at once, at most.
-        threads: groups of members that train side by side; processes of functions and commands.
+        threads: groups of members that train at the same time; processes, where members train in processes.
         why: the choice as a line for people.
     """
 
-    engine: Literal["population", "sequential", "workers"]
+    engine: Literal["population", "side_by_side", "sequential", "workers"]
     slots: int
     threads: int
     device: str
@@ -58,14 +58,15 @@ class Plan:
             population: members in training at once, or "auto".
             least: slots that members in training need, whatever the number of trials.
         """
-        if self.engine != "population":
+        if self.engine not in ("population", "side_by_side"):
             return replace(self, slots=max(self.slots, least))
         slots = min(self.slots, trials * seeds)
         if population == "auto":
             wanted = max(self.threads, trials * seeds // ROUNDS)
             slots = max(seeds, min(slots, wanted) // seeds * seeds)
         slots = max(slots, least)
-        return replace(self, slots=slots, why=f"Training {_how(slots, self.threads, self.device)}")
+        fitted = replace(self, slots=slots)
+        return replace(fitted, why=_why(fitted, self.why.partition(": ")[2]))
 
     @contextmanager
     def start(self, folder: Path, timeout: float | None) -> Iterator[Engine]:
@@ -75,17 +76,25 @@ class Plan:
             folder: the folder for logs and checkpoints of functions and commands.
             timeout: the seconds that one of these may take; None for no limit.
         """
-        if self.engine != "workers":
-            yield self.build()
-            return
+        engine = self._workers(folder, timeout) if self.engine == "workers" else self.build()
+        try:
+            yield engine
+        finally:
+            if self.engine in ("side_by_side", "workers"):
+                engine.close()  # type: ignore[attr-defined]
+
+    def _workers(self, folder: Path, timeout: float | None) -> Engine:
         from adamtune.engines.workers.engine import Workers
 
         threads = max(1, cores() // self.threads) if self.threads > 1 else None
-        with closing(Workers(self.slots, self.threads, folder, timeout, threads)) as workers:
-            yield workers
+        return Workers(self.slots, self.threads, folder, timeout, threads)
 
     def build(self) -> Engine:
         """The engine of tasks."""
+        if self.engine == "side_by_side":
+            from adamtune.engines.side_by_side.engine import SideBySide
+
+            return SideBySide(self.slots, self.threads)
         if self.engine == "sequential":
             from adamtune.engines.sequential import Sequential
 
@@ -105,6 +114,9 @@ def make_plan(
     step_bytes: int | None = None,
 ) -> Plan:
     """The plan for trials of ``seeds`` members each.
+
+    With ``engine: auto``, members train in lockstep where they can, which made no model slower that was
+    measured (``benchmarks.engines``); else side by side on a CPU; else one after the other.
 
     Args:
         task: what is trained; where trials differ in it, the one with the largest working memory.
@@ -127,6 +139,8 @@ def make_plan(
     except CannotCapture as error:
         if engine == "population":
             raise UsageError(f"engine: population cannot train this study: {error}; use auto") from error
+        if device == "cpu" and cores() > 1 and _can_move(task):
+            return side_by_side_plan(population, seeds, str(error))
         return sequential_plan(seeds, device, f": {error}")
     return lockstep_plan(population, device, seeds, measured if step_bytes is None else step_bytes)
 
@@ -134,6 +148,16 @@ def make_plan(
 def sequential_plan(seeds: int, device: str, reason: str = "") -> Plan:
     """The plan that trains one member after the other; ``reason`` ends its line for people."""
     return Plan("sequential", seeds, 1, device, f"Training one after the other on {_place(device)}{reason}")
+
+
+def side_by_side_plan(population: int | Literal["auto"], seeds: int, reason: str) -> Plan:
+    """The plan that trains members at the same time in processes; ``reason`` ends its line for people."""
+    least = -(-cores() // seeds)
+    # Members of that many trials fill the processes most evenly; of two such numbers the smaller one.
+    trials = max(range(least, 2 * least + 1), key=lambda each: each * seeds / -(-each * seeds // cores()))
+    slots = trials * seeds if population == "auto" else max(seeds, population)
+    plan = Plan("side_by_side", slots, min(cores(), slots), "cpu", "")
+    return replace(plan, why=_why(plan, reason))
 
 
 def workers_plan(workers: int | Literal["auto"], seeds: int) -> Plan:
@@ -163,7 +187,8 @@ def lockstep_plan(population: int | Literal["auto"], device: str, seeds: int, st
     fitting = fitting_slots(step_bytes, device) // seeds * seeds if population == "auto" else population
     slots = max(seeds, fitting)
     threads = min(cores(), slots) if device == "cpu" else 1
-    return Plan("population", slots, threads, device, f"Training {_how(slots, threads, device)}")
+    plan = Plan("population", slots, threads, device, "")
+    return replace(plan, why=_why(plan))
 
 
 def expected_plan(
@@ -179,11 +204,12 @@ def expected_plan(
     return lockstep_plan(population, known, seeds, step_bytes)
 
 
-def _how(slots: int, threads: int, device: str) -> str:
-    side_by_side = min(slots, threads)
-    return f"{slots} at a time on {_place(device)}" + (
-        f" ({side_by_side} threads)" if side_by_side > 1 else ""
-    )
+def _why(plan: Plan, reason: str = "") -> str:
+    """The line for people of a plan that trains members at the same time."""
+    together = min(plan.slots, plan.threads)
+    what = "processes" if plan.engine == "side_by_side" else "threads"
+    how = f" ({together} {what})" if together > 1 else ""
+    return f"Training {plan.slots} at a time on {_place(plan.device)}{how}" + (reason and f": {reason}")
 
 
 def _place(device: str) -> str:
@@ -199,6 +225,17 @@ def _lockstep_memory(task: LoadedTask, optimizers: Sequence[str]) -> int:
         if OPTIMIZERS[name].rule is None:
             raise CannotCapture(f"{name} has no rule for the elementwise pass")
     return working_set(task)
+
+
+def _can_move(task: LoadedTask) -> bool:
+    """Whether processes of this system can get the task."""
+    from adamtune.engines.side_by_side.transport import pack
+
+    try:
+        pack(task)
+    except ValueError:
+        return False
+    return os.name == "posix"
 
 
 def cores() -> int:

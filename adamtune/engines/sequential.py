@@ -98,7 +98,14 @@ class _Training:
         self.seconds = 0.0
         self.task = member.task
         self.module = source.module(member.seed, member.replicate)
-        self.optimizer = build(member.optimizer, self.module.parameters(), member.hyperparameters)
+        self.recipe = self.task.recipe
+        self.optimizer = build(
+            member.optimizer,
+            self.module.parameters(),
+            member.hyperparameters,
+            self.recipe.weight_decay_on,
+        )
+        self.scaler = torch.amp.GradScaler(source.device.type, enabled=self.recipe.loss_scale)
         factors = lr_factors(member.schedule, member.schedule_hyperparameters, self.task.steps)
         self.trained = [each for group in self.optimizer.param_groups for each in group["params"]]
         self.lrs = [member.hyperparameters["lr"] * factor for factor in factors]
@@ -116,39 +123,55 @@ class _Training:
     def _take_steps(self, stop: int, pause: Callable[[], bool]) -> None:
         self.module.train()
         losses = []
-        indices = batch_indices(self.task, self.member.seed, self.member.replicate, self.step, stop)
-        for index in indices.to(self.source.device):
+        count = self.recipe.accumulate
+        indices = batch_indices(
+            self.task, self.member.seed, self.member.replicate, self.step * count, stop * count
+        )
+        for batches in indices.to(self.source.device).split(count):
             if pause():
                 break
-            losses.append(self._update(take_rows(self.source.train, index)))
+            losses.append(self._update([take_rows(self.source.train, index) for index in batches]))
         self.losses += torch.stack(losses).tolist() if losses else []
 
-    def _update(self, batch: Rows) -> Tensor:
-        self._seed()
-        self.optimizer.param_groups[0]["lr"] = self.lrs[self.step]
+    def _update(self, batches: Sequence[Rows]) -> Tensor:
+        """Takes a step with the mean gradient of the batches; their mean loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lrs[self.step]
         for parameter in self.trained:  # as zero_grad does, whose profiling takes as long as a small layer
             parameter.grad = None
-        loss = checked_loss(self.task.loss(self.module, batch))
-        loss.backward()
+        loss, *others = [self._backward(place, batch) for place, batch in enumerate(batches)]
+        for each in others:
+            loss = loss + each
+        self.scaler.unscale_(self.optimizer)
         if self.member.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.member.clip_norm)
         try:
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
         except (OverflowError, RuntimeError) as error:
             if "overflow" not in str(error) and not isinstance(error, OverflowError):
                 raise
             # A scalar of the update is beyond the parameters' precision: training has diverged.
             for parameter in self.module.parameters():
                 parameter.data.fill_(nan)
+        self.scaler.update()
         self.step += 1
+        return loss
+
+    def _backward(self, place: int, batch: Rows) -> Tensor:
+        """Adds the gradient of the batch at a place in the step; its part of the step's loss."""
+        self._seed(self.step * self.recipe.accumulate + place)
+        loss = checked_loss(self.task.loss(self.module, batch))
+        if self.recipe.accumulate > 1:
+            loss = loss / self.recipe.accumulate
+        self.scaler.scale(loss).backward()
         return loss.detach()
 
-    def _seed(self) -> None:
-        """Seeds the generators for the next step.
+    def _seed(self, batch: int) -> None:
+        """Seeds the generators for a batch, counted from the beginning of the training.
 
-        What a model draws itself (dropout) follows from seed, replicate and step, not from earlier draws.
+        What a model draws itself (dropout) follows from seed, replicate and batch, not from earlier draws.
         """
-        value = derive(self.member.seed, "step", self.member.replicate, self.step)
+        value = derive(self.member.seed, "step", self.member.replicate, batch)
         # torch.manual_seed looks for every kind of accelerator, which takes as long as a small layer.
         seed = torch.default_generator.manual_seed if self.source.device.type == "cpu" else torch.manual_seed
         seed(value)
@@ -177,6 +200,7 @@ class _Training:
             "model": _copy(self._tensors()),
             "attributes": dict(plain_attributes(self.module)),
             "optimizer": _copy(self.optimizer.state_dict()["state"]),
+            "scaler": self.scaler.state_dict(),
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -195,6 +219,8 @@ class _Training:
         for name, value in saved.get("attributes", {}).items():  # 0.2.0 did not keep them
             prefix, _, attribute = name.rpartition(".")
             setattr(self.module.get_submodule(prefix), attribute, value)
+        if saved.get("scaler"):
+            self.scaler.load_state_dict(saved["scaler"])
         # Learning rates come with each step, and the other settings with the member.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": _copy(saved["optimizer"]), "param_groups": groups})

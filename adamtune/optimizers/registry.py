@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adamtune import optimizers
 from adamtune.catalog import discover
 from adamtune.optimizers.base import Optimizer
+from adamtune.recipe import DecayOn
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,10 @@ def arguments(name: str, hyperparameters: Mapping[str, float]) -> dict[str, Any]
 
 
 def build(
-    name: str, parameters: Iterable[Tensor] | Iterable[dict[str, Any]], hyperparameters: Mapping[str, float]
+    name: str,
+    parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+    hyperparameters: Mapping[str, float],
+    weight_decay_on: DecayOn = "all",
 ) -> torch.optim.Optimizer:
     """The optimizer of a catalog name, in the implementation that is fastest on a CPU.
 
@@ -43,6 +47,7 @@ def build(
         name: a name in ``OPTIMIZERS``.
         parameters: what to optimize, all on one device: tensors, or groups as torch takes them.
         hyperparameters: every hyperparameter of the optimizer, by catalog name.
+        weight_decay_on: the parameters that decay.
 
     Raises:
         ValueError: the hyperparameters do not go together.
@@ -62,8 +67,18 @@ def build(
         )
     elif optimizer.implementation == "foreach":
         options["foreach"] = True
+    if weight_decay_on == "matrices":
+        groups = [part for group in groups for part in _by_shape(group)]
     built: torch.optim.Optimizer = optimizer_class(name)(groups, **options)
     return built
+
+
+def _by_shape(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """A group as two: parameters of two dimensions and more, then the others, which do not decay."""
+    matrices, others = (
+        [each for each in group["params"] if (each.dim() >= 2) == wide] for wide in (True, False)
+    )
+    return [{**group, "params": matrices}, {**group, "params": others, "weight_decay": 0.0}]
 
 
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:

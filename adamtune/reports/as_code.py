@@ -98,7 +98,8 @@ def _step(clip_norm: str | None, recipe: Recipe, scheduled: bool) -> str:
     head += "scaler = torch.amp.GradScaler(device)\n" if scaled else ""
     batches = "batch" if recipe.accumulate == 1 else "batches"
     body = textwrap.indent("\n".join(lines), "    ")
-    return f"{double}{head}\n\ndef train_step({batches}):\n{body}\n"
+    yours = "    # compute_loss(model, batch) is the loss of your model\n"
+    return f"{double}{head}\n\ndef train_step({batches}):\n{yours}{body}\n"
 
 
 def scheduler_code(name: str, values: Mapping[str, Any], total: int, digits: int = 4) -> str:

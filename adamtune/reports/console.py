@@ -10,15 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from textwrap import wrap
 from types import FrameType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
+from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, ORDER, Ranking, Row
 from adamtune.reports.table import table
-from adamtune.reports.text import rounded, setting
+from adamtune.reports.text import aligned, rounded, setting
 from adamtune.storage.records import State, TrialRecord, counted, shown_state
+
+if TYPE_CHECKING:
+    from adamtune.analysis.ablations import Effect
 
 LOG_LINES = 5
 """Lines of the log of a trial that failed."""
@@ -125,6 +129,45 @@ def show_verdict(out: Console, ranking: Ranking) -> None:
         style = "bold" if ranking.verdict.outcome != "not_confirmed" else "dim"
         lines = wrap(ranking.verdict.sentence, out.width, break_long_words=False, break_on_hyphens=False)
         out.print("\n" + "\n".join(lines), style=style)
+
+
+def show_effects(out: Console, ranking: Ranking) -> None:
+    """Prints what each setting of a better trial is worth, and what to do next."""
+    effects = ranking.effects
+    if effects:
+        out.print(f"\nWith one setting put back ({effects[0].n} seeds):", style="bold")
+        cells = [[each.setting, *_effect(each)] for each in effects]
+        for line in aligned(cells, "  "):
+            out.print(line)
+    advice = advise(ranking)
+    if advice:
+        out.print()
+    for each in advice:
+        lines = wrap(each.text, out.width - 2, break_long_words=False, break_on_hyphens=False)
+        out.print("\n  ".join(lines).join(("- ", "")))
+
+
+def show_importance(out: Console, ranking: Ranking) -> None:
+    """Prints how much of the order of the trials each searched setting explains, beside noise."""
+    out.print("\nImportance, of all trials:", style="bold")
+    if not ranking.importance:
+        out.print("  too few trials to say")
+        return
+    rows = [
+        (each.setting, f"{each.share:.2f}", f"noise gives up to {each.noise:.2f}")
+        for each in ranking.importance
+    ]
+    for line in aligned(rows, "  "):
+        out.print(line)
+
+
+def _effect(effect: Effect) -> tuple[str, str]:
+    """The change of the metric with its interval, and whether chance explains it."""
+    if effect.difference is None or effect.interval is None or effect.p is None:
+        return f"{effect.failures} trainings diverged", ""
+    low, high = effect.interval
+    change = f"{effect.difference:+.2g} [{low:+.2g}, {high:+.2g}]"
+    return change, "" if effect.p <= 0.05 else "no difference shown"
 
 
 def show_best(out: Console, ranking: Ranking, code: str) -> None:

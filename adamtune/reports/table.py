@@ -22,9 +22,11 @@ def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int =
         curve: characters of a curve.
     """
     trials = [row.trial for row in rows]
-    spread = [_spread(trial) for trial in trials]
+    # The baseline has several seeds, and is no reason for a column of its own.
+    searched = any(_spread(trial) for trial in trials if trial.number != BASELINE)
+    spread = [_spread(trial) if searched else "" for trial in trials]
     return [
-        Column("rank", [str(row.rank or "-") for row in rows]),
+        Column("rank", [_rank(row, ranking.tied) for row in rows]),
         Column("trial", ["baseline" if trial.number == BASELINE else str(trial.number) for trial in trials]),
         Column("value", [_value(trial, ranking.study.in_use) for trial in trials]),
         *([Column("sd", spread)] if any(spread) else []),
@@ -33,6 +35,11 @@ def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int =
         Column("seconds", [text.seconds(trial.seconds) if trial.seconds else "" for trial in trials]),
         Column("curve", [sparkline(list(trial.intermediate.values()), curve) for trial in trials], left=True),
     ]
+
+
+def _rank(row: Row, tied: Sequence[int]) -> str:
+    """The rank, with = where the trial cannot be told from the best."""
+    return f"{row.rank or '-'}{'=' if row.trial.number in tied else ''}"
 
 
 def _setting(name: str, trials: Sequence[TrialRecord], digits: int) -> Column:

@@ -19,7 +19,7 @@ from adamtune.engines.plan import Plan, make_plan, workers_plan
 from adamtune.errors import AdamtuneError, UsageError
 from adamtune.search.faults import training_faults
 from adamtune.search.progress import Observer, Progress
-from adamtune.search.run import interruptions
+from adamtune.search.run import ENGINES, interruptions
 from adamtune.search.task_check import check_objective, check_task
 from adamtune.search.trainings import Trainings
 from adamtune.search.trial import Tasks, member
@@ -137,7 +137,7 @@ def _plan(config: StudyConfig, sides: Mapping[str, Trained], tasks: Mapping[str,
             check_objective(config, check_task(task))
         options = config.engine, config.population, config.device, 1, optimizers
         plans.append(make_plan(task, *options, step_bytes))
-    plan = min(plans, key=lambda each: (each.engine != "sequential", each.slots))
+    plan = max(plans, key=lambda each: (ENGINES.index(each.engine), -each.slots))
     return plan.for_trials(most, 1, plan.slots)
 
 
@@ -150,5 +150,9 @@ def _changes(config: StudyConfig, sides: Mapping[str, Trained], tasks: Mapping[s
             continue
         if each.file.metric not in ("", metric):
             yield f"{each.name} was chosen by {each.file.metric}; this check compares {metric}."
+        recipe = each.file.recipe if isinstance(each.file.recipe, dict) else {}
+        for key, now in config.recipe._asdict().items():
+            if recipe.get(key, now) != now:
+                yield f"{each.name} was trained with {key} {recipe[key]}; this check trains with {now}."
         if data and each.file.data_hash not in (None, *data):
             yield f"The data is not that of {each.name}: both are trained on the data of now."

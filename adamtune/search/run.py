@@ -263,17 +263,20 @@ def new_plan(config: StudyConfig, tasks: Tasks, measured: Measured | None = None
     for task, step_bytes in largest_tasks(config, tasks, measured):
         options = config.engine, config.population, config.device, config.search.seeds, config.optimizers
         plans.append(make_plan(task, *options, step_bytes))
-    return next((each for each in plans if each.engine == "sequential"), plans[0])
+    return max(plans, key=lambda each: ENGINES.index(each.engine))
 
 
+ENGINES = ("population", "side_by_side", "sequential")
+"""The engines; each trains also what those before it cannot."""
 STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"
 
 
 @contextmanager
 def interruptions(note_stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether Ctrl-C or SIGTERM came.
+    """A function that tells whether Ctrl-C or SIGTERM came. The second of them ends at once.
 
-    The first calls ``note_stop``; the second raises KeyboardInterrupt.
+    Args:
+        note_stop: called at the first.
     """
     came: list[int] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from time import perf_counter
 
@@ -103,6 +103,20 @@ def check_task(task: LoadedTask, whole: bool = True) -> Measurement:
     Raises:
         UsageError: the task has a mistake; the message names the line of the user's code.
     """
+    try:
+        return _check(task, whole)
+    except UsageError as error:
+        if not task.recipe.autocast:
+            raise
+        plain = replace(task, recipe=task.recipe._replace(precision="float32"))
+        _check(plain, whole=False)  # what fails there, too, is the mistake
+        raise UsageError(
+            f"{str(error).rstrip('.')}. It fails with precision: {task.recipe.precision} alone, on the CPU:"
+            " use float32 or another"
+        ) from error
+
+
+def _check(task: LoadedTask, whole: bool) -> Measurement:
     with seeded(0), user_errors(line_of(type(task.task), "model")):
         _check_model(task)
         source = Source(task, torch.device("cpu"))

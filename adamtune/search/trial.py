@@ -44,7 +44,7 @@ class Tasks:
     def __init__(self, study: StudyConfig) -> None:
         entry = study.task.entry
         assert isinstance(entry, TaskEntry)
-        self._study, self.entry, self._loader = study, entry, Loader()
+        self._study, self.entry, self._loader = study, entry, Loader(study.recipe)
         self._settings: dict[str, Task] = {}
         self._loaded: dict[str, LoadedTask] = {}
 

@@ -62,7 +62,7 @@ class Task(BaseModel):
     batch_size: Count = 32
     epochs: Count = 10
 
-    _loaded: Data | None = PrivateAttr(None)
+    _loaded_data: Data | None = PrivateAttr(None)
 
     def data(self) -> Data:
         """The training, validation and test rows."""
@@ -103,9 +103,9 @@ class Task(BaseModel):
     @property
     def loaded_data(self) -> Data:
         """The result of ``data``, which a study loads once."""
-        if self._loaded is None:
-            self._loaded = self.data()
-        return self._loaded
+        if self._loaded_data is None:
+            self._loaded_data = self.data()
+        return self._loaded_data
 
     def path(self, name: str) -> Path:
         """The path of a file that lies beside the file of this class."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 DIGITS_ROWS = 1797
 SIDE = 8
 """Height and width of the digits."""
-CLASSES = 10
 
 
 class Cnn(OwnData):
@@ -45,13 +44,11 @@ class Cnn(OwnData):
 
     def data(self) -> Data:
         """Rows ``(images [rows, channels, height, width], labels [rows])``."""
-        if self.file is not None:
-            from adamtune.tasks.images import read_images
-
-            return read_images(self.file, self.side)
         from adamtune.tasks.datasets import digits
+        from adamtune.tasks.images import read_images
 
-        return digits()
+        file = self.existing_file()
+        return read_images(file, self.side) if file else digits()
 
     def model(self) -> nn.Module:
         """Images to logits ``[batch, classes]``: the convolutions, one hidden layer, the classifier.

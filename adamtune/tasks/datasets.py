@@ -52,7 +52,7 @@ def standardise(parts: Parts, axis: int | tuple[int, ...] | None = 0) -> list[Te
     What is constant in the first part becomes 0 in all. The statistics are computed in float64 and the result
     is rounded once, so that the data and their hash do not depend on a machine's order of summation.
     """
-    mean, deviation = parts[0].mean(axis, keepdims=True), parts[0].std(axis, keepdims=True)
+    mean, deviation = (each(parts[0], axis, np.float64, keepdims=True) for each in (np.mean, np.std))
     deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, np.inf)
     return [torch.from_numpy(((part - mean) / deviation).astype(np.float32)) for part in parts]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from adamtune.tasks.base import Direction, Task
 from adamtune.tasks.code_hash import code_hash
@@ -62,10 +62,13 @@ class TaskEntry:
         """Those of ``metrics`` that the task may report with some settings.
 
         Raises:
-            UsageError: the task's ``metric_directions`` raised.
+            UsageError: the task's ``metric_directions`` raised, or returned another direction.
         """
         with user_errors(line_of(self.settings, "metric_directions")):
-            return _metrics(self.settings.model_construct(**settings).metric_directions())
+            found = self.settings.model_construct(**settings).metric_directions()
+            if wrong := [each for each in found.values() if each not in get_args(Direction)]:
+                raise ValueError(f"found {wrong[0]!r}: give 'minimize' or 'maximize'")
+            return _metrics(found)
 
     @property
     def fields(self) -> dict[str, FieldInfo]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import chain
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adamtune.recipe import USUAL, Recipe
 from adamtune.tasks.base import Rows, Task, batches_per_epoch, evaluation_interval
 from adamtune.tasks.conversion import memory
 from adamtune.tasks.data import Data
@@ -32,6 +33,7 @@ class LoadedTask:
         data_hash: SHA-256 (hex) of all rows.
         steps: optimizer steps of one full training.
         evaluate_every: optimizer steps between two evaluations; the last evaluation is always at ``steps``.
+        recipe: how it is trained.
         holdouts: parts of the test rows by name, which are scored at the last step alone.
         loss_steps: the last steps whose mean loss is the last ``train_loss``; 0 for those since the
             evaluation before.
@@ -45,6 +47,7 @@ class LoadedTask:
     data_hash: str
     steps: int
     evaluate_every: int
+    recipe: Recipe = USUAL
     holdouts: Mapping[str, slice] = field(default_factory=dict)
     loss_steps: int = 0
     origin: LoadedTask | None = None
@@ -67,15 +70,26 @@ class LoadedTask:
 
     def loss(self, model: Any, batch: Rows) -> Tensor:
         """The training loss of a batch ``[batch, ...]``: a scalar, to be minimised."""
-        return self.task.loss(model, batch)
+        with self._autocast(batch):
+            return self.task.loss(model, batch)
 
     def scores(self, model: Any, rows: Rows) -> dict[str, Tensor]:
         """The task's metrics over ``rows``, except ``train_loss``: each a scalar."""
+        with self._autocast(rows):
+            return self._scores(model, rows)
+
+    def _scores(self, model: Any, rows: Rows) -> dict[str, Tensor]:
         found = self.task.metrics(model, rows)
         if not isinstance(found, Mapping):
             raise TypeError(f"metrics() returned {type(found).__name__}: return a dict of numbers by name")
         loss = found["loss"] if "loss" in found else self.task.loss(model, rows)
         return {"val_loss": loss, **{f"val_{name}": each for name, each in found.items() if name != "loss"}}
+
+    def _autocast(self, rows: Rows) -> AbstractContextManager[None]:
+        if not self.recipe.autocast:
+            return nullcontext()
+        device = next(leaves(rows)).device.type
+        return torch.autocast(device, getattr(torch, self.recipe.precision))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +106,14 @@ class LoadedData:
 
 
 class Loader:
-    """Loads tasks. Tasks whose ``data`` reads equal settings share their data."""
+    """Loads tasks. Tasks whose ``data`` reads equal settings share their data.
 
-    def __init__(self) -> None:
+    Args:
+        recipe: how the tasks are trained.
+    """
+
+    def __init__(self, recipe: Recipe = USUAL) -> None:
+        self._recipe = recipe
         self._data: list[LoadedData] = []
 
     @property
@@ -106,14 +125,20 @@ class Loader:
         """The task with its data.
 
         Raises:
-            ValueError: the data are not as ``Data`` says, or a batch is larger than the training data.
+            ValueError: the data are not as ``Data`` says, a batch is larger than the training data, or a step
+                has more batches than all epochs.
         """
         found = self._load_data(task)
-        task._loaded = data = found.data
+        task._loaded_data = data = found.data
         batches = batches_per_epoch(count_rows(data.train), task.batch_size)
-        steps = getattr(task, "steps", None) or task.epochs * batches
+        steps = getattr(task, "steps", None) or task.epochs * batches // self._recipe.accumulate
+        if not steps:
+            raise ValueError(
+                f"accumulate {self._recipe.accumulate} is more than the {task.epochs * batches} batches of"
+                " the training: use fewer, or more epochs"
+            )
         rows = data.train, data.validation, data.test
-        return LoadedTask(task, *rows, found.hash, steps, evaluation_interval(steps))
+        return LoadedTask(task, *rows, found.hash, steps, evaluation_interval(steps), self._recipe)
 
     def _load_data(self, task: Task) -> LoadedData:
         for known in self._data:
@@ -131,9 +156,9 @@ class Loader:
         return found
 
 
-def load(task: Task) -> LoadedTask:
-    """The task with its data; see ``Loader.load``."""
-    return Loader().load(task)
+def load(task: Task, recipe: Recipe = USUAL) -> LoadedTask:
+    """The task with its data; see ``Loader``."""
+    return Loader(recipe).load(task)
 
 
 def load_data(data: Data, used: Mapping[str, Any]) -> LoadedData:

@@ -51,11 +51,10 @@ class Mlp(OwnData):
     def data(self) -> Data:
         """Rows ``(features [rows, features], target [rows])``; an int64 target is the number of a class."""
         from adamtune.tasks.datasets import diabetes, friedman1
+        from adamtune.tasks.tables import read_table
 
-        if self.file is not None:
-            from adamtune.tasks.tables import read_table
-
-            return read_table(self.file, self.target, self.kind)
+        if file := self.existing_file():
+            return read_table(file, self.target, self.kind)
         return diabetes() if self.dataset == "diabetes" else friedman1(_rows(self.dataset, self.samples))
 
     def model(self) -> nn.Module:

@@ -17,6 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
+from adamtune.errors import UsageError
 from adamtune.tasks.base import Task
 
 BUILT_IN = ("dataset", "samples")
@@ -47,13 +48,19 @@ DataPath = Annotated[
 class OwnData(Task):
     """A task that learns a built-in data set, or a file.
 
-    What is stored of the settings are those of the data that are used: an alias or setting of files that is
-    added later does not change the studies of built-in data sets.
+    Its settings are stored without those of the data that it does not use. So the studies of built-in data
+    sets are the same as before files could be learned.
     """
 
     file: DataPath | None = Field(
         None, alias="data", description="a file of your own in place of dataset, relative to the study file"
     )
+
+    def existing_file(self) -> Path | None:
+        """The file, or None of a built-in data set. Raises UsageError if the file has gone."""
+        if self.file is not None and not self.file.exists():
+            raise UsageError(f"{no_such_file(self.file)}: put it back, or start a new study with other data")
+        return self.file
 
     @field_validator(*BUILT_IN, check_fields=False)
     @classmethod

@@ -70,12 +70,13 @@ def initial_module(task: LoadedTask, seed: int, replicate: int) -> nn.Module:
 
 
 def batch_indices(task: LoadedTask, seed: int, replicate: int, start: int, stop: int) -> Tensor:
-    """The training rows of each batch from step ``start`` to step ``stop``.
+    """The training rows of each batch from batch ``start`` to batch ``stop`` of the training.
 
-    Each epoch is a new permutation of the training rows, cut into full batches.
+    Each epoch is a new permutation of the training rows, cut into full batches. A step takes as many of them
+    as ``Recipe.accumulate`` says, across the ends of epochs.
 
     Returns:
-        int64 ``[stop - start, batch_size]``: row t is the batch of the update from step start + t.
+        int64 ``[stop - start, batch_size]``.
 
     Raises:
         ValueError: the batch is larger than the training data.

@@ -55,7 +55,8 @@ def read_table(path: Path, target: str | None, kind: Kind) -> Data:
         UsageError: the file is not as above; the message names it and the column.
     """
     table, name = _arrays_table(path, target) if path.suffix == ".npz" else _table(path, target)
-    _check_rows(path, table)
+    table = table.infer_objects()
+    _check_table(path, table)
     column, inputs = table[name], table.drop(columns=name)
     numbers, flags = _inputs(path, inputs)
     if _is_class(column, kind):
@@ -164,8 +165,11 @@ def _arrays_table(path: Path, target: str | None) -> tuple[pd.DataFrame, str]:
     return table.assign(**{name: values}), name
 
 
-def _check_rows(path: Path, table: pd.DataFrame) -> None:
-    """Raises UsageError if there are too few rows, or some lack a value."""
+def _check_table(path: Path, table: pd.DataFrame) -> None:
+    """Raises UsageError if there are too few rows, or columns of a type or with values that are not read."""
+    for name, column in table.items():
+        if column.dtype.kind in NOT_READ:
+            raise UsageError(f"{path}: column {name} has {NOT_READ[column.dtype.kind]}, or leave it out")
     if len(table) < LEAST_ROWS:
         raise UsageError(f"{path}: has {len(table)} rows: give at least {LEAST_ROWS}")
     wrong, numbers = table.isna(), table.select_dtypes("number")
@@ -184,9 +188,7 @@ def _inputs(path: Path, table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArr
     import pandas as pd
 
     numbers, flags = [np.empty((len(table), 0))], [np.empty((len(table), 0), np.float32)]
-    for name, column in table.infer_objects().items():
-        if column.dtype.kind in NOT_READ:
-            raise UsageError(f"{path}: column {name} has {NOT_READ[column.dtype.kind]}, or leave it out")
+    for name, column in table.items():
         if _is_number(column):
             numbers.append(column.to_numpy(np.float64)[:, None])
             continue

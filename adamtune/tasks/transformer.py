@@ -40,7 +40,8 @@ class Transformer(OwnData):
         """Windows of the text ``[rows, context + 1]``."""
         from adamtune.tasks.text import python_reference, read_text
 
-        return python_reference(self.context) if self.file is None else read_text(self.file, self.context)
+        file = self.existing_file()
+        return read_text(file, self.context) if file else python_reference(self.context)
 
     def model(self) -> nn.Module:
         """Characters ``[batch, context]`` to logits ``[batch, context, vocabulary]``."""

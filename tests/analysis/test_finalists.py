@@ -57,6 +57,9 @@ def test_ties_of_one_seed_each_by_the_noise_of_pairs() -> None:
     bound = stats.t.ppf(1 - 0.05 / 2, 13)
     assert ties(trials, "minimize", 0.25 / bound, 14) == (0, 1)
     assert ties(trials, "minimize", 0.35 / bound, 14) == (0, 1, 2)
+    two = {number: [values[0] - 0.1, values[0] + 0.1] for number, values in trials.items()}
+    assert ties(two, "minimize", 0.25 / bound * math.sqrt(2), 14) == (0, 1)
+    assert ties(two, "minimize", 0.35 / bound * math.sqrt(2), 14) == (0, 1, 2)
     assert ties({7: [1.0]}, "minimize") == (7,)
     assert ties({}, "minimize") == ()
     with pytest.raises(ValueError, match="at least two pairs"):

@@ -28,8 +28,8 @@ THESE = ", on these validation rows."
 BETWEEN = "No difference from the default found: val_loss is between {} (95 %), on 14 fresh seeds each"
 FOUND = f"{THESE[:-1]}; all pairs of the plan would find 0.0099 four times in five."
 ROWS = (
-    "Better than the default on these rows, not shown for new rows: val_loss 0.051 against 0.067, lower by 0.016"
-    " [-0.004, 0.036] (95 %), on 14 fresh seeds each. The 89 rows that the search never saw allow {}"
+    "Better than the default on these rows, not shown for new rows: val_loss 0.051 against 0.067, lower by"
+    " 0.016 [-0.004, 0.036] (95 %), on 14 fresh seeds each. The 89 rows that the search never saw allow {}"
 )
 NONE_OF_14 = " None of 14 trainings diverged: the true rate is below 19 %."
 
@@ -66,7 +66,7 @@ NONE_OF_14 = " None of 14 trainings diverged: the true rate is below 19 %."
         ),
         (
             {"outcome": "not_confirmed", "pairs": 15, "candidate_failures": 1},
-            f"Not confirmed, because it diverged more often: {AGAINST}{THESE}"
+            f"Not confirmed, because it diverged more often than the default: {AGAINST}{THESE}"
             " 1 of 15 trainings diverged, and 0 of 15 of the default.",
         ),
         (

@@ -112,8 +112,11 @@ def test_a_candidate_may_be_a_settings_file(here: Path, adamtune: Adamtune) -> N
 
 
 def test_changes_since_the_export_are_told(here: Path, adamtune: Adamtune) -> None:
-    ended = adamtune("check", config(), "--baseline", accepted(metric="val_r2", data_hash="0"))
+    then = accepted(metric="val_r2", data_hash="0", recipe={"precision": "float64", "accumulate": 1})
+    ended = adamtune("check", config(), "--baseline", then)
     assert "accepted.json was chosen by val_r2; this check compares val_loss." in ended.err
+    assert "accepted.json was trained with precision float64; this check trains with float32." in ended.err
+    assert "accumulate" not in ended.err
     assert "The data is not that of accepted.json: both are trained on the data of now." in ended.err
 
 

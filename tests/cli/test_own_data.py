@@ -124,7 +124,7 @@ def test_it_is_resumed_from_another_folder_without_its_study_file(
     file.unlink()
     code, out, err = adamtune(*resume[:-1], "4")
     assert (code, out) == (2, "")
-    assert f"{file}: cannot be read as .csv: [Errno 2] No such file" in err
+    assert f"{file}: no such file: put it back, or start a new study" in " ".join(err.split())
     assert len(reported(adamtune, tmp_path)) == 3
 
 

@@ -67,6 +67,18 @@ BROKEN = [
         (3, "space.schedule.clip_norm", "move it to space"),
     ),
     # the top level
+    broken("decay-on", GOOD + "weight_decay_on: biases\n", (3, "weight_decay_on", "allowed: all, matrices")),
+    broken("accumulate-0", GOOD + "accumulate: 0\n", (3, "accumulate", "found 0; allowed: integer in [1,")),
+    broken(
+        "accumulate-alias",
+        GOOD + "gradient_accumulation_steps: 4\n",
+        (3, "gradient_accumulation_steps", "write accumulate"),
+    ),
+    broken(
+        "accumulate-space",
+        GOOD + "space: {accumulate: [1, 2]}\n",
+        (3, "space.accumulate", "move it to the top level"),
+    ),
     broken("no-name", "task: mlp\n", (1, "name", "is missing; allowed: up to 100 letters")),
     broken("no-task", "name: x\n", (1, "task", "is missing; allowed: a task's name")),
     broken(

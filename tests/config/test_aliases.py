@@ -28,6 +28,7 @@ VALUES = {
     *(*OPTIMIZERS, *SCHEDULES, *TASKS, *RANGE_KEYS, "true", "false"),
     *("tpe", "gp", "cmaes", "qmc", "random", "grid", "none", "median", "asha", "hyperband"),
     *("auto", "population", "sequential", "cuda", "mps", "minimize", "maximize"),
+    *("float32", "bfloat16", "float16", "float64"),
     *(metric for task in TASKS.values() for metric in task.metrics),
 }
 

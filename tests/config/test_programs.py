@@ -93,6 +93,7 @@ def test_a_command_may_move_but_not_change(tmp_path: Path) -> None:
             "engine: found 'sequential', which does not apply",
         ),
         ("name: x", "name: x\npopulation: 3", "population: found 3, which does not apply"),
+        ("name: x", "name: x\naccumulate: 3", "accumulate: found 3, which does not apply"),
         (
             "name: x",
             "name: x\nobjective: {metric: loss}",

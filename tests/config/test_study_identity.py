@@ -135,6 +135,8 @@ SPAN = {"low": 1e-4, "high": 1e-1, "log": True}
         ("engine", "sequential", [("engine", "auto", "sequential")]),
         ("population", 8, [("population", "auto", 8)]),
         ("device", "cpu", [("device", "auto", "cpu")]),
+        ("weight_decay_on", "matrices", [("weight_decay_on", "all", "matrices")]),
+        ("accumulate", 4, [("accumulate", 1, 4)]),
         (
             "objective.metric",
             "val_accuracy",
@@ -172,7 +174,15 @@ def test_long_values_differ_though_they_are_shown_shortened():
     assert difference.path == "space.lr"
 
 
-@pytest.mark.parametrize(("path", "value"), [("space.clip_norm", "none"), ("space.clip_norm", ["none"])])
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("space.clip_norm", "none"),
+        ("space.clip_norm", ["none"]),
+        ("weight_decay_on", "all"),
+        ("accumulate", 1),
+    ],
+)
 def test_a_written_default_changes_nothing(path: str, value: object):
     assert changed(path, value).hash == read(BASE).hash
     assert changed(path, value).canonical() == read(BASE).canonical()
@@ -202,10 +212,14 @@ def test_the_hash_is_the_same_in_every_process():
         "objective": {"metric": "val_loss", "direction": "minimize"},
     }
     study = StudyConfig.from_canonical(kept)
-    later = {"trial_timeout": None, "max_failures": 10, "start": "default", "confirm": "auto"}
+    later = {"trial_timeout": None, "max_failures": 10}
+    later |= {"start": "default", "confirm": "auto", "ablate": "auto"}
     added = {
         "workers": "auto",
         "baseline": "default",
+        "precision": "float32",
+        "weight_decay_on": "all",
+        "accumulate": 1,
         "space": {**kept["space"], "training": {}},
         "search": {**kept["search"], **later},
     }

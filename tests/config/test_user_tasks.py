@@ -99,6 +99,23 @@ def test_a_metric_without_a_known_direction_needs_one(tmp_path: Path) -> None:
     )
 
 
+def test_metrics_of_some_settings_alone(tmp_path: Path) -> None:
+    """A study cannot optimize a metric that the task does not return with its settings."""
+    method = "    def metric_directions(self):\n        return self.directions if self.hidden > 4 else {}\n\n"
+    write_task(tmp_path, ("    def loss", method + "    def loss"))
+    wanted = "objective: {metric: val_accuracy}"
+    assert study(tmp_path, "{name: churn.py, hidden: 5}", wanted).objective.direction == "maximize"
+    assert "unknown metric of Churn 'val_accuracy'; allowed: val_loss, train_loss" in problem(
+        tmp_path, "churn.py", wanted
+    )
+    path = write_task(
+        tmp_path, ("    def loss", method.replace("self.directions", "{'f1': 'up'}") + "    def loss")
+    )
+    with pytest.raises(UsageError, match=r"found 'up': give 'minimize' or 'maximize'") as caught:
+        study(tmp_path, "{name: churn.py, hidden: 5}", wanted)
+    assert str(caught.value).startswith(line_of("def metric_directions", path))
+
+
 def test_a_searched_setting_with_the_name_of_a_hyperparameter(tmp_path: Path) -> None:
     write_task(tmp_path, ("shift", "momentum"))
     assert study(tmp_path).task.settings["momentum"] == 0.5

@@ -36,23 +36,36 @@ def assert_equals_torch(
             drawn(place, *(() if dim is None else (MEMBERS,)), *shape)
             for place, (dim, shape) in enumerate(zip(dims, shapes, strict=True))
         ]
-        with BatchingRules():
-            found = values_and_gradients(lambda *all_, dims=tuple(dims): vmap(function, dims)(*all_), inputs)
-        expected = values_and_gradients(
-            lambda *all_, dims=dims: torch.stack(
-                [
-                    function(*(x if d is None else x[m] for x, d in zip(all_, dims, strict=True)))
-                    for m in range(MEMBERS)
-                ]
-            ),
-            inputs,
-        )
-        assert expected[0].detach().abs().max() > 0
-        for ours, theirs in zip(found, expected, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
+        assert_members_equal_torch(function, inputs, dims)
 
 
-def values_and_gradients(function: Function, inputs: list[Tensor]) -> list[Tensor]:
+def assert_members_equal_torch(
+    function: Function, inputs: Sequence[Tensor], dims: Sequence[int | None]
+) -> None:
+    """Asserts equal values and gradients of a function with batching rules and by torch.
+
+    Args:
+        function: takes the inputs of one member.
+        inputs: those of all members.
+        dims: 0 for an input ``[members, ...]``, None for one that all members share.
+    """
+    with BatchingRules():
+        found = values_and_gradients(vmap(function, tuple(dims)), inputs)
+    expected = values_and_gradients(
+        lambda *all_: torch.stack(
+            [
+                function(*(x if d is None else x[m] for x, d in zip(all_, dims, strict=True)))
+                for m in range(MEMBERS)
+            ]
+        ),
+        inputs,
+    )
+    assert expected[0].detach().abs().max() > 0
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
+
+
+def values_and_gradients(function: Function, inputs: Sequence[Tensor]) -> list[Tensor]:
     leaves = [each.clone().requires_grad_() for each in inputs]
     values = function(*leaves)
     # A sum of squares would hide a gradient that is mixed up between members or positions.

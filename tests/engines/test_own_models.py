@@ -107,6 +107,12 @@ def recurrent(kind: Any, **options: Any) -> Callable[[], nn.Module]:
     )
 
 
+def images(*layers: nn.Module) -> nn.Module:
+    """Layers on images of two channels, 2 by 3 pixels, made of six features."""
+    first = nn.Conv2d(1, 2, 1, bias=False)  # a bias before a norm has no gradient but rounding
+    return nn.Sequential(nn.Unflatten(-1, (1, 2, 3)), first, *layers, nn.Flatten(), nn.LazyLinear(1))
+
+
 def cells() -> nn.Module:
     def forward(self: Any, x: Tensor) -> Tensor:
         h = c = x.new_zeros(len(x), 3)
@@ -172,6 +178,17 @@ OWN: dict[str, Toy] = {
     "reparametrised draws": Toy(Vae),
     "draws of the loss": Toy(plain, mixed),
     "batch norm": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.BatchNorm1d(5), nn.ReLU(), head(5))),
+    "batch norm of images": Toy(
+        lambda: images(nn.BatchNorm2d(2), nn.ReLU(inplace=True), nn.Conv2d(2, 4, 3, 2, 1, bias=False))
+    ),
+    "batch norm without running statistics": Toy(
+        lambda: images(nn.BatchNorm2d(2, affine=False, track_running_stats=False), nn.Tanh())
+    ),
+    "group norm": Toy(lambda: images(nn.ReLU(inplace=True), nn.GroupNorm(1, 2), nn.GELU())),
+    "a second derivative of batch norm": Toy(
+        lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.BatchNorm1d(5), nn.Tanh(), head(5)), penalised
+    ),
+    "a second derivative of an LSTM": Toy(recurrent(nn.LSTM), penalised),
     "buffers": Toy(Counter),
     "spectral norm": Toy(spectral),
     "weight norm": Toy(
@@ -288,6 +305,12 @@ def test_parameters_and_buffers_are_those_of_a_plain_loop(
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_they_are_trained_in_lockstep(name: str) -> None:
     assert make_plan(OWN[name], "auto", "auto", "cpu", 1).engine == "population"
+
+
+def test_batch_norm_of_a_cumulative_average_is_trained_sequentially() -> None:
+    """Its module reads a number from a buffer, and each member's may differ."""
+    task = Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.BatchNorm1d(5, momentum=None), head(5)))
+    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "sequential"
 
 
 def half(model: Model, inputs: Tensor, target: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +19,14 @@ from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.engine import Population
 from adamtune.engines.population.verification import working_set
 from adamtune.engines.sequential import Sequential
+from adamtune.engines.side_by_side.engine import SideBySide
 from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.registry import TASKS
+from adamtune.tasks.registry import TASKS, find_task
 
+from ..user_tasks import write_task
 from .models import FEATURES, Calls, Toy
 from .training import curve, finish, some
 
@@ -106,6 +111,42 @@ def test_a_model_that_lockstep_cannot_train_is_trained_sequentially() -> None:
         working_set(unbatchable())
 
 
+@pytest.fixture
+def branching(tmp_path: Path) -> LoadedTask:
+    """A task of a file that lockstep cannot train."""
+    branch = "inputs, target = batch; bool(inputs.sum() > 0)"
+    entry = find_task(str(write_task(tmp_path, ("inputs, target = batch", branch))))
+    assert isinstance(entry, TaskEntry)
+    return entry.build({})
+
+
+def test_such_a_model_of_a_file_is_trained_side_by_side(branching: LoadedTask) -> None:
+    found = made(branching)
+    assert (found.engine, found.slots, found.threads) == ("side_by_side", 2, 2)
+    assert found.why.startswith("Training 2 at a time on the CPU (2 processes): ")
+    assert "churn.py:30: the control flow" in found.why
+    assert Plan(**json.loads(json.dumps(asdict(found)))) == found
+    assert made(branching, engine="sequential").engine == "sequential"
+    assert made(branching, population=5).slots == 5
+    with closing(found.build()) as engine:  # type: ignore[type-var]
+        assert isinstance(engine, SideBySide)
+        assert engine.slots == 2
+
+
+@pytest.mark.parametrize(("seeds", "slots"), [(1, 2), (2, 2), (3, 6), (4, 4), (5, 10)])
+def test_members_fill_the_processes_evenly(seeds: int, slots: int, branching: LoadedTask) -> None:
+    assert made(branching, seeds=seeds).slots == slots
+
+
+def test_few_trials_have_few_slots_and_one_core_has_no_processes(
+    branching: LoadedTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = made(branching, trials=1)
+    assert (few.slots, few.why.partition(":")[0]) == (1, "Training 1 at a time on the CPU")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    assert made(branching).engine == "sequential"
+
+
 def test_it_is_an_error_to_ask_for_lockstep_then() -> None:
     with pytest.raises(UsageError, match=r"population cannot train this study: .*control flow.*use auto"):
         made(unbatchable(), engine="population")
@@ -153,11 +194,11 @@ def test_a_plan_builds_its_engine(mlp: LoadedTask) -> None:
         assert fast[-1][1] == pytest.approx(slow[-1][1], rel=1e-3)
 
 
-def test_an_optimizer_without_a_rule_is_trained_sequentially(
+def test_an_optimizer_without_a_rule_is_not_trained_in_lockstep(
     mlp: LoadedTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without = replace(OPTIMIZERS["lion"], rule=None)
     monkeypatch.setattr("adamtune.engines.plan.OPTIMIZERS", {**OPTIMIZERS, "lion": without})
     found = make_plan(mlp, "auto", "auto", "cpu", 1, ["adam", "lion"])
-    assert found.engine == "sequential"
+    assert found.engine == "side_by_side"
     assert "lion has no rule" in found.why

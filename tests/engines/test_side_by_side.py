@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import torch
 
 from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.side_by_side.engine import SideBySide
-from adamtune.engines.side_by_side.transport import data_file, load_data, pack
+from adamtune.engines.side_by_side.transport import files, load, pack, save
 from adamtune.errors import AdamtuneError, UsageError, origin
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import LoadedTask
@@ -51,7 +52,7 @@ def engine() -> Iterator[SideBySide]:
 
 def started(engine: SideBySide) -> SideBySide:
     """Waits until the processes of an engine train its members."""
-    while not engine._moved:
+    while not engine.moved:
         assert engine.advance() == []
         time.sleep(0.01)
     return engine
@@ -74,7 +75,7 @@ def test_members_move_in_the_middle_of_a_training(mlp: LoadedTask) -> None:
         engine.admit(members)
         found: dict[Member, list[Evaluation]] = {}
         steps = 0
-        while not engine._moved or steps == 0:  # a step at a time, until the processes have started
+        while not engine.moved or steps == 0:  # a step at a time, until the processes have started
             evaluations = engine.advance(after(1))
             steps += 1
             for each in evaluations:
@@ -116,9 +117,10 @@ def test_there_are_as_many_members_as_slots(engine: SideBySide, mlp: LoadedTask)
 def test_processes_share_the_data(tasks: Mapping[str, LoadedTask]) -> None:
     """Also rows that overlap in memory, as the windows of a text, take the memory of one copy."""
     task = tasks["transformer"]
-    with data_file(task) as path:
+    with files() as [path]:
+        save((task.train, task.validation), path)
         assert path.stat().st_size < 2 * task.train[0].untyped_storage().nbytes() + 2**16
-        train, validation, _ = load_data(path)
+        train, validation = load(path)
     torch.testing.assert_close((train, validation), (task.train, task.validation), rtol=0, atol=0)
     assert train[0].stride() == task.train[0].stride()
 
@@ -152,6 +154,17 @@ def test_an_error_in_a_process_is_raised_here(
     engine.release(members)
 
 
+def test_signals_to_all_processes_leave_the_decision_to_the_search(
+    engine: SideBySide, mlp: LoadedTask
+) -> None:
+    members = some(mlp, 2)
+    engine.admit(members)
+    for process in engine._processes:
+        process._popen.terminate()
+        process._popen.send_signal(signal.SIGINT)
+    assert_same_bits(finish(engine), expected(members))
+
+
 def test_a_process_that_dies_is_an_error_with_its_reason(mlp: LoadedTask) -> None:
     with closing(started(SideBySide(2, 2, torch.float64, start_seconds=0))) as engine:
         engine.admit(some(mlp, 2))
@@ -165,7 +178,7 @@ def test_processes_end_with_a_search_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import time; from adamtune.engines.side_by_side.engine import SideBySide\n"
         "engine = SideBySide(2, 2, start_seconds=0)\n"
-        "while not engine._moved: engine.advance()\n"
+        "while not engine.moved: engine.advance()\n"
         "print(*[each._popen.pid for each in engine._processes], flush=True)\n"
         "time.sleep(60)"
     )

@@ -39,6 +39,8 @@ def test_json_is_the_documented_one() -> None:
         "counts": {"complete": 1, "pruned": 0, "diverged": 1, "failed": 0, "running": 0},
         "verdict": None,
         "baseline": None,
+        "ablations": [],
+        "advice": [],
     }
     assert best.pop("intermediate")["23"] == pytest.approx(0.9561)
     assert best == {

@@ -26,7 +26,7 @@ LENGTHS: dict[str, dict[str, Any]] = {
     "batch_size": {"task": {"batch_size": [16, 64, 128]}},
     "epochs": {"task": {"epochs": [2, 5, 20]}},
 }
-STEPS = {16: 22, 64: 5, 128: 2}
+STEPS = {16: 17, 64: 4, 128: 2}
 """Optimizer steps of an epoch, by batch size."""
 
 

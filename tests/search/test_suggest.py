@@ -80,7 +80,7 @@ def test_a_list_of_a_task_survives_storage(folder: Path) -> None:
         hidden = each["settings"]["hidden"]
         assert isinstance(hidden, list)
         assert each["params"]["hidden"] == json.dumps(hidden)
-        assert each["steps"] == {64: 25, 128: 10}[each["settings"]["batch_size"]]
+        assert each["steps"] == {64: 20, 128: 10}[each["settings"]["batch_size"]]
     assert {len(each["settings"]["hidden"]) for each in done} == {0, 1, 2}
 
 

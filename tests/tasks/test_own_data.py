@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -109,6 +110,8 @@ few_examples = settings(max_examples=25)
 
 
 @few_examples
+@example(values=list(range(FEW)))
+@example(values=list(range(FEW + 1)))
 @given(values=st.lists(st.integers(-50, 50), min_size=1, max_size=30, unique=True))
 def test_whole_numbers_of_few_values_are_classes(
     values: list[int], tmp_path_factory: pytest.TempPathFactory
@@ -153,8 +156,8 @@ REFUSED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str | None, Kin
         lambda t: t.assign(age=t["age"].where(t.index > 2), city=t["city"].where(t.index > 0)),
         "left",
         "auto",
-        "3 of 100 rows have values that are missing, infinite or beyond float32: column age has 3, column city"
-        " has 1: fill them, or leave",
+        "3 of 100 rows have values that are missing, infinite or beyond float32: column age has 3, column"
+        " city has 1: fill them, or leave",
     ),
     "missing target": (
         lambda t: t.assign(left=t["left"].where(t.index > 2)),
@@ -226,6 +229,16 @@ def test_a_file_that_is_no_table(name: str, content: bytes, message: str, tmp_pa
     with pytest.raises(UsageError) as caught:
         read_table(path, "b", "auto")
     assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_columns_of_types_that_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    days = pd.date_range("2026-01-01", periods=ROWS)
+    for column, values in (("dates", days), ("times", days - days[0])):
+        path = written(tmp_path, TABLE.assign(when=values), ".parquet")
+        for target in ("left", "when"):
+            with pytest.raises(UsageError, match=rf"column when has {column}: make numbers of them, such as"):
+                read_table(path, target, "auto")
 
 
 def test_arrays_that_are_refused(tmp_path: Path) -> None:
@@ -345,6 +358,27 @@ def test_images_that_are_refused(tmp_path: Path) -> None:
     (folder / "dog" / "0.png").write_bytes(b"nothing")
     with pytest.raises(UsageError, match=r"dog/0.png: cannot be read as an image"):
         read_images(folder, 4)
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "read", "advice"),
+    [
+        (
+            "pyarrow",
+            "x.parquet",
+            lambda path: read_table(path, "y", "auto"),
+            "pip install pyarrow",
+        ),
+        ("PIL", "x", lambda path: read_images(path, None), "pip install pillow"),
+    ],
+)
+def test_a_package_that_is_not_installed(
+    package: str, name: str, read: Any, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=advice):
+        read(tmp_path / name)
 
 
 # Texts

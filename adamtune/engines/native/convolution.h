@@ -7,7 +7,7 @@ struct windows {
 /* Whether the images are their own patches: those of a window of one pixel. */
 static inline int are_patches(const struct windows w)
 {
-    return w.rows * w.columns * w.down * w.across == w.height * w.width && w.rows == w.height;
+    return w.down * w.across == 1 && w.rows == w.height && w.columns == w.width;
 }
 
 static inline size padded_size(const struct windows w)

@@ -131,7 +131,7 @@ def _pooled_shape(x: Tensor, window: Sequence[int]) -> ImageShape:
     return ImageShape((members, images, channels, height // window[0], width // window[1]))
 
 
-# The backward pass finds each window's largest pixel again, by comparing x with y.
+# The backward pass finds each window's greatest pixel again: the result may have been changed in place.
 max_pool = Kernel(
     "max_pool",
     "Tensor x, int[] window",
@@ -141,8 +141,8 @@ max_pool = Kernel(
 )
 max_pool_backward = Kernel(
     "max_pool_backward",
-    "Tensor gradient, Tensor x, Tensor y, int[] window",
+    "Tensor gradient, Tensor x, int[] window",
     ["by_x", "scratch"],
-    lambda gradient, x, y, window: [x.shape, x.shape[-1:]],
-    lambda gradient, x, y, window: [x.shape[0] * x.shape[1], *x.shape[2:], *window],
+    lambda gradient, x, window: [x.shape, (2, x.shape[-1])],
+    lambda gradient, x, window: [x.shape[0] * x.shape[1], *x.shape[2:], *window],
 )

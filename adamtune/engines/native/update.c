@@ -42,13 +42,13 @@ const int adamtune_fields = FIELDS;
 static inline __attribute__((always_inline)) void ROW(
     ptrdiff_t n, REAL *restrict x, const REAL *restrict gradient, REAL *restrict exp_avg,
     REAL *restrict exp_avg_sq, REAL *restrict grad_avg, REAL *restrict max_sq, const REAL *restrict k, const REAL gain,
-    const int terms)
+    const int decays, const int terms)
 {
-    const REAL l2 = k[L2], sq_decay = k[SQ_DECAY], sq_gain = k[SQ_GAIN];
+    const REAL l2 = decays ? k[L2] : 0, shrink = decays ? k[SHRINK] : 1, sq_decay = k[SQ_DECAY], sq_gain = k[SQ_GAIN];
     const REAL abs_floor = k[ABS_FLOOR], sign_lr = k[SIGN_LR];
     const REAL grad_avg_gain = k[GRAD_AVG_GAIN], max_decay = k[MAX_DECAY], root = k[ROOT], floor_ = k[FLOOR];
     const REAL low = k[LOW], high = k[HIGH], avg_decay = k[AVG_DECAY], avg_gain = k[AVG_GAIN];
-    const REAL shrink = k[SHRINK], from_avg = k[FROM_AVG], from_gradient = k[FROM_GRADIENT];
+    const REAL from_avg = k[FROM_AVG], from_gradient = k[FROM_GRADIENT];
     for (ptrdiff_t i = 0; i < n; i++) {
         REAL g = gain * gradient[i] + l2 * x[i];
         REAL scale = 1;
@@ -90,12 +90,14 @@ static inline __attribute__((always_inline)) void ROW(
     }
 }
 
-/* One step of `members` rows of n contiguous elements; k is [members, FIELDS] and gain [members]. Buffers may
- * be NULL where no member needs them. */
+/* One step of `members` rows of n contiguous elements; k is [members, FIELDS] and gain [members]: a row whose
+ * gain is negative is left as it is. Buffers may be NULL where no member needs them. */
 static void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient, REAL *exp_avg, REAL *exp_avg_sq,
-            REAL *grad_avg, REAL *max_sq, const REAL *k, const REAL *gain)
+            REAL *grad_avg, REAL *max_sq, const REAL *k, const REAL *gain, int decays)
 {
     for (ptrdiff_t row = 0; row < members; row++, k += FIELDS) {
+        if (gain[row] < 0)
+            continue;
         const int terms = (exp_avg && k[AVG_GAIN] != 0 ? EXP_AVG : 0) |
                           (exp_avg_sq && k[SQ_GAIN] != 0 ? EXP_AVG_SQ : 0) |
                           (grad_avg && k[GRAD_AVG_GAIN] != 0 ? GRAD_AVG : 0) | (max_sq && k[MAX_DECAY] != 0 ? MAX_SQ : 0) |
@@ -104,7 +106,7 @@ static void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient
                           (k[SIGN] != 0 ? SIGNED : 0);
         const ptrdiff_t o = row * n;
 #define AT(base) ((base) ? (base) + o : NULL)
-#define DO(T) ROW(n, x + o, gradient + o, AT(exp_avg), AT(exp_avg_sq), AT(grad_avg), AT(max_sq), k, gain[row], T)
+#define DO(T) ROW(n, x + o, gradient + o, AT(exp_avg), AT(exp_avg_sq), AT(grad_avg), AT(max_sq), k, gain[row], decays, T)
 #define CASE(T) case T: DO(T); break;
         switch (terms) {
         CASE(EXP_AVG | EXP_AVG_SQ)           /* adam, adamw, nadam, radam */
@@ -126,22 +128,22 @@ static void UPDATE(ptrdiff_t members, ptrdiff_t n, REAL *x, const REAL *gradient
     }
 }
 
-/* The same for `parts` tensors of one population: n and every pointer hold one entry each. */
-void UPDATE_ALL(ptrdiff_t parts, ptrdiff_t members, const ptrdiff_t *n, REAL *const *x,
+/* The same for `parts` tensors of one population: n, decays and every pointer hold one entry each. */
+void UPDATE_ALL(ptrdiff_t parts, ptrdiff_t members, const ptrdiff_t *n, const int *decays, REAL *const *x,
                 const REAL *const *gradient, REAL *const *exp_avg, REAL *const *exp_avg_sq, REAL *const *grad_avg,
                 REAL *const *max_sq, const REAL *k, const REAL *gain)
 {
     for (ptrdiff_t i = 0; i < parts; i++)
-        UPDATE(members, n[i], x[i], gradient[i], exp_avg[i], exp_avg_sq[i], grad_avg[i], max_sq[i], k, gain);
+        UPDATE(members, n[i], x[i], gradient[i], exp_avg[i], exp_avg_sq[i], grad_avg[i], max_sq[i], k, gain, decays[i]);
 }
 
-/* The factor on each member's gradient that limits its norm over all parts to k[CLIP_NORM]. */
+/* The scale of each member's gradient, and the factor that limits its norm over all parts to k[CLIP_NORM]. */
 void CLIP_ALL(ptrdiff_t parts, ptrdiff_t members, const ptrdiff_t *n, const REAL *const *gradient, const REAL *k,
-              REAL *gain)
+              const REAL *scale, REAL *gain)
 {
     for (ptrdiff_t row = 0; row < members; row++, k += FIELDS) {
-        gain[row] = 1;
-        if (!(k[CLIP_NORM] < INFINITY))
+        gain[row] = scale[row];
+        if (!(k[CLIP_NORM] < INFINITY) || scale[row] < 0)
             continue;
         /* Several sums, so that the additions need not wait for each other; double, so that none overflows. */
         double sums[LANES] = {0};
@@ -157,8 +159,8 @@ void CLIP_ALL(ptrdiff_t parts, ptrdiff_t members, const ptrdiff_t *n, const REAL
         double sum = 0;
         for (int lane = 0; lane < LANES; lane++)
             sum += sums[lane];
-        const REAL factor = k[CLIP_NORM] / ((REAL)sqrt(sum) + (REAL)1e-6);
-        gain[row] = factor > 1 ? 1 : factor;
+        const REAL factor = k[CLIP_NORM] / ((REAL)sqrt(sum) * scale[row] + (REAL)1e-6);
+        gain[row] *= factor > 1 ? 1 : factor;
     }
 }
 #endif

@@ -22,11 +22,14 @@ from adamtune.tasks.randomness import derive
 
 
 class Key(NamedTuple):
-    """What the draws of one member's step derive from: members with equal keys draw equal numbers."""
+    """What the draws of a member at one batch derive from: members with equal keys draw equal numbers.
+
+    Batches are counted from the beginning of the training.
+    """
 
     seed: int
     replicate: int
-    step: int
+    batch: int
 
 
 class Draws:
@@ -52,8 +55,8 @@ class Draws:
         groups: dict[Key, list[int]] = {}
         for row in range(len(self._generators)):
             groups.setdefault(keys[row] if row < len(keys) else keys[0], []).append(row)
-        for (seed, replicate, step), rows in groups.items():
-            value = derive(seed, "step", replicate, step)
+        for (seed, replicate, batch), rows in groups.items():
+            value = derive(seed, "step", replicate, batch)
             for row in self._drawing(rows):
                 self._generators[row].manual_seed(value)
         self._groups = list(groups.values())

@@ -77,7 +77,13 @@ class BatchedTask:
         return [name for name, each in self._module.named_parameters() if each.requires_grad]
 
     def gradients(
-        self, parameters: Tensors, kept: Tensors, batch: Rows, shared: bool, draws: Draws
+        self,
+        parameters: Tensors,
+        kept: Tensors,
+        batch: Rows,
+        shared: bool,
+        draws: Draws,
+        scale: Tensor | None = None,
     ) -> Capture:
         """A capture of ``(losses [members], gradients by name [members, *shape])``.
 
@@ -91,13 +97,17 @@ class BatchedTask:
                 ``[members, batch, ...]``.
             shared: whether all members train on the same batch.
             draws: makes the random draws of the members.
+            scale: a tensor that holds a factor on each member's gradients at each replay, ``[members]``.
 
         Raises:
             CannotCapture: the model cannot be trained in lockstep; the message says why.
         """
         before = {name: each.clone() for name, each in kept.items()}
+        scales = () if scale is None else (scale,)
 
-        def compute(parameters: Tensors, kept: Tensors, batch: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+        def compute(
+            parameters: Tensors, kept: Tensors, batch: Rows, *scale: Tensor
+        ) -> tuple[Tensor, dict[str, Tensor]]:
             leaves = {name: each.detach().requires_grad_() for name, each in parameters.items()}
             rows = batch
             if shared and self.method.own_batches:
@@ -107,15 +117,18 @@ class BatchedTask:
             for name, value in after.items():
                 if storage_id(value) != storage_id(kept[name]):
                     kept[name].copy_(value)  # the model replaced the buffer instead of changing it
-            losses = one_loss(losses, len(draws)).to(self.source.dtype)
+            losses = scaled = one_loss(losses, len(draws))
+            for each in scale:
+                scaled = (losses * each).to(losses.dtype)  # the scaled loss overflows as in torch
+            losses = losses.to(self.source.dtype)
             # No loss depends on another member's parameters, so the gradient of the sum is each member's own.
-            found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+            found = torch.autograd.grad(scaled.sum(), list(leaves.values()), allow_unused=True)
             # The elementwise pass needs each gradient laid out as its parameters are.
             own = zip(leaves, found, strict=True)
             return losses, {name: each.contiguous() for name, each in own if each is not None}
 
         try:
-            return self._capture(compute, parameters, kept, batch, draws=draws)
+            return self._capture(compute, parameters, kept, batch, *scales, draws=draws)
         finally:
             with torch.no_grad():
                 for name, value in before.items():

@@ -15,8 +15,9 @@ from adamtune.engines.population.coefficients import Terms
 from adamtune.engines.population.draws import Key
 from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.lookahead import ActiveMember, Lookahead, make_lookahead
+from adamtune.engines.population.loss_scaling import LossScaling
 from adamtune.engines.population.scores import Scorer
-from adamtune.engines.population.step import STRETCH, Step
+from adamtune.engines.population.step import Step, stretch
 from adamtune.engines.population.update import NO_STATE, State, grow_state
 from adamtune.tasks.randomness import batch_indices
 
@@ -52,6 +53,9 @@ class Group:
         self._parameters: dict[str, Tensor] = {}
         self._kept: dict[str, Tensor] = {}  # buffers and frozen parameters
         self._states: dict[str, State] = {}
+        self._scaling: LossScaling | None = None
+        if self.source.task.recipe.loss_scale:
+            self._scaling = LossScaling.rows(capacity, self.source.dtype, self.source.device)
         self._lookahead: Lookahead | None = None
         self._steps: dict[tuple[int, bool, Terms], Step] = {}
         self._scorer = Scorer(task)
@@ -77,6 +81,8 @@ class Group:
             for buffer in state:
                 if buffer is not None:
                     buffer[row] = 0
+        if self._scaling is not None:
+            self._scaling.clear(row)
         self.active.append(ActiveMember(member))
 
     def release(self, member: Member) -> None:
@@ -101,7 +107,7 @@ class Group:
         began = perf_counter()
         with torch.no_grad():
             while (left := max(self._stop(each) - each.step for each in self.active)) and not pause():
-                self._take_steps(min(left, STRETCH), pause)
+                self._take_steps(min(left, stretch(self.source.task.recipe)), pause)
         self.seconds += perf_counter() - began
         return not left
 
@@ -135,6 +141,8 @@ class Group:
         while taken < steps and not pause():
             step.run(partial(self._keys, taken))
             taken += 1
+            if self._count_skipped(step.skipped()):
+                break  # the coefficients of the next steps are others
         for name, value in before.items():
             self._kept[name][waiting] = value
         # The losses have the step's width, which may be more rows than there are members.
@@ -179,9 +187,22 @@ class Group:
         found = self._scorer.score_holdouts(self._parameters, self._kept, row, self.active[row])
         return made._replace(metrics={**made.metrics, **found})
 
-    def _keys(self, taken: int) -> list[Key]:
-        """What the draws of each member's step derive from, ``taken`` steps after the last count."""
-        return [Key(each.member.seed, each.member.replicate, each.step + taken) for each in self.active]
+    def _keys(self, taken: int, batch: int) -> list[Key]:
+        """What each member's draws derive from, at a batch of the step ``taken`` steps after its last."""
+        count = self.source.task.recipe.accumulate
+        return [
+            Key(each.member.seed, each.member.replicate, (each.step + taken) * count + batch)
+            for each in self.active
+        ]
+
+    def _count_skipped(self, skipped: Sequence[bool]) -> bool:
+        """Counts the members that have skipped a step; whether there are any."""
+        for each, own in zip(self.active, skipped, strict=False):
+            each.skipped += own
+        if any(skipped[: len(self.active)]):
+            self._lookahead = None
+            return True
+        return False
 
     def _lookahead_for(self, steps: int) -> Lookahead:
         """A lookahead that covers the next steps: the present one, or a new one."""
@@ -193,16 +214,16 @@ class Group:
         return lookahead
 
     def _indices(self, starts: Sequence[int], stops: Sequence[int], steps: int, width: int) -> Tensor:
-        """The training rows of each row's batches, int64 ``[steps, width, batch]``.
+        """The training rows of each row's batches, int64 ``[batches of all steps, width, batch]``.
 
         Past a member's evaluation, and in rows without a member, it is the first training row over and over.
         """
-        task = self.source.task
-        result = torch.zeros(steps, width, task.batch_size, dtype=torch.int64)
+        task, count = self.source.task, self.source.task.recipe.accumulate
+        result = torch.zeros(steps * count, width, task.batch_size, dtype=torch.int64)
         for row, (each, start, stop) in enumerate(zip(self.active[:width], starts, stops, strict=False)):
             end = min(stop, start + steps)
-            result[: end - start, row] = batch_indices(
-                task, each.member.seed, each.member.replicate, start, end
+            result[: (end - start) * count, row] = batch_indices(
+                task, each.member.seed, each.member.replicate, start * count, end * count
             )
         return result.to(self.source.device)
 
@@ -221,7 +242,8 @@ class Group:
                 for name, state in self._states.items()
             }
             kept = {name: value[:width] for name, value in self._kept.items()}
-            self._steps[key] = Step(self.task, parameters, kept, states, shared, needed)
+            scaling = self._scaling and LossScaling(*(each[:width] for each in self._scaling))
+            self._steps[key] = Step(self.task, parameters, kept, states, shared, needed, scaling)
         return self._steps[key]
 
     def _width(self) -> int:
@@ -238,6 +260,8 @@ class Group:
         """The tensors with a row for each member: "parameter.NAME", "kept.NAME", "exp_avg.NAME" and so on."""
         found = {f"parameter.{name}": value for name, value in self._parameters.items()}
         found |= {f"kept.{name}": value for name, value in self._kept.items()}
+        if self._scaling is not None:
+            found |= {f"scaling.{name}": value for name, value in self._scaling._asdict().items()}
         for name, state in self._states.items():
             for key, buffer in zip(State._fields, state, strict=True):
                 if buffer is not None:
@@ -250,6 +274,7 @@ class Group:
         return {
             "steps": [each.step for each in self.active],
             "losses": [list(each.losses) for each in self.active],
+            "skipped": [each.skipped for each in self.active],
             "seconds": self.seconds,
             "tensors": {
                 name: tensor[:count].to("cpu", copy=True) for name, tensor in self._tensors().items()
@@ -267,8 +292,14 @@ class Group:
         for member in members:
             self.admit(member)
         self.active = [
-            ActiveMember(member, step, list(losses))
-            for member, step, losses in zip(members, state["steps"], state["losses"], strict=True)
+            ActiveMember(member, step, list(losses), skipped)
+            for member, step, losses, skipped in zip(
+                members,
+                state["steps"],
+                state["losses"],
+                state.get("skipped", [0] * len(members)),  # 0.3.0 did not scale losses
+                strict=True,
+            )
         ]
         self.seconds = state["seconds"]
         for key, value in state["tensors"].items():
@@ -276,6 +307,9 @@ class Group:
             field = NAMES_0_1_0.get(field, field)
             if field in ("parameter", "kept"):
                 (self._parameters if field == "parameter" else self._kept)[name][: len(members)] = value
+                continue
+            if field == "scaling":
+                getattr(self._scaling, name)[: len(members)] = value
                 continue
             buffer = getattr(self._states[name], field)
             if buffer is None:

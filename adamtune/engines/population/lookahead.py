@@ -32,11 +32,13 @@ class ActiveMember:
         member: the member.
         step: optimizer steps taken.
         losses: the loss before each update since the last evaluation.
+        skipped: steps without an update, because a scaled gradient was not finite.
     """
 
     member: Member
     step: int = 0
     losses: list[float] = field(default_factory=list)
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def make_lookahead(
     step = torch.tensor(starts) + torch.arange(steps).unsqueeze(-1)
     # Rules and schedules are defined within a training alone: past its end, its last step's coefficients
     # are computed, and replaced below.
-    coefficients = _coefficients(members, step.clamp(max=total - 1), total)
+    updates = step - torch.tensor([each.skipped for each in active])
+    coefficients = _coefficients(members, step.clamp(max=total - 1), updates.clamp(max=total - 1), total)
     # A member that finishes before the others waits for them: neutral coefficients leave its weights
     # unchanged.
     neutral = coefficients_like(step)
@@ -103,8 +106,8 @@ def make_lookahead(
     return Lookahead(members, starts, pack(kept, dtype, device), terms(kept))
 
 
-def _coefficients(members: Sequence[Member], step: Tensor, total: int) -> Coefficients:
-    """Each member's coefficients for the updates after ``step`` steps, int64 ``[steps, members]``."""
+def _coefficients(members: Sequence[Member], step: Tensor, updates: Tensor, total: int) -> Coefficients:
+    """Each member's coefficients after so many steps and updates, both int64 ``[steps, members]``."""
     lr = torch.tensor([member.hyperparameters["lr"] for member in members], dtype=torch.float64)
     factors = schedule_factors(
         [member.schedule for member in members],
@@ -117,7 +120,7 @@ def _coefficients(members: Sequence[Member], step: Tensor, total: int) -> Coeffi
     coefficients = optimizer_coefficients(
         [member.optimizer for member in members],
         [member.hyperparameters for member in members],
-        step + 1,
+        updates + 1,
         lr * factors,
     )
     return coefficients._replace(clip_norm=torch.tensor(limits, dtype=torch.float64).expand(step.shape))

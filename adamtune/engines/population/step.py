@@ -12,12 +12,19 @@ from adamtune.engines.native.operators import Kernel
 from adamtune.engines.population.coefficients import Terms
 from adamtune.engines.population.draws import Draws, Key
 from adamtune.engines.population.gradients import BatchedTask
+from adamtune.engines.population.loss_scaling import LossScaling
 from adamtune.engines.population.replay import KernelCall, compile_calls
 from adamtune.engines.population.update import FIELDS, Part, State, bind_update
+from adamtune.recipe import Recipe
 from adamtune.tasks.pytree import leaves, map_rows
 
 STRETCH = 128
-"""The most steps whose batches and coefficients are placed on the device at a time."""
+"""The most batches that are placed on the device at a time, unless one step has more."""
+
+
+def stretch(recipe: Recipe) -> int:
+    """The most steps whose batches and coefficients are placed on the device at a time."""
+    return max(1, STRETCH // recipe.accumulate)
 
 
 class Step:
@@ -33,6 +40,7 @@ class Step:
         states: the optimizer states by parameter name, each tensor of the parameter's shape.
         shared: whether all members train on the same batch.
         needed: the parts of the elementwise pass that some member needs.
+        scaling: the loss scales; None if losses are not scaled.
     """
 
     def __init__(
@@ -43,24 +51,36 @@ class Step:
         states: Mapping[str, State],
         shared: bool,
         needed: Terms,
+        scaling: LossScaling | None = None,
     ) -> None:
         first = next(iter(parameters.values()))
-        members, length = len(first), min(STRETCH, task.source.task.evaluate_every)
+        recipe = task.source.task.recipe
+        members, length = len(first), min(stretch(recipe), task.source.task.evaluate_every)
+        self._batches = recipe.accumulate
         size, dtype = task.source.task.batch_size, task.source.dtype
         lead = (size,) if shared else (members, size)
         self._next = torch.zeros(1, dtype=torch.int64, device=first.device)
-        self._indices = self._next.new_zeros(length, *lead)
-        self._coefficients = first.new_zeros(length, members, FIELDS, dtype=dtype)
-        self._losses = first.new_zeros(length, members, dtype=dtype)
-        # The current step's slices are copied out, because a replay reads the same memory each time.
+        rounds = length * self._batches
+        self._indices = self._next.new_zeros(rounds, *lead)
+        self._coefficients = first.new_zeros(rounds, members, FIELDS, dtype=dtype)
+        self._losses = first.new_zeros(rounds, members, dtype=dtype)
+        # The current batch's slices are copied out, because a replay reads the same memory each time.
         index, packed = self._indices[:1].clone(), self._coefficients[:1].clone()
         rows = list(leaves(task.source.train))
         gathered = [each[index.flatten()] for each in rows]
         own = iter(gathered)
         batch = map_rows(lambda each: next(own).view(*lead, *each.shape[1:]), task.source.train)
         self._draws = Draws(members, first.device)
-        capture = task.gradients(parameters, kept, batch, shared, self._draws)
+        self._scaling = scaling
+        # Factors on the losses of a batch, and on the sums of their gradients.
+        self._scale = first.new_ones(members, dtype=dtype)
+        self._gain = torch.full_like(self._scale, 1 / self._batches)
+        scale = None if scaling is None else self._scale
+        capture = task.gradients(parameters, kept, batch, shared, self._draws, scale)
         losses, gradients = capture.outputs
+        self._sums: dict[str, Tensor] = {}
+        if self._batches > 1:
+            self._sums = {name: torch.zeros_like(each) for name, each in gradients.items()}
         self._compute = compile_calls(
             [
                 take(self._indices, self._next, index),
@@ -68,55 +88,83 @@ class Step:
                 *(take(each, index.flatten(), out) for each, out in zip(rows, gathered, strict=True)),
                 *capture.program,
                 put(losses.unsqueeze(0), self._next, self._losses),
+                *(
+                    KernelCall(aten.add_.Tensor, (sum, gradients[name]), {})
+                    for name, sum in self._sums.items()
+                ),
                 increment(self._next),
             ]
         )
+        gradients = self._sums or gradients
         # The elementwise pass treats a tensor's elements alike: its shape past the members does not matter.
         parts = [
-            Part(_flat(parameters[name]), _flat(gradients[name]), State(*map(_flat_or_none, states[name])))
+            Part(
+                _flat(parameters[name]),
+                _flat(gradients[name]),
+                State(*map(_flat_or_none, states[name])),
+                decays=recipe.weight_decay_on == "all" or parameters[name][0].dim() >= 2,
+            )
             for name in gradients
         ]
-        self._update = bind_update(parts, packed[0], needed)
+        self._gradients = [part.gradient for part in parts]
+        self._update = bind_update(
+            parts, packed[0], needed, None if scaling is None and self._batches == 1 else self._gain
+        )
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def begin(self, indices: Tensor, coefficients: Tensor) -> None:
-        """Places the batches and coefficients of the next steps on the device, ``STRETCH`` steps at most.
+        """Places the batches and coefficients of the next steps on the device, a ``stretch`` at most.
 
         Args:
-            indices: training rows of each batch, int64 ``[steps, batch]`` or ``[steps, members, batch]``.
+            indices: training rows of each batch, int64 ``[batches, batch]`` or ``[batches, members, batch]``;
+                a step takes ``Recipe.accumulate`` of them.
             coefficients: ``[steps, members, fields]``. Members may be fewer than the step's rows: the rows
                 past them have no member, and it does not matter what is computed in them.
         """
         self._indices[: len(indices)] = indices.view(len(indices), *self._indices.shape[1:])
-        steps, members, _ = coefficients.shape
-        self._coefficients[:steps, :members] = coefficients
+        coefficients = coefficients.repeat_interleave(self._batches, 0)
+        self._coefficients[: len(coefficients), : coefficients.shape[1]] = coefficients
         self._next.zero_()
 
-    def run(self, keys: Callable[[], Sequence[Key]]) -> None:
+    def run(self, keys: Callable[[int], Sequence[Key]]) -> None:
         """Takes the next step. On a GPU all its kernels are launched at once, if none draws random numbers.
 
         Args:
-            keys: gives what the random draws of each member's step derive from.
+            keys: gives what the random draws of each member derive from, for each batch of the step.
         """
-        if self._draws.used:
-            self._draws.seed(keys())
         if self._next.device.type != "cuda" or self._draws.used:
-            self._run()
+            self._run(keys)
             return
         if self._graph is None:
             # Capturing a CUDA graph does not run its kernels; the replay below does.
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
-                self._run()
+                self._run(keys)
         self._graph.replay()
 
     def losses(self, taken: int) -> list[list[float]]:
         """Each member's losses before each of the ``taken`` updates since ``begin``. Waits for the device."""
-        return self._losses[:taken].t().tolist()
+        losses = self._losses[: taken * self._batches]
+        if self._batches > 1:
+            losses = losses.view(taken, self._batches, -1).mean(1)
+        return losses.t().tolist()
 
-    def _run(self) -> None:
-        self._compute()
+    def skipped(self) -> list[bool]:
+        """Whether each row's last step was without an update. Waits for the device if losses are scaled."""
+        return [] if self._scaling is None else (self._gain < 0).tolist()
+
+    def _run(self, keys: Callable[[int], Sequence[Key]]) -> None:
+        if self._scaling is not None:
+            torch.div(self._scaling.scale, self._batches, out=self._scale)
+        for batch in range(self._batches):
+            if self._draws.used:
+                self._draws.seed(keys(batch))
+            self._compute()
+        if self._scaling is not None:
+            self._gain.copy_(self._scaling.update(self._gradients))
         self._update()
+        for each in self._sums.values():
+            each.zero_()
 
 
 def _flat(tensor: Tensor) -> Tensor:

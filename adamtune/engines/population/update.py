@@ -19,11 +19,13 @@ from torch import Tensor
 
 from adamtune.engines import native
 from adamtune.engines.native.loader import load_library
-from adamtune.engines.population.coefficients import Coefficients, Terms
+from adamtune.engines.population.coefficients import Coefficients, Terms, coefficients_like, pack
 
 BLOCK = 1 << 16
 """Elements of a block on the CPU: parameters, gradient, state and scratch stay in a 2 MB cache."""
 FIELDS = len(Coefficients._fields)
+HOLD = {"avg_decay": 1.0, "sq_decay": 1.0, "max_decay": 1.0}
+"""The coefficients that are not neutral where a gradient of zero leaves parameters and state as they are."""
 CLIP_NORM = Coefficients._fields.index("clip_norm")
 
 
@@ -54,14 +56,20 @@ def grow_state(state: State, parameters: Tensor, needed: Terms) -> State:
 
 
 class Part(NamedTuple):
-    """One tensor of a population's model: parameters and gradient ``[members, n]``, and its state."""
+    """One tensor of a population's model: parameters and gradient ``[members, n]``, and its state.
+
+    Without ``decays`` its weights do not decay, whatever the coefficients.
+    """
 
     parameters: Tensor
     gradient: Tensor
     state: State
+    decays: bool = True
 
 
-def bind_update(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callable[[], None]:
+def bind_update(
+    parts: Sequence[Part], packed: Tensor, needed: Terms, scale: Tensor | None = None
+) -> Callable[[], None]:
     """A function that takes one step, changing ``parameters`` and ``state`` of every part in place.
 
     Rows (members) are independent: a NaN stays in its row. The tensors are checked here, once, and
@@ -71,6 +79,8 @@ def bind_update(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callabl
         parts: every buffer that ``needed`` asks for is there; rows of a new member are zero.
         packed: coefficients of a step ``[members, fields]``, of the parameters' dtype and device.
         needed: the parts of the pass that some member needs.
+        scale: a factor on each member's gradient before all else, ``[members]``. Where it is negative, the
+            member's parameters and state are left as they are.
 
     Raises:
         ValueError: shapes, dtypes or devices differ, a buffer is missing, or one is not contiguous.
@@ -78,28 +88,38 @@ def bind_update(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callabl
     for part in parts:
         _check(part, packed, needed)
     if all(_c_handles(part.parameters) for part in parts):
-        return _bind_c(parts, packed, needed)
+        return _bind_c(parts, packed, needed, scale)
+    return bind_blocks(parts, packed, needed, scale)
 
-    return bind_blocks(parts, packed, needed)
 
-
-def bind_blocks(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callable[[], None]:
+def bind_blocks(
+    parts: Sequence[Part], packed: Tensor, needed: Terms, scale: Tensor | None = None
+) -> Callable[[], None]:
     """``bind_update`` in torch operations, for tensors that are checked."""
+    hold = pack(coefficients_like(packed[:, 0], HOLD), packed.dtype, packed.device)
 
     def step() -> None:
-        gain = clip_gain(parts, packed) if needed.clip_norm else None
-        for part in parts:
-            update_blocks_(*part, packed, needed, gain)
+        gain = clip_gain(parts, packed, scale) if needed.clip_norm else scale
+        held = packed
+        if scale is not None:
+            held = torch.where((scale < 0).unsqueeze(-1), hold, packed)
+        for parameters, gradient, state, decays in parts:
+            own = needed if decays else needed._replace(l2=False, shrink=False)
+            update_blocks_(parameters, gradient, state, held, own, gain)
 
     return step
 
 
-def clip_gain(parts: Sequence[Part], packed: Tensor) -> Tensor:
-    """The factor on each member's gradient that limits its norm, as ``clip_grad_norm_``: ``[members]``."""
+def clip_gain(parts: Sequence[Part], packed: Tensor, scale: Tensor | None) -> Tensor:
+    """The scale with the factor that limits the norm of a member's gradient, as ``clip_grad_norm_``.
+
+    Arguments and result are as those of ``bind_update``.
+    """
     norms = [torch.linalg.vector_norm(part.gradient, dim=1) for part in parts]
-    limit = packed[:, CLIP_NORM]
-    gain = (limit / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp(max=1.0)
-    return torch.where(limit.isinf(), 1.0, gain)
+    norm, limit = torch.linalg.vector_norm(torch.stack(norms), dim=0), packed[:, CLIP_NORM]
+    scale = torch.ones_like(norm) if scale is None else scale
+    factor = (limit / (norm * scale + 1e-6)).clamp(max=1.0)
+    return scale * torch.where(limit.isinf() | (scale < 0), 1.0, factor)
 
 
 def update_(parameters: Tensor, gradient: Tensor, state: State, packed: Tensor, needed: Terms) -> None:
@@ -118,7 +138,7 @@ def update_blocks_(
 ) -> None:
     """``update_`` in torch operations, a cache-sized block of members after the other.
 
-    The gradient of each member is multiplied by its ``gain``, ``[members]``.
+    The gradient of each member is multiplied by its ``gain``, ``[members]``, or zero where that is negative.
     """
     members, n = parameters.shape
     rows = min(members, max(1, BLOCK // max(n, 1))) if parameters.device.type == "cpu" else members
@@ -127,12 +147,16 @@ def update_blocks_(
         at = slice(first, first + rows)
         block = _Block(
             parameters[at],
-            gradient[at] if gain is None else gradient[at] * gain[at].unsqueeze(-1),
+            gradient[at] if gain is None else _times(gradient[at], gain[at].unsqueeze(-1)),
             State(*(None if buffer is None else buffer[at] for buffer in state)),
             Coefficients(*packed[at].unsqueeze(-1).unbind(-2)),
             *(each[: members - first] for each in scratch),
         )
         _block_(block, needed)
+
+
+def _times(gradient: Tensor, gain: Tensor) -> Tensor:
+    return torch.where(gain < 0, 0.0, gradient * gain)
 
 
 class _Block(NamedTuple):
@@ -217,7 +241,7 @@ def _sqrt_(values: Tensor, out: Tensor) -> Tensor:
 
 def _check(part: Part, packed: Tensor, needed: Terms) -> None:
     """What would corrupt memory, or train something else, if it went unnoticed."""
-    parameters, gradient, state = part
+    parameters, gradient, state, _ = part
     shape, kind = parameters.shape, (parameters.dtype, parameters.device)
     for name, buffer, want in zip(State._fields, state, state_needed(needed), strict=True):
         if want and buffer is None:
@@ -248,12 +272,14 @@ def _c_handles(parameters: Tensor) -> bool:
     return parameters.device.type == "cpu" and parameters.dtype in KINDS and c_functions() is not None
 
 
-def _bind_c(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callable[[], None]:
+def _bind_c(parts: Sequence[Part], packed: Tensor, needed: Terms, scale: Tensor | None) -> Callable[[], None]:
     """``bind_update`` through C, for tensors that are checked."""
     loaded = c_functions()
     assert loaded is not None
     update, clip = loaded[packed.dtype]
-    gain = packed.new_ones(len(packed))
+    scale = packed.new_ones(len(packed)) if scale is None else scale
+    gain = scale.clone() if needed.clip_norm else scale
+    decays = (ctypes.c_int * len(parts))(*(part.decays for part in parts))
     tensors = [(part.parameters, part.gradient, *part.state) for part in parts]
     counts = (ctypes.c_ssize_t * len(parts))(*(part.parameters.shape[1] for part in parts))
     pointers = [
@@ -261,10 +287,12 @@ def _bind_c(parts: Sequence[Part], packed: Tensor, needed: Terms) -> Callable[[]
         for column in zip(*tensors, strict=True)
     ]
 
-    def step(kept: object = (tensors, packed, gain)) -> None:  # the memory lives as long as the function
+    own = packed.data_ptr(), scale.data_ptr()
+
+    def step(kept: object = (tensors, packed, scale)) -> None:  # the memory lives as long as the function
         if needed.clip_norm:
-            clip(len(parts), len(packed), counts, pointers[1], packed.data_ptr(), gain.data_ptr())
-        update(len(parts), len(packed), counts, *pointers, packed.data_ptr(), gain.data_ptr())
+            clip(len(parts), len(packed), counts, pointers[1], *own, gain.data_ptr())
+        update(len(parts), len(packed), counts, decays, *pointers, own[0], gain.data_ptr())
 
     return step
 
@@ -280,7 +308,7 @@ def c_functions() -> dict[torch.dtype, tuple[ctypes._NamedFuncPointer, ctypes._N
         for dtype, kind in KINDS.items()
     }
     for update, clip in functions.values():
-        for function, pointers in ((update, 9), (clip, 4)):
+        for function, pointers in ((update, 10), (clip, 5)):
             function.argtypes = [ctypes.c_ssize_t] * 2 + [ctypes.c_void_p] * pointers
             function.restype = None
     return functions

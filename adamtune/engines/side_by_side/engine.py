@@ -14,7 +14,7 @@ import torch
 from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.sequential import Sequential
 from adamtune.engines.side_by_side.process import Process, ask
-from adamtune.engines.side_by_side.transport import data_file, pack
+from adamtune.engines.side_by_side.transport import files, load, pack, save
 from adamtune.tasks.loaded import LoadedTask
 
 START_SECONDS = 1.0
@@ -28,10 +28,14 @@ class SideBySide:
     the members move there. Where a member is trained changes no bit of its results.
 
     Args:
-        slots: members in training at once.
+        slots: members in training at once, at most.
         processes: processes at once.
         dtype: the precision of parameters and data; None leaves it to the model.
         start_seconds: seconds of training after which the processes are started.
+
+    Attributes:
+        slots: members in training at once, at most.
+        moved: whether the processes train the members.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class SideBySide:
         self._members: dict[Member, int] = {}  # their numbers, in order of admission
         self._numbers = count()
         self._processes: list[Process] = []
-        self._moved = False
+        self.moved = False
         self._tasks: dict[LoadedTask, int] = {}
         self._data: set[str] = set()
 
@@ -56,7 +60,7 @@ class SideBySide:
         if len(self._members) + len(members) > self.slots:
             raise ValueError(f"{len(members)} members for {self.slots - len(self._members)} free slots")
         self._members |= zip(members, self._numbers, strict=False)
-        if self._moved:
+        if self.moved:
             ask({process: ("admit", own) for process, own in self._distribute(members).items()})
         else:
             self._own.admit(members)
@@ -65,7 +69,7 @@ class SideBySide:
         """Trains every member to its next evaluation; see ``Engine.advance``."""
         self._start()
         began = perf_counter()
-        evaluations = self._advance(pause) if self._moved else self._advance_here(pause)
+        evaluations = self._advance(pause) if self.moved else self._advance_here(pause)
         self._left -= perf_counter() - began
         for each in evaluations:
             if each.ends:
@@ -75,7 +79,7 @@ class SideBySide:
     def release(self, members: Sequence[Member]) -> None:
         """Frees the slots of members whose training ends here."""
         numbers = {self._members.pop(member) for member in members}
-        if not self._moved:
+        if not self.moved:
             self._own.release(members)
             return
         gone = {each: numbers & each.members.keys() for each in self._processes}
@@ -86,27 +90,28 @@ class SideBySide:
 
     def state(self) -> dict[str, Any]:
         """Each member's state, in the form of the sequential engine's."""
-        if not self._moved:
+        if not self.moved:
             return self._own.state()
-        found = dict(each for own in ask(dict.fromkeys(self._processes, ("state",))) for each in own)
+        with files(len(self._processes)) as paths:
+            ask({each: ("state", path) for each, path in zip(self._processes, paths, strict=True)})
+            found = {number: state for path in paths for number, state in load(path).items()}
         return {"members": [found[number] for number in self._members.values()]}
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
         """Replaces all members by those of a state; see ``Engine.restore``."""
         self._members = dict(zip(members, self._numbers, strict=False))
-        if not self._moved:
+        if not self.moved:
             self._own.restore(members, state)
             return
+        own: dict[Process, dict[int, tuple[Member, int]]]
         states = dict(zip(self._members.values(), state["members"], strict=True))
         for process in self._processes:
             process.members.clear()
-        own = self._distribute(members)
-        ask(
-            {
-                each: ("restore", own.get(each, {}), [states[number] for number in own.get(each, ())])
-                for each in self._processes
-            }
-        )
+        own = {process: {} for process in self._processes} | self._distribute(members)
+        with files(len(own)) as paths:
+            for path, of in zip(paths, own.values(), strict=True):
+                save([states[number] for number in of], path)
+            ask({each: ("restore", own[each], path) for each, path in zip(own, paths, strict=True)})
 
     def close(self) -> None:
         """Ends the processes."""
@@ -115,7 +120,7 @@ class SideBySide:
 
     def _start(self) -> None:
         """Starts the processes if it is time, and moves the members there when all are ready."""
-        if self._moved or self._left > 0:
+        if self.moved or self._left > 0:
             return
         if not self._processes:
             self._processes = [Process() for _ in range(self._count)]
@@ -123,7 +128,7 @@ class SideBySide:
             ask(dict.fromkeys(self._processes, ("start", self._dtype, torch.get_default_dtype())))
             members, state = list(self._members), self._own.state()
             self._own.release(members)
-            self._moved = True
+            self.moved = True
             self.restore(members, state)
 
     def _advance_here(self, pause: Callable[[], bool]) -> list[Evaluation]:
@@ -157,7 +162,8 @@ class SideBySide:
         """The number of a task, which all processes know afterwards."""
         if task not in self._tasks:
             if task.data_hash not in self._data:
-                with data_file(task) as path:
+                with files() as [path]:
+                    save((task.train, task.validation, task.test), path)
                     ask(dict.fromkeys(self._processes, ("data", task.data_hash, path)))
                 self._data.add(task.data_hash)
             self._tasks[task] = len(self._tasks)

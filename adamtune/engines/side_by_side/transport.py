@@ -1,21 +1,24 @@
-"""How a task and its data get into another process: the task pickled, the data as a file in shared memory."""
+"""How tasks, data and states get into another process: tasks pickled, tensors in files that it maps."""
 
 from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
+from typing import Any
 
 import torch
 
 from adamtune.tasks.base import Rows, Task
+from adamtune.tasks.data import Data
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.source import load_file
 
@@ -28,23 +31,34 @@ class PackedTask:
         module: the name of the module that defines the class of the task.
         file: the file to load as that module; None if it is imported by its name.
         pickled: the task.
+        rest: the loaded task without the task and its rows.
     """
 
     module: str
     file: Path | None
     pickled: bytes
-    data_hash: str
-    steps: int
-    evaluate_every: int
-    holdouts: Mapping[str, slice]
-    loss_steps: int
+    rest: LoadedTask
 
     def unpack(self, train: Rows, validation: Rows, test: Rows | None) -> LoadedTask:
         """The task with its data."""
         sys.modules[self.module] = _load_once(self.file) if self.file else import_module(self.module)
         own: Task = pickle.loads(self.pickled)
-        lengths = self.steps, self.evaluate_every, self.holdouts, self.loss_steps
-        return LoadedTask(own, train, validation, test, self.data_hash, *lengths)
+        own._loaded_data = _with_rows(own._loaded_data, train, validation, test)
+        return replace(self.rest, task=own, train=train, validation=validation, test=test)
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 (hex) of the rows."""
+        return self.rest.data_hash
+
+
+def _with_rows(data: Data | None, train: Rows, validation: Rows, test: Rows | None) -> Data | None:
+    """A copy of the data with other rows; what else they have is kept."""
+    changed = copy(data)
+    for name, rows in (("train", train), ("validation", validation), ("test", test)):
+        if changed is not None:
+            object.__setattr__(changed, name, rows)  # they are frozen
+    return changed
 
 
 @cache
@@ -59,9 +73,10 @@ def pack(task: LoadedTask) -> PackedTask:
     Raises:
         ValueError: another process cannot have it.
     """
-    name = type(task.task).__module__
     try:
-        pickled = pickle.dumps(task.task)
+        own = task.task.model_copy()
+        own._loaded_data = _with_rows(own._loaded_data, None, None, None)
+        name, pickled = type(own).__module__, pickle.dumps(own)
     except Exception as error:  # pickle raises what it likes
         raise ValueError(f"the task cannot be pickled: {error}") from error
     module = sys.modules[name]
@@ -69,20 +84,23 @@ def pack(task: LoadedTask) -> PackedTask:
         raise ValueError(f"the task is defined in {name}, which another process cannot import")
     # Modules of files, unlike imported ones, have no specification.
     file = None if module.__spec__ else Path(module.__file__)
-    lengths = task.steps, task.evaluate_every, task.holdouts, task.loss_steps
-    return PackedTask(name, file, pickled, task.data_hash, *lengths)
+    nothing: Any = None
+    rest = replace(task, task=nothing, train=nothing, validation=nothing, test=None, origin=None)
+    return PackedTask(name, file, pickled, rest)
 
 
 @contextmanager
-def data_file(task: LoadedTask) -> Iterator[Path]:
-    """A file with the task's data; a process that has loaded it keeps it when it is deleted."""
+def files(count: int = 1) -> Iterator[list[Path]]:
+    """Paths of files for ``save`` and ``load``; what was loaded from them stays when they are deleted."""
     with TemporaryDirectory(prefix="adamtune-") as folder:
-        path = Path(folder) / "rows"
-        torch.save((task.train, task.validation, task.test), path)
-        yield path
+        yield [Path(folder, str(number)) for number in range(count)]
 
 
-def load_data(path: Path) -> tuple[Rows, Rows, Rows | None]:
-    """The training, validation and test rows of a file, whose memory the processes that load it share."""
-    rows: tuple[Rows, Rows, Rows | None] = torch.load(path, mmap=True, weights_only=False)
-    return rows
+def save(value: object, path: Path) -> None:
+    """Writes tensors, and what contains them, to a file for another process."""
+    torch.save(value, path)
+
+
+def load(path: Path) -> Any:
+    """What a file contains; the processes that load it share its memory until they write to it."""
+    return torch.load(path, mmap=True, weights_only=False)
