@@ -9,8 +9,8 @@ from adamtune.analysis.paired import Judgement
 
 Write = Callable[[float], str]
 
-LEAST_WIDTH = 1e-7
-"""The least width of an interval, as a part of the value, that is no rounding of float32."""
+LEAST_WIDTH = 1e-12
+"""The least width of an interval, as a part of the value, that is no rounding."""
 
 
 def sentence(
