@@ -52,9 +52,9 @@ def digits(judgement: Judgement) -> Write:
 
     def write(value: float) -> str:
         if 0 <= decimals < 8:
-            return f"{value:.{decimals}f}"
+            return f"{value:z.{decimals}f}"
         if -5 < decimals < 0:
-            return f"{round(value, decimals):.0f}"
+            return f"{round(value, decimals):z.0f}"
         kept = floor(log10(abs(value))) + decimals if value else 0
         mantissa, exponent = f"{value:.{max(kept, 0)}e}".split("e")
         return f"{mantissa}e{int(exponent)}"
