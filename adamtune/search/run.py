@@ -127,7 +127,7 @@ def _search(session: Session, observe: Observer) -> Outcome:
             if saved_search is not None:
                 loop.restore(saved_search)
             reason = loop.run(stop, observe_now)
-        if reason == "complete" and confirming is not None:
+        if reason == "complete" and confirming is not None and session.claim_confirmation():
             confirmation = begin_confirmation(session, confirming)
             plan = replace(kept, slots=min(kept.slots, most_at_once(confirming)))
             with plan.start(folder / "confirmation", config.search.trial_timeout) as engine:
