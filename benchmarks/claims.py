@@ -1,6 +1,6 @@
-"""What tutorials say about tuning Adam, as studies with a verdict; their results are the table of docs/claims.md.
+"""What tutorials say about tuning Adam, as studies with a verdict: the table of docs/claims.md.
 
-    python -m benchmarks.claims                          # every claim: some minutes on 2 cores
+    python -m benchmarks.claims                          # every claim: 4 minutes on 2 cores
     python -m benchmarks.claims decay-cosine radam       # these alone; the rows of the others stay
     python -m benchmarks.claims --folder runs/claims     # keeps the studies, and continues them
 
@@ -53,7 +53,8 @@ class Claim(NamedTuple):
 def read_claim(text: str) -> Claim:
     """The claim of a study file."""
     said, holds_if = (re.search(rf"^# {key}: (.+)$", text, re.MULTILINE) for key in ("Claim", "Holds if"))
-    assert said and holds_if, "a study file of a claim has a line '# Claim: ...' and a line '# Holds if: ...'"
+    assert said, "no line '# Claim: ...'"
+    assert holds_if, "no line '# Holds if: ...'"
     return Claim(said[1], holds_if[1])
 
 
@@ -128,9 +129,16 @@ def row(name: str, storage: Path) -> str:
     effects = found.confirmation.effects if found.confirmation else []
     trainings = len(study.trials) + (found.confirmation.done if found.confirmation else 0)
     claim = read_claim(path.read_text(encoding="utf-8"))
-    said = " ".join([found.sentence, *described(effects)])
+    said = " ".join([shortened(found.sentence), *described(effects)])
     cells = (claim.said, link(name), RULES[claim.holds_if](found, effects), said, trainings)
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def shortened(said: str) -> str:
+    """A verdict in words without what is much the same in all of them."""
+    left_out = ("The interval is for", "None of", "Searched")
+    sentences = said.removesuffix(".").split(". ")
+    return ". ".join(each for each in sentences if not each.startswith(left_out)) + "."
 
 
 def described(effects: Sequence[Effect]) -> list[str]:
@@ -155,9 +163,7 @@ def link(name: str) -> str:
 def read_rows(page: str) -> dict[str, str]:
     """The rows of the page's table, by the name of the claim."""
     return {
-        found[1]: line
-        for line in page.splitlines()
-        if (found := re.search(r"\]\(.*/([\w-]+)\.yaml\) \|", line))
+        found[2]: found[1] for found in re.finditer(r"^(\|.*/([\w-]+)\.yaml\) \|.*)$", page, re.MULTILINE)
     }
 
 

@@ -48,7 +48,8 @@ def test_a_baseline_is_tuned_on_the_same_task(name: str, tuning: str) -> None:
     claim, tuned = load_study(FILES[name]), load_study(FOLDER / "tuning" / f"{tuning}.yaml")
     assert isinstance(claim.baseline, dict)
     assert tuned.task.settings == claim.task.settings
-    assert tuned.search.trials == claim.search.trials
+    if claim.search.sampler == "grid":
+        assert tuned.search.trials == claim.search.trials  # as many learning rates on both sides
     assert tuned.optimizers == (claim.baseline["optimizer"],)
     assert claim.baseline["lr"] in tuned.space.optimizers[tuned.optimizers[0]]["lr"].values  # type: ignore[union-attr]
 
@@ -101,7 +102,7 @@ def test_the_rows_of_other_claims_stay(tmp_path: Path, monkeypatch: pytest.Monke
         "task: {name: mlp, samples: 200, epochs: 2}\nspace: {lr: 1e-2}\n"
         "baseline: {lr: 1e-6}\nsearch: {trials: 1, confirm: 10}\n"
     )
-    page = tmp_path / "page.md"
+    page = tmp_path / "claims.md"
     old = "| other | [old](../configs/claims/old.yaml) | holds | Better. | 12 |"
     page.write_text(f"before\n<!-- claims -->\n{old}\n<!-- end -->\nafter\n")
     monkeypatch.setattr(claims, "FILES", {"old": study, "tiny": study})
@@ -110,10 +111,8 @@ def test_the_rows_of_other_claims_stay(tmp_path: Path, monkeypatch: pytest.Monke
     claims.main()
     rows = read_rows(page.read_text())
     assert rows["old"] == old
-    assert rows["tiny"].startswith(
-        "| a large lr is better | [tiny](../configs/claims/tiny.yaml) | holds | Better than"
-    )
-    assert "Searched" not in rows["tiny"]  # nothing was chosen
+    head = "| a large lr is better | [tiny](../configs/claims/tiny.yaml) | holds | Better than the baseline"
+    assert rows["tiny"].startswith(head)
     assert rows["tiny"].endswith(" | 11 |")
     assert page.read_text().startswith("before\n<!-- claims -->\n")
     assert page.read_text().endswith("<!-- end -->\nafter\n")
