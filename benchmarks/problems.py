@@ -1,4 +1,4 @@
-"""Small classification problems that ``benchmarks.fresh_seeds`` compares with the tasks of adamtune."""
+"""Small problems: those of ``benchmarks.fresh_seeds`` and the one of ``benchmarks.verdict_studies``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 from adamtune.tasks.base import Direction, Task
 from adamtune.tasks.data import Data
 from adamtune.tasks.datasets import digits, shuffle_split, standardise
+from adamtune.tasks.randomness import derive
 
 POINTS, LENGTH = 72, 40
 """The numbers of a curve while it is distorted, and of the finished one."""
@@ -94,3 +96,36 @@ def distorted(template: NDArray[np.float64], rng: np.random.RandomState) -> NDAr
 def resampled(curve: NDArray[np.float64], points: int) -> NDArray[np.float64]:
     """The curve at so many evenly spaced points."""
     return np.interp(np.linspace(0, 1, points), np.linspace(0, 1, len(curve)), curve)
+
+
+class Friedman(Task):
+    """A small multilayer perceptron on few rows of Friedman's function, which are drawn with ``data_seed``.
+
+    Starting weights are drawn anew for each ``draw`` and ``data_seed``, from the seed that a training has: so
+    no draw is better than another, and studies of different data have no luck in common.
+    """
+
+    data_settings = ("data_seed", "test_rows")
+
+    data_seed: int = 0
+    test_rows: int = 0
+    draw: int = 0
+    epochs: int = 20
+
+    def data(self) -> Data:
+        """128 training, 64 validation and ``test_rows`` test rows, in units of the function's deviations."""
+        from sklearn.datasets import make_friedman1
+
+        x, y = make_friedman1(192 + self.test_rows, noise=1.0, random_state=self.data_seed)
+        rows = np.float32((x - 0.5) * 12**0.5), np.float32((y - 14.4) / 4.9)
+        parts = (slice(128), slice(128, 192), slice(192, None))[: 3 if self.test_rows else 2]
+        return Data(*(tuple(each[part] for each in rows) for part in parts))
+
+    def model(self) -> nn.Module:
+        """``[batch, 10]`` to ``[batch, 1]``."""
+        torch.default_generator.manual_seed(derive(torch.initial_seed(), self.draw, self.data_seed))
+        return nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def loss(self, model: Any, batch: Any) -> Tensor:
+        """The mean squared error."""
+        return mse_loss(model(batch[0]).squeeze(-1), batch[1])

@@ -31,7 +31,7 @@ Outcome = Literal[
 ]
 
 LEVEL = 0.95
-_POWER = 1.0
+POWER = 1.0
 """Added to a bound, it is the difference in standard errors that simulated plans find four times in five."""
 
 
@@ -267,7 +267,7 @@ def _seen(
         n=n,
         candidate_mean=means[0],
         baseline_mean=means[1],
-        detectable=None if deviation is None else (plan.bounds[-1] + _POWER) * deviation / sqrt(expected),
+        detectable=None if deviation is None else (plan.bounds[-1] + POWER) * deviation / sqrt(expected),
         candidate_failures=failed[0],
         baseline_failures=failed[1],
         direction=direction,

@@ -7,14 +7,15 @@ from math import hypot, sqrt
 
 import numpy as np
 
-from adamtune.analysis.paired import Judgement
+from adamtune.analysis.paired import POWER, Judgement
 
 
 def with_rows(judgement: Judgement, row_differences: Sequence[float], rows: int | None = None) -> Judgement:
     """The judgement with an interval for new rows too, where the pairs' interval holds for these rows alone.
 
     With M rows, whose differences have the standard deviation s_row, each half of the interval becomes
-    sqrt(h^2 + h_row^2), where h_row = t(.975, M - 1) s_row / sqrt(M).
+    sqrt(h^2 + h_row^2), where h_row = t(.975, M - 1) s_row / sqrt(M). The difference that is found four times
+    in five grows likewise, by t + 1 standard errors s_row / sqrt(M).
 
     Args:
         judgement: of values that are means over these rows.
@@ -31,8 +32,12 @@ def with_rows(judgement: Judgement, row_differences: Sequence[float], rows: int 
     count = len(row_differences)
     if count < 2:
         raise ValueError(f"rows have no spread below two of them; got {count}")
-    half = float(stdtrit(count - 1, 0.975) * np.std(row_differences, ddof=1) / sqrt(count))
+    bound = float(stdtrit(count - 1, 0.975))
+    error = float(np.std(row_differences, ddof=1)) / sqrt(count)
+    half = bound * error
     judgement = judgement._replace(rows=rows or count, row_half_width=half)
+    if judgement.detectable is not None:
+        judgement = judgement._replace(detectable=hypot(judgement.detectable, (bound + POWER) * error))
     if judgement.interval is None or judgement.difference is None:
         return judgement
     low = judgement.difference - hypot(judgement.difference - judgement.interval[0], half)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import floor, log10
 
+from adamtune.analysis.looks import LEAST_PAIRS
 from adamtune.analysis.paired import Judgement
 
 Write = Callable[[float], str]
@@ -92,13 +93,22 @@ def _outcome(judgement: Judgement, metric: str, baseline: str, write: Write, spl
 
 
 def _not_confirmed(judgement: Judgement, baseline: str, against: str, where: str) -> str:
-    if judgement.rows and judgement.difference:
-        better = (judgement.difference < 0) == (judgement.direction == "minimize")
-        word = "Better" if better else "Worse"
-        return f"{word} than {baseline} on these rows, not shown for new rows: {against}, {where}."
-    if judgement.interval is None or judgement.n < 5:
+    if judgement.interval is None or judgement.n < LEAST_PAIRS:
         return f"Not confirmed: both trainings finished in {judgement.n} of {judgement.pairs} pairs only."
-    return f"Not confirmed, because it diverged more often than {baseline}: {against}, {where}."
+    if not _lacks_rows(judgement):
+        return f"Not confirmed, because it diverged more often than {baseline}: {against}, {where}."
+    word = "Better" if _is_ahead(judgement) else "Worse"
+    return f"{word} than {baseline} on these rows, not shown for new rows: {against}, {where}."
+
+
+def _lacks_rows(judgement: Judgement) -> bool:
+    """Whether a judgement of enough pairs that is not confirmed would be, if the rows were certain."""
+    diverges = judgement.candidate_failures > judgement.baseline_failures
+    return judgement.rows is not None and not (diverges and _is_ahead(judgement))
+
+
+def _is_ahead(judgement: Judgement) -> bool:
+    return ((judgement.difference or 0.0) < 0) == (judgement.direction == "minimize")
 
 
 def _against(judgement: Judgement, metric: str, write: Write) -> str:
@@ -126,11 +136,13 @@ def _between(judgement: Judgement, write: Write) -> str:
 
 
 def _rows(judgement: Judgement) -> str:
-    if judgement.rows is None or judgement.row_half_width is None:
+    if judgement.rows is None or judgement.row_half_width is None or judgement.n < LEAST_PAIRS:
+        return ""
+    if judgement.outcome == "identical":
         return ""
     rows, half = judgement.rows, judgement.row_half_width
     allowed = f"{rows} rows that the search never saw allow {half:.2g} either way"
-    if judgement.outcome != "not_confirmed":
+    if judgement.outcome != "not_confirmed" or not _lacks_rows(judgement):
         return f"The interval is for new rows, too: the {allowed}."
     if half > abs(judgement.difference or 0):
         return f"The {allowed} by themselves: more rows are needed, not more seeds."

@@ -86,6 +86,7 @@ class ConfirmationLoop:
 
         self._tracker.end([])
         self._report()
+        observe()
         while (reason := stop()) is None and (self._trainings.begin(self._missing) or self._trainings):
             for training, result in self._trainings.advance(pause):
                 self._confirmation.keep(training, result)

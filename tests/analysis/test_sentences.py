@@ -87,6 +87,30 @@ NONE_OF_14 = " None of 14 trainings diverged: the true rate is below 19 %."
             {"outcome": "not_confirmed", "interval": (-0.0363, 0.0039), "rows": 89, "row_half_width": 0.0101},
             ROWS.format("0.01 either way: more rows or more seeds are needed.") + NONE_OF_14,
         ),
+        (
+            {"outcome": "not_confirmed", "pairs": 15, "candidate_failures": 1, "rows": 89}
+            | {"row_half_width": 0.00401},
+            f"Not confirmed, because it diverged more often than the default: {AGAINST}. The interval is for"
+            " new rows, too: the 89 rows that the search never saw allow 0.004 either way."
+            " 1 of 15 trainings diverged, and 0 of 15 of the default.",
+        ),
+        (
+            {"outcome": "not_confirmed", "pairs": 15, "candidate_failures": 1, "rows": 89}
+            | {"row_half_width": 0.0101, "direction": "maximize", "interval": (-0.0363, 0.0039)},
+            ROWS.format("0.01 either way: more rows or more seeds are needed.").replace("Better", "Worse")
+            + " 1 of 15 trainings diverged, and 0 of 15 of the default.",
+        ),
+        (
+            {"outcome": "not_confirmed", "pairs": 8, "n": 3, "candidate_failures": 4, "baseline_failures": 3}
+            | {"rows": 89, "row_half_width": 0.0101},
+            "Not confirmed: both trainings finished in 3 of 8 pairs only."
+            " 4 of 8 trainings diverged, and 3 of 8 of the default.",
+        ),
+        (
+            {"outcome": "identical", "difference": 0.0, "interval": (0.0, 0.0), "rows": 89}
+            | {"row_half_width": 0.0},
+            "Identical to the default: val_loss is the same with each of 14 fresh seeds.",
+        ),
         ({"outcome": None, "pairs": 5}, "Not decided after 5 pairs of trainings."),
         ({"outcome": "pass"}, f"Pass: {AGAINST}{THESE}{NONE_OF_14}"),
     ],
