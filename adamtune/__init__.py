@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from adamtune.tasks.base import Task
     from adamtune.tasks.data import Data
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 __all__ = ["Data", "Run", "Task", "__version__", "trainable"]
 

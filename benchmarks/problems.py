@@ -1,4 +1,4 @@
-"""Small problems: those of ``benchmarks.fresh_seeds`` and the one of ``benchmarks.verdict_studies``."""
+"""Small problems that benchmarks train."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Friedman(Task):
         from sklearn.datasets import make_friedman1
 
         x, y = make_friedman1(192 + self.test_rows, noise=1.0, random_state=self.data_seed)
-        rows = ((x - 0.5) * 12**0.5, (y - 14.4) / 4.9)
+        rows = [np.asarray(each, np.float32) for each in ((x - 0.5) * 12**0.5, (y - 14.4) / 4.9)]
         parts = (slice(128), slice(128, 192), slice(192, None))[: 3 if self.test_rows else 2]
         return Data(*(tuple(each[part] for each in rows) for part in parts))
 

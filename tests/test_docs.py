@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import typer.main
+import yaml
 
 from adamtune.cli.main import app, run
 from adamtune.config import parse_study
@@ -203,6 +204,17 @@ def test_study_files_parse(block: Block) -> None:
 def test_own_models_of_the_documentation_are_text_of_the_examples(block: Block) -> None:
     """The examples themselves have tests."""
     assert any(each.read_text().endswith("\n" + block.text) for each in EXAMPLES.glob("*.*"))
+
+
+@pytest.mark.parametrize("block", blocks("yml"))
+def test_workflows_run_commands_that_exist(block: Block) -> None:
+    workflow = yaml.safe_load(block.text)
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert all("run" in step or "uses" in step for step in steps)
+    called = [step["run"].split() for step in steps if step.get("run", "").startswith("adamtune ")]
+    assert called
+    for _, name, *arguments in called:
+        assert {each for each in arguments if each.startswith("--")} <= {*option_names(COMMANDS[name])}
 
 
 @pytest.mark.parametrize("study", [each for each in blocks("yaml") if "data: " in each.values[0].text])

@@ -90,7 +90,7 @@ def _range_ends(study: StudyConfig, ranking: Ranking) -> Iterator[Advice]:
         if EDGE < place < 1 - EDGE:
             continue
         low, high = _moved(each, place > 0.5, _legal(name))
-        if low == each.low and high == each.high:
+        if low >= each.low and high <= each.high:  # it ends where the legal values do
             continue
         end = "upper" if place > 0.5 else "lower"
         text = (

@@ -17,6 +17,7 @@ from adamtune.storage.records import State, StudyRecord, TrialRecord, counted
 
 if TYPE_CHECKING:
     from adamtune.analysis.ablations import Effect
+    from adamtune.analysis.importance import Importance
     from adamtune.analysis.verdict import Verdict
 
 _CATALOG = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES))
@@ -77,6 +78,17 @@ class Ranking:
         from adamtune.analysis.ties import tied_trials  # imports NumPy
 
         return tied_trials(self.study, self.verdict.confirmation if self.verdict else None)
+
+    @cached_property
+    def importance(self) -> list[Importance]:
+        """How much of the order of the trials each searched setting explains; nothing with too few trials."""
+        from adamtune.analysis.importance import importance, standings  # imports NumPy
+
+        trials = [each for each in self.study.trials if each.state in ("complete", "pruned", "diverged")]
+        settings = [
+            {name: value for name, value in each.settings.items() if name in self.searched} for each in trials
+        ]
+        return importance(settings, standings(trials, self.study.direction)) if trials else []
 
     @property
     def effects(self) -> list[Effect]:

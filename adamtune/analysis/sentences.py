@@ -10,6 +10,9 @@ from adamtune.analysis.paired import Judgement
 
 Write = Callable[[float], str]
 
+LEAST_WIDTH = 1e-12
+"""The least width of an interval, as a part of the value, that is no rounding."""
+
 
 def sentence(
     judgement: Judgement,
@@ -44,14 +47,15 @@ def digits(judgement: Judgement) -> Write:
     low, high = judgement.interval or (0.0, 0.0)
     # Without noise, two more digits than the difference; without a difference, four of the value.
     width = (high - low) / 2 or abs(judgement.difference or 0) / 100
-    width = width or abs(judgement.candidate_mean or judgement.baseline_mean or 1) / 100
+    means = [abs(each) for each in (judgement.candidate_mean, judgement.baseline_mean) if each]
+    width = max(width or max(means, default=1.0) / 100, max(means, default=0.0) * LEAST_WIDTH)
     decimals = 1 - floor(log10(float(f"{width:.1e}")))
 
     def write(value: float) -> str:
         if 0 <= decimals < 8:
-            return f"{value:.{decimals}f}"
+            return f"{value:z.{decimals}f}"
         if -5 < decimals < 0:
-            return f"{round(value, decimals):.0f}"
+            return f"{round(value, decimals):z.0f}"
         kept = floor(log10(abs(value))) + decimals if value else 0
         mantissa, exponent = f"{value:.{max(kept, 0)}e}".split("e")
         return f"{mantissa}e{int(exponent)}"

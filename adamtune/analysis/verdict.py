@@ -117,7 +117,7 @@ def _judged(confirmation: Confirmation, trials: Mapping[int, TrialRecord], winne
     baseline = Side(next(equal, None), confirmation.baseline, judgement.baseline_mean, judgement.n, values[1])
     outcome = "no_difference" if judgement.outcome == "identical" else str(judgement.outcome)
     metric = confirmation.judged_metric.replace("/", "_")
-    searched = _searched(trials[winner], values[0])
+    searched = _searched(trials[winner], values[0]) if len(trials) > 1 else None  # one trial was not chosen
     return Verdict(
         outcome,
         metric,
@@ -166,12 +166,12 @@ def _why_not(study: StudyRecord) -> str:
     search = (study.study or {}).get("search", {})
     trainings = search.get("trials", 0) * search.get("seeds", 1)
     if search.get("confirm") == "off":
-        return "Not confirmed: search.confirm is off."
+        return "Not confirmed: the confirmation was turned off (search.confirm, --confirm)."
     if search.get("confirm", "auto") == "auto" and trainings < FEW_TRAININGS:
         return (
-            f"Not confirmed: a study of {trainings} trainings is confirmed only where search.confirm says so"
-            " (small, full)."
+            f"Not confirmed: {trainings} trainings are confirmed only where search.confirm or --confirm"
+            " says so (small or full)."
         )
     if [each for each in study.trials if each.state == "running"] or trainings > len(study.trials):
         return "Not confirmed yet: the search is not complete."
-    return "Not confirmed: run the search again with search.confirm: small or full."
+    return "Not confirmed: run the search again with --confirm small or full."

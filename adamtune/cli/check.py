@@ -73,7 +73,10 @@ def check(
     ] = None,
     storage: Storage = STORAGE,
 ) -> None:
-    """Check a study or settings for CI: exit code 0 if they pass, 4 if they fail, 5 if it is inconclusive."""
+    """Check a study, or settings, for CI.
+
+    The exit code is 0 if it passes, 4 if it fails, and 5 if it is inconclusive.
+    """
     from adamtune.storage.location import check_output, file_path
 
     if (better_than is None) == (baseline is None):
@@ -129,6 +132,10 @@ def _check_settings(config: Path, baseline: Path, candidate: Path | None, tolera
         from adamtune.reports.live import progress_view
         from adamtune.search.gate import run_gate
 
-    with progress_view(console(stderr=True)) as observe:
-        gate = run_gate(study, tried, accepted, allowed, observe)
+    try:
+        with progress_view(console(stderr=True)) as observe:
+            gate = run_gate(study, tried, accepted, allowed, observe)
+    except KeyboardInterrupt as error:
+        typer.echo("Interrupted; nothing is kept. The same command begins anew.", err=True)
+        raise typer.Exit(130) from error
     return check_of_gate(gate, tried, accepted, str(candidate or config))

@@ -31,7 +31,7 @@ def export(
     ] = None,
     storage: Storage = STORAGE,
 ) -> None:
-    """Write the settings that a study recommends to a file, for "adamtune check"."""
+    """Write the settings that a study recommends to a file."""
     from adamtune.analysis.ranking import BASELINE, rank
     from adamtune.reports.files import to_settings, write_atomically
     from adamtune.storage.location import check_output, file_path

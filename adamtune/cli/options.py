@@ -46,6 +46,21 @@ Timeout = Annotated[
     typer.Option("--timeout", metavar="TIME", help="Save and stop after this time, for example 90s or 30m"),
 ]
 
+Confirm = Annotated[
+    str | None,
+    typer.Option(
+        "--confirm",
+        metavar="auto|off|small|full|N",
+        help="How many trainings on fresh seeds compare the best trials with the baseline",
+    ),
+]
+NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="The same as --confirm off")]
+
+
+def confirmation(confirm: str | None, no_confirm: bool) -> dict[str, object]:
+    """The override that ``--confirm`` and ``--no-confirm`` are."""
+    return given({"search.confirm": "off" if no_confirm else confirm})
+
 
 def program() -> str:
     """The command that starts this program: ``adamtune`` if PATH has it, else the command of this process."""

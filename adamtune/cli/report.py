@@ -54,6 +54,9 @@ def report(
     output: Annotated[
         str | None, typer.Option("--output", metavar="FILE", help="Write the report to this file")
     ] = None,
+    importance: Annotated[
+        bool, typer.Option("--importance", help="Say how much each setting explains (table, JSON)")
+    ] = False,
     storage: Storage = STORAGE,
 ) -> None:
     """Rank the trials of a study (default: the latest study)."""
@@ -67,11 +70,11 @@ def report(
     format = format or format_of(file)
     ranking = rank(read_study(storage, study or latest_study(storage)))
     if file is None:
-        typer.echo(_text(ranking, format, top, storage, None), nl=False)
+        typer.echo(_text(ranking, format, top, storage, None, importance), nl=False)
     else:
         from adamtune.reports.files import write_atomically
 
-        write_atomically(file, _text(ranking, format, top, storage, io.StringIO()))
+        write_atomically(file, _text(ranking, format, top, storage, io.StringIO(), importance))
 
 
 def format_of(output: Path | None) -> Format:
@@ -89,7 +92,14 @@ def format_of(output: Path | None) -> Format:
     return SUFFIXES.get(suffix, Format.table)
 
 
-def _text(ranking: Ranking, format: Format, top: int | None, storage: str, screen: IO[str] | None) -> str:
+def _text(
+    ranking: Ranking,
+    format: Format,
+    top: int | None,
+    storage: str,
+    screen: IO[str] | None,
+    importance: bool,
+) -> str:
     """The report as text; a table has the width and the colours of ``screen`` (None: stdout)."""
     from adamtune.reports import files
 
@@ -100,7 +110,9 @@ def _text(ranking: Ranking, format: Format, top: int | None, storage: str, scree
         out = console(file=screen)
         # Printed in one piece at the end: an error in the middle leaves no half of a table on stdout.
         with out.capture() as captured:
-            show_result(out, ranking, storage, top or TABLE_ROWS)
+            show_result(out, ranking, storage, top or TABLE_ROWS, importance)
         return captured.get()
-    write = {Format.json: files.to_json, Format.csv: files.to_csv, Format.markdown: files.to_markdown}
+    if format is Format.json:
+        return files.to_json(ranking, ranking.rows[:top], importance)
+    write = {Format.csv: files.to_csv, Format.markdown: files.to_markdown}
     return write[format](ranking, ranking.rows[:top])

@@ -19,6 +19,7 @@ from adamtune.reports.console import (
     show_effects,
     show_failures,
     show_hints,
+    show_importance,
     show_ranking,
     show_verdict,
 )
@@ -82,14 +83,16 @@ def _done(progress: Progress) -> str:
     return f"{progress.done}/{max(progress.total, progress.done)} trials done{now}"
 
 
-def show_result(out: Console, ranking: Ranking, location: str, top: int) -> None:
-    """Prints the first ``top`` trials, the best one as code, and the next commands."""
+def show_result(out: Console, ranking: Ranking, location: str, top: int, importance: bool = False) -> None:
+    """Prints the first ``top`` trials, the verdict, the recommended settings as code, and next commands."""
     study, best = ranking.study, ranking.recommended
     show_ranking(out, ranking, top)
     show_failures(out, study.trials)
     show_verdict(out, ranking)
     show_best(out, ranking, _as_code(ranking, best) if best and "optimizer" in best.settings else "")
     show_effects(out, ranking)
+    if importance:
+        show_importance(out, ranking)
     show_hints(out, _hints(ranking, location, top))
 
 

@@ -6,13 +6,26 @@ from typing import Annotated
 
 import typer
 
-from adamtune.cli.options import STORAGE, Storage, Study, Timeout, Trials, given, slow_imports
+from adamtune.cli.options import (
+    STORAGE,
+    Confirm,
+    NoConfirm,
+    Storage,
+    Study,
+    Timeout,
+    Trials,
+    confirmation,
+    given,
+    slow_imports,
+)
 
 
 def resume(
     study: Study,
     trials: Trials = None,
     timeout: Timeout = None,
+    confirm: Confirm = None,
+    no_confirm: NoConfirm = False,
     abandon: Annotated[
         bool,
         typer.Option(
@@ -31,4 +44,5 @@ def resume(
         from adamtune.search.run import resume as continue_study
 
     overrides = given({"search.trials": trials, "search.timeout": timeout})
+    overrides |= confirmation(confirm, no_confirm)
     follow(lambda observe: continue_study(storage, study, overrides, observe, abandon), storage, study)

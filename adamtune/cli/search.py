@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adamtune.cli.options import Timeout, Trials, given, slow_imports
+from adamtune.cli.options import Confirm, NoConfirm, Timeout, Trials, confirmation, given, slow_imports
 
 
 def search(
@@ -26,6 +26,8 @@ def search(
             help="Database file or URL; overrides the study file",
         ),
     ] = None,
+    confirm: Confirm = None,
+    no_confirm: NoConfirm = False,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the study; overrides the study file")
     ] = None,
@@ -44,7 +46,7 @@ def search(
         "storage": storage,
         "name": name,
     }
-    study = load_study(config, given(overrides))
+    study = load_study(config, given(overrides) | confirmation(confirm, no_confirm))
     # Before the imports: a study in use is refused in a tenth of a second instead of two.
     check_free(study.storage, study.name)
 

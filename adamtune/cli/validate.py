@@ -63,12 +63,14 @@ def _two_values(name: str, choice: Choice) -> str:
 
 def summary(study: StudyConfig) -> list[str]:
     """A study in lines for people: its task and search, and what is searched and fixed."""
+    from adamtune.analysis.advice import few_trials
     from adamtune.config import Fixed
     from adamtune.reports.text import aligned
     from adamtune.search.notes import notes
 
     rows, (plan, model) = list(_rows(study)), _plan(study)
-    remarks = [*_two_value_notes(study), *notes(study, plan.slots)]
+    advice = [each.text for each in few_trials(study.trials, list(study.space.searched))]
+    remarks = [*_two_value_notes(study), *notes(study, plan.slots), *advice]
     searched = [(name, text) for name, text, each in rows if not isinstance(each, Fixed)]
     fixed = [(name, text) for name, text, each in rows if isinstance(each, Fixed)]
     return [

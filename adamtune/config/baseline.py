@@ -52,7 +52,8 @@ def read_settings(raw: Mapping[str, Any], key: str, problems: Problems) -> dict[
             return None
     for name, each in (("optimizer", space.optimizer), ("schedule", space.schedule)):
         if not isinstance(each, Fixed):
-            moved.add((name,), illegal_value(each.file_value(), "one name"))
+            if not moved.found:  # or the name is unknown, and all were read
+                moved.add((name,), illegal_value(each.file_value(), "one name"))
             return None
     return fixed_settings(space)
 
@@ -62,10 +63,11 @@ class _Moved(Problems):
 
     def __init__(self, problems: Problems, key: str) -> None:
         super().__init__(problems.source)
-        self._problems, self._key = problems, key
+        self._problems, self._key, self.found = problems, key, False
 
     def add(self, path: KeyPath, message: str, *more: Any, **named: Any) -> None:
         """Records a problem, once."""
+        self.found = True
         own = path[1:] if path[:1] == ("space",) else path
         self._problems.add((self._key, *own), message, *more, **named)
 

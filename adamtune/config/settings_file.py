@@ -143,7 +143,7 @@ def _read_json(text: str, problems: Problems) -> object:
     # JSON is YAML, and its reader knows the line of each key.
     raw = read_yaml(text, problems)
     if not isinstance(raw, dict):
-        problems.add((), illegal_value(raw, f"a mapping of {', '.join(SettingsFile.model_fields)}"))
+        problems.add((), illegal_value(raw, "a mapping of settings and task"))
         problems.raise_if_any()
     return raw
 

@@ -161,6 +161,8 @@ def _objective(raw: object, task: TaskChoice | CommandChoice | None, problems: P
 def _check_engine(file: StudyFile, task: TaskChoice | CommandChoice, problems: Problems) -> None:
     """Records problems of keys that do not apply to the kind of the task."""
     is_program = isinstance(task.entry, ProgramEntry)
+    if file.device == "mps" and file.precision == "float64":
+        problems.add(("precision",), "found float64, which device: mps does not have; use device: cpu")
     for key in ("engine", "population", "device", *USUAL._fields) if is_program else ("workers",):
         value = getattr(file, key)
         advice = "functions and commands have workers" if is_program else "write population"

@@ -7,7 +7,7 @@ tested against.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import nan
 from time import perf_counter
@@ -127,13 +127,15 @@ class _Training:
         indices = batch_indices(
             self.task, self.member.seed, self.member.replicate, self.step * count, stop * count
         )
-        for batches in indices.to(self.source.device).split(count):
+        batches = indices.to(self.source.device).unbind()
+        for first in range(0, len(batches), count):
             if pause():
                 break
-            losses.append(self._update([take_rows(self.source.train, index) for index in batches]))
+            own = batches[first : first + count]
+            losses.append(self._update(take_rows(self.source.train, index) for index in own))
         self.losses += torch.stack(losses).tolist() if losses else []
 
-    def _update(self, batches: Sequence[Rows]) -> Tensor:
+    def _update(self, batches: Iterable[Rows]) -> Tensor:
         """Takes a step with the mean gradient of the batches; their mean loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.lrs[self.step]

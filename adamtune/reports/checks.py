@@ -59,7 +59,7 @@ class Check:
         suites = ElementTree.Element("testsuites")
         attributes = known | {name: str(int(count)) for name, count in counts.items()}
         suite = ElementTree.SubElement(suites, "testsuite", attributes)
-        case = ElementTree.SubElement(suite, "testcase", classname="adamtune.check", name=_xml(self.claim))
+        case = ElementTree.SubElement(suite, "testcase", classname="adamtune", name=_xml(self.claim))
         if self.outcome != "pass":
             kind = "failure" if self.outcome == "fail" else "skipped"
             ElementTree.SubElement(case, kind, message=_xml(self.sentence))

@@ -147,6 +147,20 @@ def show_effects(out: Console, ranking: Ranking) -> None:
         out.print("\n  ".join(lines).join(("- ", "")))
 
 
+def show_importance(out: Console, ranking: Ranking) -> None:
+    """Prints how much of the order of the trials each searched setting explains, beside noise."""
+    out.print("\nImportance, of all trials:", style="bold")
+    if not ranking.importance:
+        out.print("  too few trials to say")
+        return
+    rows = [
+        (each.setting, f"{each.share:.2f}", f"noise gives up to {each.noise:.2f}")
+        for each in ranking.importance
+    ]
+    for line in aligned(rows, "  "):
+        out.print(line)
+
+
 def _effect(effect: Effect) -> tuple[str, str]:
     """The change of the metric with its interval, and whether chance explains it."""
     if effect.difference is None or effect.interval is None or effect.p is None:

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from adamtune.analysis.verdict import Verdict
 
 
-def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
-    """Strict JSON, one trial a line; NaN and infinity are null."""
+def to_json(ranking: Ranking, rows: Sequence[Row], importance: bool = False) -> str:
+    """Strict JSON, one trial a line; NaN and infinity are null.
+
+    Args:
+        ranking: the ranked study.
+        rows: the trials to include.
+        importance: whether the importance of the settings is included.
+    """
     head = {
         "study": ranking.study.name,
         "metric": ranking.study.metric,
@@ -32,6 +38,7 @@ def to_json(ranking: Ranking, rows: Sequence[Row]) -> str:
         "baseline": ranking.baseline and _trial(ranking.baseline),
         "ablations": [each._asdict() for each in ranking.effects],
         "advice": [each._asdict() for each in advise(ranking)],
+        **({"importance": [each._asdict() for each in ranking.importance]} if importance else {}),
     }
     trials = ",\n".join(f"  {_dumps(_trial(row))}" for row in rows)
     # One trial a line, which `grep` and `diff` can use: the head's closing brace moves to the end.

@@ -19,7 +19,7 @@ from adamtune.engines.plan import Plan, make_plan, workers_plan
 from adamtune.errors import AdamtuneError, UsageError
 from adamtune.search.faults import training_faults
 from adamtune.search.progress import Observer, Progress
-from adamtune.search.run import interruptions
+from adamtune.search.run import ENGINES, interruptions
 from adamtune.search.task_check import check_objective, check_task
 from adamtune.search.trainings import Trainings
 from adamtune.search.trial import Tasks, member
@@ -113,8 +113,8 @@ def _tasks(config: StudyConfig, sides: Mapping[str, Trained]) -> dict[str, Any]:
     own = Tasks(config)
     found = {role: own.load(entry.settings.model_validate(each.task)) for role, each in sides.items()}
     if len({each.data_hash for each in found.values()}) > 1:
-        candidate, baseline = (sides[role].task for role in ROLES)
-        changed = [name for name in candidate if candidate[name] != baseline.get(name)]
+        one, other = (each.task for each in found.values())
+        changed = [name for name in type(one).model_fields if getattr(one, name) != getattr(other, name)]
         raise UsageError(
             f"the candidate and the baseline have different data, so they cannot be compared: give"
             f" {' or '.join(changed)} one value in both files"
@@ -137,7 +137,7 @@ def _plan(config: StudyConfig, sides: Mapping[str, Trained], tasks: Mapping[str,
             check_objective(config, check_task(task))
         options = config.engine, config.population, config.device, 1, optimizers
         plans.append(make_plan(task, *options, step_bytes))
-    plan = min(plans, key=lambda each: (each.engine != "sequential", each.slots))
+    plan = max(plans, key=lambda each: (ENGINES.index(each.engine), -each.slots))
     return plan.for_trials(most, 1, plan.slots)
 
 
@@ -150,5 +150,9 @@ def _changes(config: StudyConfig, sides: Mapping[str, Trained], tasks: Mapping[s
             continue
         if each.file.metric not in ("", metric):
             yield f"{each.name} was chosen by {each.file.metric}; this check compares {metric}."
+        recipe = each.file.recipe if isinstance(each.file.recipe, dict) else {}
+        for key, now in config.recipe._asdict().items():
+            if recipe.get(key, now) != now:
+                yield f"{each.name} was trained with {key} {recipe[key]}; this check trains with {now}."
         if data and each.file.data_hash not in (None, *data):
             yield f"The data is not that of {each.name}: both are trained on the data of now."

@@ -127,7 +127,7 @@ def _search(session: Session, observe: Observer) -> Outcome:
             if saved_search is not None:
                 loop.restore(saved_search)
             reason = loop.run(stop, observe_now)
-        if reason == "complete" and confirming is not None:
+        if reason == "complete" and confirming is not None and session.claim_confirmation():
             confirmation = begin_confirmation(session, confirming)
             plan = replace(kept, slots=min(kept.slots, most_at_once(confirming)))
             with plan.start(folder / "confirmation", config.search.trial_timeout) as engine:
@@ -273,7 +273,11 @@ STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"
 
 @contextmanager
 def interruptions(note_stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came, as a function. The first calls ``note_stop``; the second ends at once."""
+    """A function that tells whether Ctrl-C or SIGTERM came. The second of them ends at once.
+
+    Args:
+        note_stop: called at the first.
+    """
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -73,6 +73,10 @@ class Session:
         """Returns whether other processes train trials of the study, after a pause if they do."""
         return False
 
+    def claim_confirmation(self) -> bool:
+        """Returns whether this process is to confirm the study: no other does."""
+        return True
+
     def leave(self, own: Collection[int]) -> None:
         """Lets other processes take over these trials at once."""
 

@@ -107,6 +107,10 @@ class Task(BaseModel):
             self._loaded_data = self.data()
         return self._loaded_data
 
+    def keep_data(self, data: Data) -> None:
+        """Makes ``data`` the ``loaded_data``."""
+        self._loaded_data = data
+
     def path(self, name: str) -> Path:
         """The path of a file that lies beside the file of this class."""
         return (Path(self.source_file).parent if self.source_file else Path()).resolve() / name

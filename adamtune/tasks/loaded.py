@@ -47,7 +47,7 @@ class LoadedTask:
     data_hash: str
     steps: int
     evaluate_every: int
-    recipe: Recipe = USUAL
+    recipe: Recipe
     holdouts: Mapping[str, slice] = field(default_factory=dict)
     loss_steps: int = 0
     origin: LoadedTask | None = None
@@ -129,7 +129,8 @@ class Loader:
                 has more batches than all epochs.
         """
         found = self._load_data(task)
-        task._loaded_data = data = found.data
+        data = found.data
+        task.keep_data(data)
         batches = batches_per_epoch(count_rows(data.train), task.batch_size)
         steps = getattr(task, "steps", None) or task.epochs * batches // self._recipe.accumulate
         if not steps:

@@ -167,3 +167,7 @@ def test_digits_without_noise() -> None:
 def test_something_is_said_of_pairs_without_values(outcome: Any) -> None:
     nothing = judge([None] * 8, [None] * 8, "minimize")
     assert sentence(nothing._replace(outcome=outcome), "val_loss")
+
+
+def test_zero_has_no_sign() -> None:
+    assert digits(BETTER._replace(interval=(0.4, 0.6)))(-1e-9) == "0.00"

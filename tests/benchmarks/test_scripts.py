@@ -15,7 +15,7 @@ from benchmarks.studies import study_file
 
 SCRIPTS = (
     *("throughput", "time_to_target", "reach", "scaling", "gpu", "divergence", "fresh_seeds"),
-    *("verdicts", "importances"),
+    *("verdicts", "importances", "claims"),
 )
 
 

@@ -26,7 +26,19 @@ from .conftest import Ended
 
 Adamtune = Callable[..., Ended]
 
-COMMANDS = ("init", "search", "resume", "report", "studies", "tasks", "validate", "schema", "delete")
+COMMANDS = (
+    "init",
+    "search",
+    "resume",
+    "report",
+    "export",
+    "check",
+    "studies",
+    "tasks",
+    "validate",
+    "schema",
+    "delete",
+)
 
 
 def parameters() -> Iterator[tuple[str, object]]:

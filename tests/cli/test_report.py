@@ -22,6 +22,9 @@ rank  trial     value       lr  steps  seconds  curve
 
 2 complete, 1 pruned, 1 diverged (1 not shown)
 
+Not confirmed: 4 trainings are confirmed only where search.confirm or --confirm
+says so (small or full).
+
 Best: trial 2, val_loss 0.05610
 
 import torch

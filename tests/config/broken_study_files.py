@@ -79,6 +79,10 @@ BROKEN = [
         GOOD + "space: {accumulate: [1, 2]}\n",
         (3, "space.accumulate", "move it to the top level"),
     ),
+    broken("precision-fp16", GOOD + "precision: fp16\n", (3, "precision", "found 'fp16'; write float16")),
+    broken("precision-amp", GOOD + "amp: true\n", (3, "amp", "write precision: bfloat16 or float16")),
+    broken("precision-8", GOOD + "precision: float8\n", (3, "precision", "allowed: float32, bfloat16,")),
+    broken("precision-mps", GOOD + "device: mps\nprecision: float64\n", (4, "precision", "does not have")),
     broken("no-name", "task: mlp\n", (1, "name", "is missing; allowed: up to 100 letters")),
     broken("no-task", "name: x\n", (1, "task", "is missing; allowed: a task's name")),
     broken(

@@ -21,6 +21,7 @@ SCHEMA = schema()
 
 # What a schema cannot see: YAML itself, relations between values, and what another key makes applicable.
 BEYOND_A_SCHEMA = {
+    "precision-mps",
     *("twice", "twice-in-space", "date-tag", "number-key", "list-key", "newline-name", "settings-together"),
     *(
         "never-applies",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,6 +35,9 @@ class Toy:
     batch_size: int = 4
     data_hash: str = "noise"
     recipe: Recipe = USUAL
+    holdouts: Mapping[str, slice] = field(default_factory=dict)
+    loss_steps: int = 0
+    origin: None = None
 
     @property
     def train(self) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.side_by_side.engine import SideBySide
 from adamtune.engines.side_by_side.transport import files, load, pack, save
 from adamtune.errors import AdamtuneError, UsageError, origin
+from adamtune.recipe import USUAL
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import find_task
@@ -126,7 +128,7 @@ def test_processes_share_the_data(tasks: Mapping[str, LoadedTask]) -> None:
 
 def test_a_task_that_cannot_move_is_found_before() -> None:
     with pytest.raises(ValueError, match="cannot be pickled"):
-        pack(LoadedTask(lambda: 0, (), (), None, "", 1, 1))  # type: ignore[arg-type]
+        pack(LoadedTask(lambda: 0, (), (), None, "", 1, 1, USUAL))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,13 @@ def test_a_better_trial_is_said_to_be_better(folder: Path) -> None:
     assert set(found.metrics) == {"val_loss", "val_r2", "train_loss", "test_loss", "test_r2"}
 
 
+def test_the_value_of_a_trial_that_was_not_chosen_is_not_called_optimistic(folder: Path) -> None:
+    file = confirmed(folder, search={"trials": 1}, space={"lr": 0.1})
+    searched(file)
+    assert said(file).outcome == "better"
+    assert "Searched" not in said(file).sentence
+
+
 def test_seeds_do_not_depend_on_the_seed_of_the_search(folder: Path) -> None:
     files = [confirmed(folder, name=f"s{seed}", search={"seed": seed}) for seed in (0, 1)]
     for file in files:
@@ -128,7 +135,7 @@ def test_a_killed_confirmation_resumes_exactly(
     kills = 0
     for at in (2, 1, 3, 4, 2, 1):
         try:
-            searched(file(folder), crashing(at))
+            run(file(folder), crashing(at))  # which trains nothing where all was committed before a kill
         except Killed:
             kills += 1
     assert kills >= 3

@@ -142,7 +142,8 @@ class Group:
             step.run(partial(self._keys, taken))
             taken += 1
             if self._count_skipped(step.skipped()):
-                break  # the coefficients of the next steps are others
+                self._lookahead = None  # the coefficients of the next steps are others
+                break
         for name, value in before.items():
             self._kept[name][waiting] = value
         # The losses have the step's width, which may be more rows than there are members.
@@ -197,12 +198,10 @@ class Group:
 
     def _count_skipped(self, skipped: Sequence[bool]) -> bool:
         """Counts the members that have skipped a step; whether there are any."""
+        before = sum(each.skipped for each in self.active)
         for each, own in zip(self.active, skipped, strict=False):
             each.skipped += own
-        if any(skipped[: len(self.active)]):
-            self._lookahead = None
-            return True
-        return False
+        return sum(each.skipped for each in self.active) > before
 
     def _lookahead_for(self, steps: int) -> Lookahead:
         """A lookahead that covers the next steps: the present one, or a new one."""
@@ -291,14 +290,11 @@ class Group:
         # Admission makes the tensors; what it puts into them is overwritten below.
         for member in members:
             self.admit(member)
+        counts = state.get("skipped", [0] * len(members))  # 0.3.0 did not scale losses
         self.active = [
             ActiveMember(member, step, list(losses), skipped)
             for member, step, losses, skipped in zip(
-                members,
-                state["steps"],
-                state["losses"],
-                state.get("skipped", [0] * len(members)),  # 0.3.0 did not scale losses
-                strict=True,
+                members, state["steps"], state["losses"], counts, strict=True
             )
         ]
         self.seconds = state["seconds"]

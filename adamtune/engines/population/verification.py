@@ -162,7 +162,12 @@ def _check_method(task: BatchedTask, shared: bool) -> None:
     try:
         _check_gradients(task, shared, TOLERANCE)
     except _Different:
-        _check_gradients(task, shared, ROUNDING)
+        if task.source.task.recipe.autocast:
+            # In 16 bits, units near 0 may be on in one computation and off in the other.
+            _check_gradients(task, shared, 1.0)
+            _check_autocast(task, shared)
+        else:
+            _check_gradients(task, shared, ROUNDING)
         source = Source(task.source.task, task.source.device, torch.float64)
         if source.dtype == task.source.dtype:
             raise
@@ -172,17 +177,28 @@ def _check_method(task: BatchedTask, shared: bool) -> None:
             raise CannotCapture(f"its model cannot be checked in float64: {error}") from error
 
 
+def _check_autocast(task: BatchedTask, shared: bool) -> None:
+    """Raises CannotCapture if a capture that differs from a model under autocast is the model without it."""
+    recipe = task.source.task.recipe
+    without = replace(task.source.task, recipe=recipe._replace(precision="float32"))
+    try:
+        _check_gradients(task, shared, TOLERANCE, Source(without, task.source.device))
+    except _Different:
+        return
+    raise CannotCapture(f"in lockstep its model computes in float32, not in {recipe.precision}")
+
+
 class _Different(CannotCapture):
     """The capture computes something else than the model itself."""
 
 
-def _check_gradients(task: BatchedTask, shared: bool, tolerance: float) -> None:
-    """Compares a replayed capture with plain modules.
+def _check_gradients(task: BatchedTask, shared: bool, tolerance: float, other: Source | None = None) -> None:
+    """Compares a replayed capture with plain modules, those of another source if one is given.
 
     Raises:
         CannotCapture: the capture is impossible, or differs.
     """
-    source = task.source
+    source = other or task.source
     plain = [_Plain(source, 0 if shared else replicate) for replicate in (0, 1)]
     if shared:
         plain[1].module = source.module(0, 1)  # other weights on the same batches

@@ -43,7 +43,7 @@ class PackedTask:
         """The task with its data."""
         sys.modules[self.module] = _load_once(self.file) if self.file else import_module(self.module)
         own: Task = pickle.loads(self.pickled)
-        own._loaded_data = _with_rows(own._loaded_data, train, validation, test)
+        own.keep_data(_with_rows(own.loaded_data, train, validation, test))
         return replace(self.rest, task=own, train=train, validation=validation, test=test)
 
     @property
@@ -52,12 +52,11 @@ class PackedTask:
         return self.rest.data_hash
 
 
-def _with_rows(data: Data | None, train: Rows, validation: Rows, test: Rows | None) -> Data | None:
+def _with_rows(data: Data, train: Rows, validation: Rows, test: Rows | None) -> Data:
     """A copy of the data with other rows; what else they have is kept."""
     changed = copy(data)
     for name, rows in (("train", train), ("validation", validation), ("test", test)):
-        if changed is not None:
-            object.__setattr__(changed, name, rows)  # they are frozen
+        object.__setattr__(changed, name, rows)  # they are frozen
     return changed
 
 
@@ -75,7 +74,7 @@ def pack(task: LoadedTask) -> PackedTask:
     """
     try:
         own = task.task.model_copy()
-        own._loaded_data = _with_rows(own._loaded_data, None, None, None)
+        own.keep_data(_with_rows(own.loaded_data, None, None, None))
         name, pickled = type(own).__module__, pickle.dumps(own)
     except Exception as error:  # pickle raises what it likes
         raise ValueError(f"the task cannot be pickled: {error}") from error

@@ -50,7 +50,7 @@ def _read(connection: Connection, messages: SimpleQueue[tuple[Any, ...]], paused
         try:
             message = pickle.loads(connection.recv_bytes())
         except (EOFError, OSError):
-            os._exit(1)  # the search has ended
+            os.kill(os.getpid(), signal.SIGKILL)  # the search has ended
         if message == PAUSE:
             paused.set()
         else:

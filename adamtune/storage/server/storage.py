@@ -48,6 +48,9 @@ UTC = {
 OWNER = "adamtune:owner"
 """The system attribute of a trial that was taken over: the process that trains it since."""
 
+CONFIRMER = "adamtune:confirmer"
+"""The system attribute of a study with the process that confirms it and the time of its last sign of life."""
+
 LONG_AGO = datetime(2000, 1, 1)
 """The heartbeat of a trial that any process may take over at once."""
 
@@ -207,11 +210,27 @@ class ServerSession(Session):
 
     def __init__(self, config: StudyConfig, storage: ServerStorage) -> None:
         super().__init__(config, storage)
-        self._server = storage
+        self._server, self._me, self._confirms = storage, uuid.uuid4().hex, False
         storage.limit(self._id, config.trials)
 
     @override
+    def claim_confirmation(self) -> bool:
+        claim = self._server.get_study_system_attrs(self._id).get(CONFIRMER)
+        if claim and claim["process"] != self._me and time.time() - claim["time"] < GRACE_SECONDS:
+            return False
+        self._renew_claim()
+        time.sleep(WAIT_SECONDS)  # of processes that claim it at once, the last is the one
+        self._confirms = self._server.get_study_system_attrs(self._id)[CONFIRMER]["process"] == self._me
+        return self._confirms
+
+    def _renew_claim(self) -> None:
+        claim: dict[str, Any] = {"process": self._me, "time": time.time()}
+        self._server.set_study_system_attr(self._id, CONFIRMER, claim)
+
+    @override
     def begin_commit(self, state: Mapping[str, Any] | None) -> None:
+        if self._confirms:
+            self._renew_claim()
         if state is not None:
             self.beat([each["number"] for each in state["running"]])
 
