@@ -81,7 +81,7 @@ EARLY = 0.3
 """The part of the kills that come before training begins, or soon after."""
 STARTED = 2.0
 """Seconds in which that is."""
-LATE = 0.5
+LATE = 0.25
 """The part of the kills that come in the confirmation, if the study gets there."""
 STAGES = ("no trial", "search", "confirmation", "verdict")
 

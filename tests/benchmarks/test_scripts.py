@@ -15,7 +15,7 @@ from benchmarks.studies import study_file
 
 SCRIPTS = (
     *("throughput", "time_to_target", "reach", "scaling", "gpu", "divergence", "fresh_seeds"),
-    *("verdicts", "importances", "claims"),
+    *("verdicts", "importances", "claims", "verdict_studies", "confirmation", "kills"),
 )
 
 
@@ -126,6 +126,40 @@ def test_verdicts() -> None:
     settings = {row[0]: row for row in rows if row[1] == "full"}
     assert settings["as trained"][2] == settings["1 sd"][2] == "0"  # every setting of 1 sd is better
     assert [row[:2] for row in rows[-3:]] == [["full", "0.682"], ["small", "1"], ["20 trainings", "1.03"]]
+
+
+@pytest.mark.slow
+def test_verdict_studies() -> None:
+    printed = python("benchmarks.verdict_studies", "--studies", 2, "--kinds", "no difference", "lr").stdout
+    rows = {(kind, rows): figures for kind, rows, *figures in table_rows(printed) if "sd" not in kind}
+    kinds = [(kind, rows) for kind in ("no difference", "lr") for rows in ("validation", "new")]
+    assert list(rows) == kinds
+    for figures in rows.values():  # studies, pairs, better, worse, wrong
+        assert (figures[0], figures[4]) == ("1", "0")
+    for kind in kinds[2:]:
+        assert rows[kind][2] == "1"  # the baseline's lr is far too low
+
+
+def test_the_clip_norm_of_verdict_studies_never_acts() -> None:
+    (row,) = table_rows(python("benchmarks.verdict_studies", "--studies", 1, "--kinds", "identical").stdout)
+    assert row[2:8] == ["1", "1", "0", "0", "0", "1"]
+
+
+@pytest.mark.slow
+def test_confirmation() -> None:
+    small = ("mlp", "--settings", '{"epochs": 1}', "--trials", 6, "--plans", "small")
+    (row,) = table_rows(python("benchmarks.confirmation", *small).stdout)
+    assert row[:2] == ["mlp", "small"]
+    assert 18 <= int(row[3]) <= 30
+    assert float(row[7]) == pytest.approx(100 * float(row[5]) / float(row[4]), rel=0.02)
+
+
+@pytest.mark.slow
+def test_kills() -> None:
+    rows = table_rows(python("benchmarks.kills", "--kills", 2, "--tasks", "own").stdout)
+    assert [row[:2] for row in rows] == [["own", "population"], ["own", "sequential"]]
+    assert sum(int(kills) for row in rows for kills in row[3:7]) == 2
+    assert [row[7] for row in rows] == ["0", "0"]
 
 
 @pytest.mark.slow
