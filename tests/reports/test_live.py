@@ -111,6 +111,7 @@ import atexit, os, signal, subprocess, sys, termios, time
 from adamtune.reports.console import console
 from adamtune.reports.live import progress_view
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 os.open(os.ttyname(0), os.O_RDWR)  # makes it the controlling terminal of this session
 def print_echo():
     print("echo", bool(termios.tcgetattr(0)[3] & termios.ECHO), flush=True)
