@@ -53,7 +53,11 @@ def test_it_is_listed(adamtune: Adamtune, database: Path) -> None:
 
 
 def test_it_is_reported(adamtune: Adamtune, database: Path) -> None:
-    assert reported(adamtune, database, "finished") == expected("finished")
+    found, since = reported(adamtune, database, "finished"), ("verdict", "baseline", "ablations", "advice")
+    later = {name: found.pop(name) for name in since}
+    assert found == expected("finished")
+    assert later["verdict"]["outcome"] == "not_confirmed"
+    assert [each["code"] for each in later["advice"]] == ["few_trials"]
 
 
 def test_other_data_are_refused_with_the_way_out(adamtune: Adamtune, database: Path) -> None:

@@ -206,7 +206,7 @@ def _as_bad_as(value: float, trial: FrozenTrial) -> FrozenTrial:
 VIEWS: Mapping[str, type[Study]] = {"gp": PenalizedStudy, "cmaes": PenalizedStudy}
 """The study as a sampler sees it, by the sampler's name; the study itself for other samplers."""
 
-EXTRAS: Mapping[str, tuple[str, ...]] = {"cmaes": ("cmaes",), "gp": ("scipy", "greenlet")}
+EXTRAS: Mapping[str, tuple[str, ...]] = {"cmaes": ("cmaes",), "gp": ("greenlet",)}
 """The packages that one sampler alone needs; its name is also that of the extra that installs them."""
 
 
