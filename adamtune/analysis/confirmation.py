@@ -26,7 +26,8 @@ class Training(NamedTuple):
 
     Attributes:
         role: the number of a finalist's trial, as text, where finalists are compared; ``lr`` where the lr of
-            the baseline is tuned; then ``winner`` or ``baseline``.
+            the baseline is tuned, and ``lr`` with the place of the lr where the best of these are compared;
+            then ``winner`` or ``baseline``.
         number: the number of its seed, from 0, among those of the comparison; of ``lr``, which lr it is.
     """
 
@@ -42,6 +43,11 @@ class Training(NamedTuple):
 PAIR, LR = ("winner", "baseline"), "lr"
 ABLATION_SEEDS = 10
 """The seeds on which each setting is put back: the first of those of the pairs."""
+
+
+def of_lr(place: int) -> str:
+    """The role of the baseline with the lr at this place among those tried, on the finalists' seeds."""
+    return f"{LR} {place}"
 
 
 def without(setting: str) -> str:
@@ -62,7 +68,8 @@ class Confirmation:
         generation: how many confirmations the study had before; each has seeds of its own.
         results: the results of each role, by the number of the seed.
         test: how many test rows the pairs are compared on; 0 where there are none.
-        lrs: the learning rates that the baseline may have, where its lr is tuned; each is trained once.
+        lrs: the learning rates that the baseline may have, where its lr is tuned. Each is trained once, and
+            the best of them on the seeds of the finalists, so that neither side is chosen by luck alone.
         ablated: the settings that are put back to the baseline's, one at a time, if the winner is better.
         identical: whether the winner has the settings of the baseline, so that there are no pairs.
     """
@@ -109,15 +116,43 @@ class Confirmation:
     @property
     def most(self) -> int:
         """Trainings that it takes at most."""
-        return self.plan.trainings + len(self.lrs) + ABLATION_SEEDS * len(self.ablated)
+        tuning = len(self.lrs) + min(self.plan.finalists, len(self.lrs)) * self.plan.seeds
+        return self.plan.trainings + tuning + ABLATION_SEEDS * len(self.ablated)
+
+    @property
+    def _best_places(self) -> list[int]:
+        """The places of the best of ``lrs`` by one training each, as many as there are finalists."""
+        values = [
+            (place, value) for place, value in enumerate(self.values(LR, self.metric)) if isfinite(value)
+        ]
+        return list(finalists(values, self.direction, self.plan))
+
+    def _missing_for_tuning(self) -> list[Training]:
+        """The trainings that the lr of the baseline needs; none if it is known or not tuned."""
+        each_once = [Training(LR, place) for place in range(len(self.lrs)) if self._lacks(LR, place)]
+        if each_once or not self.lrs:
+            return each_once
+        wanted = [
+            Training(of_lr(place), number) for number in range(self.plan.seeds) for place in self._best_places
+        ]
+        return [each for each in wanted if self._lacks(*each)]
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the settings of the baseline are known."""
+        return not self._missing_for_tuning()
 
     @property
     def best_lr(self) -> float | None:
-        """The learning rate of the baseline; None where it is not tuned, or not known yet."""
-        if not self.lrs or len(self.results.get(LR, {})) < len(self.lrs):
+        """The learning rate of the baseline; None where it is not tuned, not known yet, or all diverged."""
+        if not self.lrs or not self.is_tuned:
             return None
-        values = {number: [value] for number, value in enumerate(self.values(LR, self.metric))}
-        best = choose(values, self.direction)
+        places, seeds = self._best_places, self.plan.seeds
+        if seeds:
+            values = {place: self.values(of_lr(place), self.metric, seeds) for place in places}
+            best = choose(values, self.direction)
+        else:
+            best = next(iter(places), None)
         return None if best is None else self.lrs[best]
 
     @property
@@ -158,8 +193,7 @@ class Confirmation:
                 return choosing
         if self.winner is None or self.identical:
             return []
-        tuning = [Training(LR, number) for number in range(len(self.lrs)) if self._lacks(LR, number)]
-        if tuning:
+        if tuning := self._missing_for_tuning():
             return tuning
         return missing_pairs(
             self.results, PAIR, self.plan.looks, lambda look: self._judged(look).outcome is not None
@@ -184,10 +218,8 @@ class Confirmation:
 
     def metrics(self) -> list[str]:
         """The names of the metrics of the pairs, without those of parts of the test rows."""
-        first: Result = next(iter(self.results.get("winner", {}).values()), {})
-        return [
-            name for name in first if not name.startswith("test.") and name not in ("diverged_at", "failure")
-        ]
+        finished = (each for each in self.results.get("winner", {}).values() if self.metric in each)
+        return [name for name in next(finished, {}) if not name.startswith("test.")]
 
     @property
     def judged_metric(self) -> str:

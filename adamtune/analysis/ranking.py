@@ -73,7 +73,7 @@ class Ranking:
     @cached_property
     def tied(self) -> tuple[int, ...]:
         """The numbers of the trials that cannot be told from the best; none where that is not known."""
-        if self.study.study is None or (self.study.confirmation is None and not self.best):
+        if self.study.study is None or self.best is None:
             return ()
         from adamtune.analysis.ties import tied_trials  # imports NumPy
 

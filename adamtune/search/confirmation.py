@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from optuna.trial import TrialState
 
-from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Training, finalists, without
+from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Training, finalists, of_lr, without
 from adamtune.analysis.looks import FULL, Plan
 from adamtune.catalog import ONE_MINUS
 from adamtune.config import Choice, Range, StudyConfig
@@ -101,21 +101,28 @@ class ConfirmationLoop:
     def _missing(self) -> list[Training]:
         confirmation, winner = self._confirmation, self._confirmation.winner
         if winner is not None:
-            tuned = {} if confirmation.best_lr is None else {"lr": confirmation.best_lr}
-            confirmation.baseline = baseline_settings(self._config, self._settings[winner]) | tuned
-            untuned = bool(confirmation.lrs) and confirmation.best_lr is None
-            confirmation.identical = not untuned and self._settings[winner] == confirmation.baseline
-            self._put_back = put_back(self._settings[winner], confirmation.baseline)
-            if not untuned and is_ablated(self._config, confirmation.plan):
-                confirmation.ablated = tuple(name for name in self._put_back if name in self._searched)
+            self._settle(self._settings[winner])
         return confirmation.missing()
+
+    def _settle(self, winner: Mapping[str, Any]) -> None:
+        """Derives from the winner's settings those of the baseline, and which are put back."""
+        confirmation = self._confirmation
+        tuned = {} if confirmation.best_lr is None else {"lr": confirmation.best_lr}
+        confirmation.baseline = baseline_settings(self._config, winner) | tuned
+        confirmation.identical = confirmation.is_tuned and winner == confirmation.baseline
+        self._put_back = put_back(winner, confirmation.baseline)
+        if confirmation.is_tuned and is_ablated(self._config, confirmation.plan):
+            confirmation.ablated = tuple(name for name in self._put_back if name in self._searched)
 
     def _member(self, training: Training) -> Member:
         confirmation, winner = self._confirmation, self._confirmation.winner
+        tuned = {of_lr(place): lr for place, lr in enumerate(confirmation.lrs)}
         if training.role == "baseline":
             settings = confirmation.baseline
         elif training.role == LR:
             settings = confirmation.baseline | {"lr": confirmation.lrs[training.number]}
+        elif training.role in tuned:
+            settings = confirmation.baseline | {"lr": tuned[training.role]}
         else:
             number = winner if training.is_pair else int(training.role)
             assert number is not None
@@ -126,7 +133,7 @@ class ConfirmationLoop:
             return member(LR_SEED + training.number, settings, task, SEED + confirmation.generation, LR_SEED)
         replicate = PAIR_SEEDS * training.is_pair + training.number
         # Functions and commands have a folder for each trial, so that each training is a trial of its own.
-        roles = [*PAIR, *map(without, confirmation.ablated), *map(str, confirmation.finalists)]
+        roles = [*PAIR, *map(without, confirmation.ablated), *map(str, confirmation.finalists), *tuned]
         number = replicate * len(roles) + roles.index(training.role)
         return member(number, settings, task, SEED + confirmation.generation, replicate)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 
 import adamtune.search.confirmation
-from adamtune.analysis.confirmation import PAIR, Confirmation
+from adamtune.analysis.confirmation import PAIR, Confirmation, of_lr
 from adamtune.analysis.looks import SMALL
 from adamtune.analysis.verdict import Verdict, verdict
 from adamtune.config import StudyConfig, parse_study
@@ -270,14 +271,23 @@ def test_a_default_outside_the_space_is_no_first_trial(tmp_path: Path) -> None:
 
 
 def test_a_baseline_with_a_tuned_lr(folder: Path) -> None:
-    """As many learning rates as trials, and the best of them is compared with the winner."""
+    """As many learning rates as trials; the best three get the finalists' seeds, and the best the pairs."""
     file = confirmed(folder, baseline="lr_only")
     searched(file)
     found = confirmation(file)
     assert found.lrs == pytest.approx([1e-3 * 10 ** (3 * place / 5) for place in range(6)])
-    best = min(range(6), key=lambda place: found.results["lr"][place].get("val_loss", 1e9))
-    assert found.best_lr == found.lrs[best]
-    assert found.baseline == default_settings("sgd") | {"lr": found.lrs[best]}
+    once = found.results["lr"]
+    assert len({str(each) for each in once.values()}) > 3
+    best = sorted(range(6), key=lambda place: once[place].get("val_loss", 1e9))[:3]
+    means = {place: fmean(found.values(of_lr(place), "val_loss")) for place in best}
+    assert all(list(found.results[of_lr(place)]) == [0, 1] for place in best)
+    assert found.best_lr == found.lrs[min(best, key=means.__getitem__)]
+    tasks = Tasks(file)
+    settings = default_settings("sgd") | {"lr": found.lrs[best[2]]}
+    trained = metrics(member(0, settings, tasks.build(tasks.settings(settings)), 2**32, 1))
+    result = found.results[of_lr(best[2])][1]
+    assert {name: result[name] for name in trained} == pytest.approx(trained, rel=1e-4)
+    assert found.baseline == default_settings("sgd") | {"lr": found.best_lr}
     assert "the default with a tuned lr" in said(file).sentence
 
 
