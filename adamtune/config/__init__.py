@@ -1,17 +1,11 @@
 """The study file: YAML to frozen models, with all problems of a file reported at once."""
 
 from adamtune.catalog import as_trained
+from adamtune.config.differences import Difference, differences
 from adamtune.config.duration import parse_duration
 from adamtune.config.schema import schema
 from adamtune.config.space import Choice, Distribution, Fixed, Range, Space, Value
-from adamtune.config.study import (
-    Difference,
-    Objective,
-    Search,
-    StudyConfig,
-    TaskChoice,
-    differences,
-)
+from adamtune.config.study import Objective, Search, StudyConfig, TaskChoice
 from adamtune.config.study_file import load_study, override_search, parse_study
 
 __all__ = [

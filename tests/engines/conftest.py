@@ -17,7 +17,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cnn": {"channels": [2, 3], "hidden": 4, "batch_size": 47, "epochs": 2},
     "transformer": {"d_model": 8, "layers": 1, "context": 8, "batch_size": 4, "steps": 60},
 }
-"""Each task at a size that a test can afford: 60 steps, ten evaluations."""
+"""Each task at a size that a test can afford: 48 to 60 steps, ten evaluations or so."""
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.func import vmap
@@ -16,6 +18,19 @@ Function = Callable[..., Tensor]
 
 def drawn(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def counted_calls(monkeypatch: pytest.MonkeyPatch, kernel: Any) -> list[bool]:
+    """A list that gets an element for each forward call of a kernel."""
+    made: list[bool] = []
+    real = kernel.forward
+
+    def counted(*args: Any) -> Any:
+        made.append(True)
+        return real(*args)
+
+    monkeypatch.setattr(kernel, "forward", staticmethod(counted))
+    return made
 
 
 def assert_equals_torch(

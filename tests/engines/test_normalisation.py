@@ -11,7 +11,7 @@ from torch.func import vmap
 
 from adamtune.engines.batching import norm
 from adamtune.engines.batching.mode import BatchingRules
-from tests.engines.rules import MEMBERS, assert_equals_torch, drawn, values_and_gradients
+from tests.engines.rules import MEMBERS, assert_equals_torch, counted_calls, drawn, values_and_gradients
 
 pytestmark = pytest.mark.usefixtures("with_kernels")
 
@@ -22,15 +22,7 @@ SHAPES = [(7, 5), (2, 5), (3, 5, 4), (2, 5, 3, 4), (1, 5, 3, 3), (2, 5, 2, 2, 3)
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Has an element for each call of the kernel."""
-    made: list[bool] = []
-    real = norm._NormaliseKernel.forward
-
-    def counted(*args: Any) -> Any:
-        made.append(True)
-        return real(*args)
-
-    monkeypatch.setattr(norm._NormaliseKernel, "forward", staticmethod(counted))
-    return made
+    return counted_calls(monkeypatch, norm._NormaliseKernel)
 
 
 @pytest.mark.parametrize("affine", [0, 1, 2])

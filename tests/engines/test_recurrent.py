@@ -13,7 +13,7 @@ from adamtune.engines.batching import recurrent
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.native.loader import KERNELS
 from adamtune.engines.native.recurrent_kernels import CELLS
-from tests.engines.rules import MEMBERS, assert_members_equal_torch, drawn
+from tests.engines.rules import MEMBERS, assert_members_equal_torch, counted_calls, drawn
 
 pytestmark = pytest.mark.usefixtures("with_kernels")
 
@@ -34,15 +34,7 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Has an element for each call of the kernel."""
-    made: list[bool] = []
-    real = recurrent._RecurrentKernel.forward
-
-    def counted(*args: Any) -> Any:
-        made.append(True)
-        return real(*args)
-
-    monkeypatch.setattr(recurrent._RecurrentKernel, "forward", staticmethod(counted))
-    return made
+    return counted_calls(monkeypatch, recurrent._RecurrentKernel)
 
 
 def with_parameters(module: nn.Module, names: list[str]) -> Any:

@@ -7,18 +7,17 @@ loss, gradient and buffer was that of the user's own module, called plainly in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adamtune.engines.base import Source
 from adamtune.engines.metrics import checked_loss
+from adamtune.engines.population.attributes import changed_attribute
 from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.draws import Draws, Key
 from adamtune.engines.population.gradients import BatchedTask, Method
@@ -287,24 +286,8 @@ def _check_state(source: Source) -> None:
     """
     plain = _Plain(source, 0)
     plain.step(0, plain.batch(0))  # what a model sets up at its first call does not matter
-    before = deepcopy(dict(_attributes(plain.module)))
-    plain.step(1, plain.batch(1))
+    changed = changed_attribute(plain.module, lambda: plain.step(1, plain.batch(1)))
     if source.foreign_draws is not None:
         raise CannotCapture(f"the loss draws from {source.foreign_draws}: draw with torch instead")
-    for name, value in _attributes(plain.module):
-        if name not in before or not _equal(before[name], value):
-            raise CannotCapture(f"a step changes the attribute {name}: make it a buffer (register_buffer)")
-
-
-def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yields the plain values among the attributes of each module, by dotted name."""
-    for prefix, each in module.named_modules():
-        for name, value in vars(each).items():
-            if isinstance(value, bool | int | float | str | Tensor | np.ndarray) and name != "training":
-                yield f"{prefix}.{name}".lstrip("."), value
-
-
-def _equal(before: Any, now: Any) -> bool:
-    if isinstance(now, Tensor | np.ndarray):
-        return bool(np.array_equal(np.asarray(before), np.asarray(now)))
-    return bool(before == now) and type(before) is type(now)
+    if changed is not None:
+        raise CannotCapture(f"a step changes the attribute {changed}: make it a buffer (register_buffer)")
