@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite, sqrt
-from statistics import variance
+from statistics import fmean, variance
 from typing import Any
 
 from adamtune.analysis.confirmation import Confirmation
@@ -27,7 +27,20 @@ def tied_trials(study: StudyRecord, confirmation: Confirmation | None) -> tuple[
     if deviation is None and any(len(each) < 2 for each in seeds.values()):
         return ()
     found = ties(seeds, study.direction, deviation, freedom + 1)
+    if confirmation is not None and confirmation.is_better:
+        found = _better_than_baseline(study, confirmation, found)
     return found if len(found) > 1 else ()
+
+
+def _better_than_baseline(
+    study: StudyRecord, confirmation: Confirmation, trials: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The trials without those as bad as the baseline, which more seeds have told from the best."""
+    sign = 1 if study.direction == "minimize" else -1
+    values = filter(isfinite, confirmation.values("baseline", confirmation.metric))
+    limit = sign * fmean(values)
+    better = {each.number for each in study.trials if each.value is not None and sign * each.value < limit}
+    return tuple(number for number in trials if number in better)
 
 
 def _noise(confirmation: Confirmation) -> tuple[float | None, int]:

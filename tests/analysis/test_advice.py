@@ -123,6 +123,14 @@ def test_trials_that_cannot_be_told_apart() -> None:
     assert one(record, "tie").data == {"trials": [0, 1, 2], "nearest": 2}
 
 
+def test_a_trial_as_bad_as_a_baseline_that_is_worse_is_no_tie() -> None:
+    """One training each would not tell 0.06 from 0.05, but the pairs have."""
+    trials = (trial(0, 0.05), trial(1, 0.051), trial(2, 0.052), trial(3, 0.0602, lr=1e-3))
+    record = study(*trials, confirmation=confirmed(0.05, 0.06, noise=3e-3, trials=4))
+    assert rank(record).verdict.outcome == "better"  # type: ignore[union-attr]
+    assert rank(record).tied == (0, 1, 2)
+
+
 def test_ties_of_one_seed_are_unknown_without_a_confirmation() -> None:
     assert rank(study(*THREE)).tied == ()
     seeds = [0.0501, 0.0499], [0.0502, 0.0510], [0.0612, 0.0613]
