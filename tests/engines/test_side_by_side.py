@@ -92,7 +92,7 @@ def test_members_move_in_the_middle_of_a_training(mlp: LoadedTask) -> None:
 
 def test_pauses_releases_and_states(engine: SideBySide, mlp: LoadedTask) -> None:
     """A state that is taken in a pause continues in either engine."""
-    long = replace(mlp, steps=6000, evaluate_every=2000)
+    long = replace(mlp, steps=1200, evaluate_every=400)
     first, gone, later = members = some(long, 3)
     engine.admit([first, gone])
     engine.advance()
