@@ -40,6 +40,11 @@ def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
     return _Console(stderr=stderr, file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
+def is_unicode(out: Console) -> bool:
+    """Whether a console can show blocks and braille."""
+    return out.encoding.startswith("utf")
+
+
 @contextmanager
 def without_echo() -> Iterator[None]:
     """Turns off the echo of keys on the terminal of stdin, which would move the lines that are redrawn.
@@ -98,17 +103,20 @@ def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
     order = "lowest" if study.direction == "minimize" else "highest"
     out.print(Text(f"{study.name}: {study.metric}, {order} first", style="bold"), end="\n\n")
     shown = [*rows, *([ranking.baseline] if ranking.baseline else [])]
-    heading, lines, common = table(ranking, shown, out.width)
-    out.print(Text("\n".join(heading), style="bold cyan"))
-    out.print(Text("\n").join(map(_styled, shown, lines)))
-    for line in common:
+    found = table(ranking, shown, out.width, is_unicode(out))
+    out.print(Text("\n".join(found.heading), style="bold cyan"))
+    out.print(Text("\n").join(map(styled, shown, found.rows)))
+    for line in found.common:
         out.print(line)
+    if found.scale:
+        out.print(found.scale, style="dim")
     out.print()
     hidden = len(ranking.rows) - len(rows)
     out.print(counts(ranking.counts, study.in_use) + (f" ({hidden} not shown)" if hidden else ""))
 
 
-def _styled(row: Row, line: str) -> Text:
+def styled(row: Row, line: str) -> Text:
+    """A row of the table in the style of its rank."""
     return Text(line, style="bold green" if row.rank == 1 else "" if row.rank else "dim")
 
 

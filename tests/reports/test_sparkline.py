@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamtune.reports.text import BLOCKS, chart, sparkline
+from adamtune.reports.curves import BLOCKS, sparkline
 
 
 def test_lowest_value_is_lowest() -> None:
