@@ -17,6 +17,7 @@ from rich.text import Text
 
 from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, ORDER, Ranking, Row
+from adamtune.reports.scatter import scatter
 from adamtune.reports.table import table
 from adamtune.reports.text import aligned, rounded, setting
 from adamtune.storage.records import State, TrialRecord, counted, shown_state
@@ -167,6 +168,12 @@ def show_importance(out: Console, ranking: Ranking) -> None:
     ]
     for line in aligned(rows, "  "):
         out.print(line)
+
+
+def show_scatter(out: Console, ranking: Ranking) -> None:
+    """Prints the value against lr, or against the most important setting, with enough trials."""
+    for place, line in enumerate(scatter(ranking, out.width, is_unicode(out))):
+        out.print(Text("" if place else "\n") + line)
 
 
 def _effect(effect: Effect) -> tuple[str, str]:

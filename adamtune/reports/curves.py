@@ -13,7 +13,7 @@ _BRAILLE = 0x2800
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, by row and column."""
 
-_FAR_OUT = 3.0
+_FAR_OUT = 1.5
 """Interquartile ranges beyond the quartiles: Tukey's bound for values that are far out."""
 _DECADE = 10
 
@@ -120,10 +120,13 @@ class Canvas:
         return column // self._across, row // self._down
 
     def lines(self) -> list[str]:
-        """The rows of characters, the top first."""
-        if self._unicode:
-            return ["".join(chr(_BRAILLE + each) for each in row) for row in self._cells]
-        return ["".join("*" if each else " " for each in row) for row in self._cells]
+        """The rows of characters, the top first, without blanks at their ends."""
+        return ["".join(map(self._character, row)).rstrip() for row in self._cells]
+
+    def _character(self, dots: int) -> str:
+        if not dots:
+            return " "
+        return chr(_BRAILLE + dots) if self._unicode else "*"
 
 
 def staircase(

@@ -26,6 +26,9 @@ _FASTEST, _SLOWEST = 1 / 8, 2.0
 _SHARE = 0.01
 """The part of the time that drawing may take: training waits for it."""
 
+_HOLD, _SHOW = "\x1b[?2026h", "\x1b[?2026l"
+"""Makes a terminal show what is written between the two at once; one that does not know them ignores them."""
+
 
 @contextmanager
 def progress_view(out: Console) -> Iterator[Observer]:
@@ -58,7 +61,10 @@ class _Screen:
         self.follow_width()
         # Not as high as the terminal, which would scroll when the display ends.
         self._frame = view(progress, self._width, self._out.height - 1, is_unicode(self._out))
+        self._out.file.write(_HOLD)
         self._live.update(Text("\n", no_wrap=True, overflow="crop").join(self._frame), refresh=True)
+        self._out.file.write(_SHOW)
+        self._out.file.flush()
         ended = time.monotonic()
         self._next = ended + min(max((ended - began) / _SHARE, _FASTEST), _SLOWEST)
 
@@ -126,7 +132,8 @@ def _pace(progress: Progress) -> str:
 
 def view(progress: Progress, width: int, height: int, unicode: bool = True) -> list[Text]:
     """The lines of the live display, at most ``height``: the best trials and their curve where these fit."""
-    lines = [_bar(progress, width, unicode), *_wrapped(_status(progress), width)]
+    lines = [_bar(progress, width, unicode)]
+    lines += [line for each in _status(progress) for line in _wrapped(each, width)]
     lines += [line for note in progress.notes for line in _wrapped(note, width, "dim")]
     five = _best_five(progress, width, unicode)
     if len(lines) + len(five) >= height:
@@ -151,15 +158,15 @@ def _bar(progress: Progress, width: int, unicode: bool) -> Text:
     filled = done if stage else done + progress.under_way
     full = min(round(cells * filled / max(total, 1)), cells)
     bar = "━" if unicode else "="
-    rest = ("━" if unicode else "-") * (cells - full)
+    rest = ("─" if unicode else "-") * (cells - full)
     return Text.assemble((name, "bold"), "  ", (bar * full, "green"), (rest, "bright_black"), "  ", count)
 
 
-def _status(progress: Progress) -> str:
-    """The stage, the trials, and the time."""
-    stage = str(progress.stage or "search")
-    times = [f"{clock(progress.elapsed)} elapsed", "" if progress.stage else _pace(progress)]
-    return "; ".join(filter(None, [f"{stage[0].upper()}{stage[1:]}", counts(progress.counts), *times]))
+def _status(progress: Progress) -> tuple[str, str]:
+    """The stage, and the time."""
+    stage = str(progress.stage or f"search: {counts(progress.counts)}")
+    times = (f"{clock(progress.elapsed)} elapsed", "" if progress.stage else _pace(progress))
+    return stage[0].upper() + stage[1:], "; ".join(filter(None, times))
 
 
 def _best_five(progress: Progress, width: int, unicode: bool) -> list[Text]:
@@ -202,7 +209,7 @@ def _best_so_far(progress: Progress, width: int, unicode: bool, height: int = 4)
     labels = [rounded(high), *[""] * (height - 2), rounded(low)]
     begin, end = str(first), f"{ended} trials"
     return [
-        Text(f"Best {progress.metric} so far{', logarithmic' if scale.is_log else ''}", style="bold"),
+        Text(f"Best {progress.metric} so far{' (logarithmic)' if scale.is_log else ''}", style="bold"),
         *(Text(f"{label:>10} {line}", style="cyan") for label, line in zip(labels, lines, strict=True)),
         Text(f"{'':11}{begin}{end:>{columns - len(begin)}}", style="cyan"),
     ]
