@@ -31,8 +31,7 @@ from benchmarks.command_line import parser
 from benchmarks.scaling import step_flops
 from benchmarks.steady import members
 from benchmarks.tables import machine, table
-from benchmarks.zoo import Zoo
-from benchmarks.zoo_models import MODELS
+from benchmarks.zoo_models import MODELS, Zoo
 
 STRETCH = 5
 HEADER = (

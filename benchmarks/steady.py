@@ -18,6 +18,7 @@ from torch import nn
 
 from adamtune.engines.base import Engine, Member
 from adamtune.engines.plan import make_plan
+from adamtune.engines.side_by_side.engine import SideBySide
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.base import Rows
@@ -105,6 +106,8 @@ def engine_rate(engine: Engine, task: LoadedTask, seconds: float) -> float:
     steps_of = dict.fromkeys(islice(waiting, engine.slots), 0)
     engine.admit(list(steps_of))
     _advance(engine, steps_of, waiting)  # the first stretch records the computation
+    while isinstance(engine, SideBySide) and not engine.moved:  # the processes are starting
+        _advance(engine, steps_of, waiting)
     steps, began = 0, perf_counter()
     while True:
         steps += _advance(engine, steps_of, waiting)

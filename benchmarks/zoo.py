@@ -5,8 +5,8 @@
 
 For each model of ``benchmarks/zoo_models.py``: whether the plan trains it in lockstep, or why not; the
 relative difference of all parameters and buffers to a plain loop in torch after 20 steps in float64; and the
-cost of a member-step beside a plain loop in as many processes as there are cores, in the same run. Models of
-``timm`` and ``transformers`` are left out where these are not installed.
+cost of a member-step beside a plain loop in as many processes as there are cores, in the same run, both with
+as many evaluations. Models of ``timm`` and ``transformers`` are left out where these are not installed.
 """
 
 from __future__ import annotations
@@ -22,48 +22,24 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adamtune.engines.base import Member
+from adamtune.engines.metrics import plain_metrics
 from adamtune.engines.plan import cores, make_plan
 from adamtune.engines.population.engine import Population
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.tasks.base import Task
-from adamtune.tasks.data import Data
 from adamtune.tasks.loaded import LoadedTask, load
 from adamtune.tasks.pytree import map_rows, take_rows
 from adamtune.tasks.randomness import batch_indices, derive, initial_module
 from benchmarks.command_line import parser
 from benchmarks.steady import engine_rate
 from benchmarks.tables import machine, table
-from benchmarks.zoo_models import MODELS
+from benchmarks.zoo_models import MODELS, ROWS, Zoo
 
-ROWS = 256
 COMPARED = 20
 SMALL = 300_000
-
-
-class Zoo(Task):
-    """A model of the zoo."""
-
-    name: str
-    steps: int = 200
-    batch_size: int = 32
-
-    def data(self) -> Data:
-        """Random rows."""
-        torch.manual_seed(0)
-        rows = MODELS[self.name].rows
-        return Data(train=rows(ROWS), validation=rows(64))
-
-    def model(self) -> nn.Module:
-        """The model of that name."""
-        return MODELS[self.name].make()
-
-    def loss(self, model: Any, batch: Any) -> Tensor:
-        """Its loss."""
-        return MODELS[self.name].loss(model, *batch)
 
 
 def main() -> None:
@@ -198,6 +174,9 @@ def _plain_steps(name: str, seconds: float, barrier: Barrier) -> float:
             task.loss(model, take_rows(task.train, index)).backward()
             optimizer.step()
             steps += 1
+            if steps % task.evaluate_every == 0:
+                plain_metrics(task, model, task.validation, None)
+                model.train()
     return steps / (perf_counter() - began)
 
 

@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adamtune.tasks.base import Task
+from adamtune.tasks.data import Data
+
 Loss = Callable[..., Tensor]
 """Takes the model and the tensors of a batch."""
 Rows = Callable[[int], tuple[Tensor, ...]]
@@ -307,7 +310,7 @@ def experts() -> nn.Module:
 
     def forward(self: Any, x: Tensor) -> Any:
         weights, chosen = self.gate(x).softmax(-1).topk(2, -1)
-        shares = torch.zeros(len(x), 4, dtype=x.dtype).scatter(1, chosen, weights)
+        shares = x.new_zeros(len(x), 4).scatter(1, chosen, weights)
         found = torch.stack([each(x) for each in self.experts], 1).squeeze(-1)
         return (found * shares).sum(1, keepdim=True)
 
@@ -347,11 +350,11 @@ def functional_physics(model: nn.Module, x: Tensor) -> Any:
 def contrastive(model: nn.Module, x: Tensor, _: Tensor) -> Tensor:
     first, second = F.normalize(model(x), dim=-1), F.normalize(model(x + 0.1), dim=-1)
     similar = first @ second.t() / 0.1
-    return F.cross_entropy(similar, torch.arange(len(x)))
+    return F.cross_entropy(similar, torch.arange(len(x), device=x.device))
 
 
 def mixed(model: nn.Module, x: Tensor, y: Tensor) -> Any:
-    share, order = torch.rand(len(x), 1).to(x.dtype), torch.randperm(len(x))
+    share, order = torch.rand(len(x), 1, device=x.device).to(x.dtype), torch.randperm(len(x), device=x.device)
     found = model(share * x + (1 - share) * x[order]).squeeze(-1)
     return F.mse_loss(found, share[:, 0] * y + (1 - share[:, 0]) * y[order])
 
@@ -363,7 +366,7 @@ def low_precision(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def weighted(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    weights = torch.tensor([1.0, 2.0, 1.0, 3.0, 1.0], dtype=x.dtype)
+    weights = torch.tensor([1.0, 2.0, 1.0, 3.0, 1.0], dtype=x.dtype, device=x.device)
     return F.cross_entropy(model(x), (y * 2).long().clamp(0, 4), weights, label_smoothing=0.1)
 
 
@@ -499,3 +502,28 @@ MODELS: dict[str, Model] = {
         timm("convnext_atto", depths=(1, 1, 2, 1), dims=(20, 40, 80, 160)), classification, images(32), 16
     ),
 }
+
+ROWS = 256
+
+
+# Not in the script that is run, whose classes other processes cannot import.
+class Zoo(Task):
+    """A model of the zoo."""
+
+    name: str
+    steps: int = 200
+    batch_size: int = 32
+
+    def data(self) -> Data:
+        """Random rows."""
+        torch.manual_seed(0)
+        rows = MODELS[self.name].rows
+        return Data(train=rows(ROWS), validation=rows(64))
+
+    def model(self) -> nn.Module:
+        """The model of that name."""
+        return MODELS[self.name].make()
+
+    def loss(self, model: Any, batch: Any) -> Tensor:
+        """Its loss."""
+        return MODELS[self.name].loss(model, *batch)

@@ -177,7 +177,7 @@ class Source:
     def foreign_draws(self) -> str | None:
         """The generator, other than torch's, that a training step draws from; None if there is none."""
         module = self.module(0, 0)
-        with seeded(0):
+        with seeded(0, self.device):
             numpy_before, python_before = np.random.get_state(), random.getstate()
             self.task.loss(module, take_rows(self.train, slice(self.task.batch_size)))
             if random.getstate() != python_before:

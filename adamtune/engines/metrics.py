@@ -13,7 +13,7 @@ from adamtune.engines.torch_private import tree_leaves, tree_map, tree_map_only
 from adamtune.errors import UsageError
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.pytree import count_rows
+from adamtune.tasks.pytree import count_rows, leaves
 from adamtune.tasks.randomness import seeded
 
 BATCHES = 32
@@ -49,7 +49,7 @@ def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | N
     """
     module.eval()
     with (
-        nullcontext() if seed is None else seeded(seed),
+        nullcontext() if seed is None else seeded(seed, next(leaves(rows)).device),
         _in_batches(module, count_rows(rows), BATCHES * task.batch_size),
     ):
         try:

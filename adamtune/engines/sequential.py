@@ -115,7 +115,7 @@ class _Training:
         began = perf_counter()
         stop = self.source.next_evaluation(self.step - len(self.losses))
         if self.step < stop:
-            with seeded(0):
+            with seeded(0, self.source.device):
                 self._take_steps(stop, pause)
         self.seconds += perf_counter() - began
         return self.step == stop

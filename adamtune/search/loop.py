@@ -11,6 +11,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial
 
+from adamtune.catalog import ONE_MINUS
 from adamtune.engines.base import Engine, Evaluation
 from adamtune.errors import AdamtuneError
 from adamtune.search.faults import training_faults
@@ -20,7 +21,7 @@ from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
 from adamtune.search.trial import RunningTrial, Tasks, members, suggest
 from adamtune.storage.optuna_private import study_id, trial_id
-from adamtune.storage.records import record_of
+from adamtune.storage.records import record_of, write_flat
 from adamtune.storage.session import Session
 
 COMMIT_SECONDS = 1.5
@@ -44,6 +45,9 @@ class Loop:
         sampler = PerTrialSampler(self._config, tasks.steps, lambda: tracker.done)
         self._sampling = view(self._study.study_name, session.storage, sampler)
         self._pruning = pruning_study(self._config, self._study, tasks)
+        searched = sorted(self._config.space.searched)
+        # Optuna has these as they are searched, such as one_minus_beta1.
+        self._transformed = [name.removeprefix(ONE_MINUS) for name in searched if name.startswith(ONE_MINUS)]
         self._trainings: dict[int, RunningTrial] = {}
         self._paused = False
         self._committed = perf_counter()
@@ -107,6 +111,8 @@ class Loop:
     def _suggest(self, trial: Trial) -> RunningTrial:
         settings = suggest(trial, self._config.space)
         trial.set_user_attr("settings", settings)
+        flat = {name: settings[name] for name in self._transformed if name in settings}
+        write_flat(self._session.storage, trial_id(trial), flat)
         return self._begin(trial, settings)
 
     def _begin(self, trial: Trial, settings: Mapping[str, Any], seconds: float = 0.0) -> RunningTrial:

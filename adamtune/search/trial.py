@@ -21,7 +21,7 @@ from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.storage.optuna_private import ask_parameter, storage_of, trial_id
-from adamtune.storage.records import TrialAttrs, write_trial
+from adamtune.storage.records import TrialAttrs, write_flat, write_trial
 from adamtune.tasks.base import Task
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import LoadedTask, Loader
@@ -162,12 +162,12 @@ class RunningTrial:
         self.seconds += sum(each.seconds for each in evaluations)
         failure = next((each.failure for each in evaluations if each.failure), None)
         if failure is not None:
-            return self._end(study, TrialState.FAIL, None, {"failure": failure})
+            return self._end(study, metric, TrialState.FAIL, None, {"failure": failure})
         diverged = [each.diverged_at for each in evaluations if each.diverged_at is not None]
         if diverged:
             # Without a value: it would be that of an earlier step, which says nothing of the settings.
             at = min(diverged)
-            return self._end(study, TrialState.PRUNED, None, {"diverged_at": at, "steps": at})
+            return self._end(study, metric, TrialState.PRUNED, None, {"diverged_at": at, "steps": at})
         values = [each.metrics[metric] for each in evaluations]
         # At their ends, functions may have taken different numbers of steps.
         value, step = fmean(values), max(each.step for each in evaluations)
@@ -181,16 +181,20 @@ class RunningTrial:
             self.total = evaluations[0].total
             write_trial(storage_of(study), trial_id(self.trial), {"total_steps": self.total})
         if evaluations[0].finished:
-            return self._end(study, TrialState.COMPLETE, value, attrs)
+            return self._end(study, metric, TrialState.COMPLETE, value, attrs)
         # Not trial.should_prune, which judges by the view that the sampler was shown.
         is_last = total is not None and step >= total
         if not is_last and study.pruner.prune(study, storage_of(study).get_trial(trial_id(self.trial))):
-            return self._end(study, TrialState.PRUNED, value, attrs)
+            return self._end(study, metric, TrialState.PRUNED, value, attrs)
         return None
 
-    def _end(self, study: Study, state: TrialState, value: float | None, attrs: TrialAttrs) -> TrialState:
+    def _end(
+        self, study: Study, metric: str, state: TrialState, value: float | None, attrs: TrialAttrs
+    ) -> TrialState:
         storage, number = storage_of(study), trial_id(self.trial)
         write_trial(storage, number, {**attrs, "seconds": self.seconds})
+        flat = {f"metric.{name}": each for name, each in attrs.get("metrics", {}).items() if name != metric}
+        write_flat(storage, number, {"outcome": "diverged"} if "diverged_at" in attrs else flat)
         storage.set_trial_state_values(number, state, None if value is None else [value])
         return state
 

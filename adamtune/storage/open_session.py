@@ -16,6 +16,7 @@ from adamtune.errors import Refused
 from adamtune.storage.local.session import LocalSession
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.location import local_path, without_password
+from adamtune.storage.optuna_private import METRIC_NAMES
 from adamtune.storage.optuna_private import study_id as id_of_study
 from adamtune.storage.records import StudyAttrs, write_study
 from adamtune.storage.session import Session
@@ -42,6 +43,7 @@ def open_session(config: StudyConfig) -> Session:
         if study_id is None:
             study_id = _create(config, storage)
         _check_same(config, storage, study_id)
+        storage.set_study_system_attr(study_id, METRIC_NAMES, [config.objective.metric])
         write_study(storage, study_id, _attributes(config, storage.get_study_user_attrs(study_id)))
         if isinstance(storage, LocalStorage):
             return LocalSession(config, storage)

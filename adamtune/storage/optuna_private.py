@@ -15,6 +15,7 @@ from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.storages._in_memory import _StudyInfo
 from optuna.study import Study, StudyDirection
 from optuna.study._frozen import FrozenStudy
+from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
 from optuna.trial import FrozenTrial, Trial, TrialState
 from typing_extensions import override
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_STUDY_NAME_PREFIX", "FrozenStudy"]
 # Without the prefix, a study without a name is not named as Optuna's own storages name it.
+
+METRIC_NAMES = _SYSTEM_ATTR_METRIC_NAMES
+"""The attribute of a study that names its objectives. Without it, the dashboard numbers them."""
 
 
 def study_id(study: Study | FrozenStudy) -> int:

@@ -69,6 +69,15 @@ def write_study(storage: BaseStorage, study_id: int, attrs: StudyAttrs) -> None:
         storage.set_study_user_attr(study_id, key, value)
 
 
+def write_flat(storage: BaseStorage, trial_id: int, values: Mapping[str, float | str]) -> None:
+    """Keeps single values with the trial, beside those of ``TrialAttrs``, which reports read.
+
+    Optuna's dashboard shows each in a column of its own, and sorts by it; it shows a mapping as one text.
+    """
+    for key, value in values.items():
+        storage.set_trial_user_attr(trial_id, key, value)
+
+
 def write_trial(storage: BaseStorage, trial_id: int, attrs: TrialAttrs) -> None:
     """Keeps ``attrs`` with the trial, which must not be finished yet."""
     for key, value in attrs.items():

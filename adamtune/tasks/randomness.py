@@ -40,12 +40,21 @@ def derive(*parts: int | str) -> int:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seeds the global generators of torch (CPU), NumPy and Python, and puts their states back afterwards."""
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seeds the global generators of torch, NumPy and Python, and puts their states back afterwards.
+
+    Args:
+        seed: of all of them.
+        device: the GPU whose generator is seeded along with the CPU's, if it is one.
+    """
     kept, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
         # torch.manual_seed would also seed the accelerators, whose state fork_rng does not restore here.
         torch.default_generator.manual_seed(seed)
+        for each in gpus:
+            with torch.cuda.device(each):
+                torch.cuda.manual_seed(seed)
         np.random.seed(seed)
         random.seed(seed)
         try:

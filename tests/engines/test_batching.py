@@ -195,6 +195,12 @@ def test_attention(causal: bool, lengths: tuple[int, int]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_attention_with_a_scale() -> None:
+    assert_equals_torch(
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3), [(2, 2, 4, 6)] * 3
+    )
+
+
 def test_attention_with_scale_0_weighs_all_values_equally() -> None:
     assert_equals_torch(
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=0.0) + 0 * (q + k), [(2, 2, 4, 6)] * 3
@@ -382,6 +388,14 @@ def test_the_c_file_numbers_activations_as_python_does() -> None:
 
 
 ACTIVATIONS: list[Function] = [F.relu, torch.relu, torch.Tensor.relu, F.gelu]
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.5}, {"beta": 2.0}], ids=str)
+@pytest.mark.parametrize("added", [(3,), (4, 3), (1, 3)], ids=str)
+def test_addmm(added: tuple[int, ...], options: dict[str, float]) -> None:
+    assert_equals_torch(
+        lambda bias, x, weight: torch.addmm(bias, x, weight, **options), [added, (4, 5), (5, 3)], own=(1, 2)
+    )
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=["F.relu", "torch.relu", "Tensor.relu", "F.gelu"])

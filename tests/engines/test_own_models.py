@@ -150,8 +150,9 @@ def functional(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
 
 def mixed(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
     """Mixup, with draws of torch."""
-    share, order = torch.rand(len(inputs), 1), torch.randperm(len(inputs))
-    noisy = torch.empty(len(inputs), FEATURES).normal_(0, 0.1).to(inputs.dtype)
+    device = inputs.device
+    share, order = torch.rand(len(inputs), 1, device=device), torch.randperm(len(inputs), device=device)
+    noisy = torch.empty(len(inputs), FEATURES, device=device).normal_(0, 0.1).to(inputs.dtype)
     share = share.to(inputs.dtype)
     x = share * inputs + (1 - share) * inputs[order] + noisy
     return F.mse_loss(model(x).squeeze(-1), share[:, 0] * target + (1 - share[:, 0]) * target[order])
@@ -173,6 +174,13 @@ OWN: dict[str, Toy] = {
     "dropout": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.ReLU(), nn.Dropout(0.3), head(8))),
     "dropout in place": Toy(
         lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(0.3, inplace=True), head(8))
+    ),
+    "dropout as of a GPU": Toy(
+        lambda: Calls(
+            lambda self, x: self.head(torch.native_dropout(self.layer(x), 0.3, True)[0]),
+            layer=nn.Linear(FEATURES, 8),
+            head=head(8),
+        )
     ),
     "alpha dropout": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.AlphaDropout(0.3), head(8))),
     "reparametrised draws": Toy(Vae),

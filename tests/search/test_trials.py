@@ -75,7 +75,7 @@ def test_one_diverging_replicate_makes_the_trial_diverged(folder: Path) -> None:
     assert training.record(own, "val_loss", ended) == TrialState.PRUNED
     (kept,) = own.trials
     assert (kept.state, kept.value, kept.user_attrs["diverged_at"]) == (TrialState.PRUNED, None, 3)
-    assert kept.user_attrs == {"diverged_at": 3, "steps": 3, "seconds": 1.5}
+    assert kept.user_attrs == {"diverged_at": 3, "steps": 3, "seconds": 1.5, "outcome": "diverged"}
     assert kept.intermediate_values == {1: 1.0}
 
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from adamtune.storage import optuna_private
 from adamtune.storage.optuna_private import (
     DEFAULT_STUDY_NAME_PREFIX,
+    METRIC_NAMES,
     MemoryStorage,
     NewTrialHooks,
     TrialsView,
@@ -49,6 +50,11 @@ def test_ids_are_those_of_the_storage(study: optuna.Study) -> None:
 def test_the_storage_is_the_one_that_the_study_calls(study: optuna.Study) -> None:
     storage_of(study).set_study_user_attr(study_id(study), "k", 1)
     assert study.user_attrs == {"k": 1}
+
+
+def test_objectives_are_named_by_an_attribute(study: optuna.Study) -> None:
+    storage_of(study).set_study_system_attr(study_id(study), METRIC_NAMES, ["val_loss"])
+    assert study.metric_names == ["val_loss"]
 
 
 def test_a_parameter_is_asked_for_once_and_kept(study: optuna.Study) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from adamtune.engines.batching.dropout import dropout
 from adamtune.engines.batching.members import for_members, spacing, with_settings
 from adamtune.engines.native import kernels
 from adamtune.engines.native.loader import handles
@@ -30,16 +31,22 @@ def attention(
 ) -> Tensor:
     """Attention ``[batch, heads, length, width]``. Under ``vmap`` alone, torch computes members one by one.
 
-    Calls with a mask, dropout, a scale or grouped queries are left to torch.
+    Calls with a mask or grouped queries are left to torch.
     """
-    if attn_mask is not None or dropout_p or scale is not None or enable_gqa:
+    if attn_mask is not None or enable_gqa:
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
-    scale = float(query.shape[-1] ** -0.5)
+    scale = float(query.shape[-1] ** -0.5) if scale is None else scale
     # The kernel takes queries, keys and values of one shape, which is what self-attention has.
     alike = query.dim() == 4 and query.shape == key.shape == value.shape
-    if alike and query.shape[-2] ** 2 <= FITTING and handles(query, key, value):
+    if (
+        scale > 0
+        and not dropout_p
+        and alike
+        and query.shape[-2] ** 2 <= FITTING
+        and handles(query, key, value)
+    ):
         function = with_settings(_AttentionKernel, scale, is_causal)
         return for_members(function, query, key, value).transpose(1, 2)
     # The queries are scaled, not the scores, which usually are more numbers.
@@ -48,7 +55,7 @@ def attention(
         # Adding minus infinity is much faster than masked_fill.
         future = torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)
         scores = scores + future
-    return torch.softmax(scores, -1) @ value
+    return dropout(torch.softmax(scores, -1), dropout_p) @ value
 
 
 class _AttentionKernel(torch.autograd.Function):

@@ -35,6 +35,18 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return (product if bias is None else product + bias).view(*input.shape[:-1], weight.shape[0])
 
 
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1, out: Any = None
+) -> Tensor:
+    """``input`` plus ``mat1 [rows, in]`` times ``mat2 [in, out]``: a linear layer if ``input`` is a bias.
+
+    Calls with factors or another ``input`` are left to torch.
+    """
+    if beta == alpha == 1 and out is None and input.shape == mat2.shape[1:]:
+        return linear(mat1, mat2.t(), input)
+    return torch.addmm(input, mat1, mat2, beta=beta, alpha=alpha, out=out)
+
+
 class _LinearProducts(torch.autograd.Function):
     """One matrix product a member, by torch.
 

@@ -13,8 +13,9 @@ from torch.overrides import TorchFunctionMode
 from adamtune.engines.batching.activation import gelu, relu
 from adamtune.engines.batching.attention import attention, unbind
 from adamtune.engines.batching.autocast import autocast_arguments
+from adamtune.engines.batching.dropout import dropout
 from adamtune.engines.batching.image import adaptive_average_pool, convolution, max_pool
-from adamtune.engines.batching.linear import embedding, linear
+from adamtune.engines.batching.linear import addmm, embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, mse_loss
 from adamtune.engines.batching.norm import batch_norm, group_norm, layer_norm
 from adamtune.engines.batching.recurrent import recurrent_rules
@@ -26,18 +27,10 @@ from adamtune.engines.torch_private import (
     wrapped_like,
 )
 
-
-def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """``F.dropout`` with a mask laid out as the input: torch draws in the order of the memory."""
-    if not training or p in (0, 1) or not is_batched(input):
-        return F.dropout(input, p, training, inplace)
-    mask = torch.empty_like(input).bernoulli_(1 - p).div_(1 - p)
-    return input.mul_(mask) if inplace else input * mask
-
-
 # Modules and functionals reach one operation by several names, and torch looks each of them up by itself.
 RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.linear: linear,
+    torch.addmm: addmm,
     F.scaled_dot_product_attention: attention,
     torch.layer_norm: layer_norm,
     F.layer_norm: layer_norm,
@@ -56,7 +49,7 @@ RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.relu: relu,
     torch.Tensor.relu: relu,
     F.gelu: gelu,
-    **recurrent_rules(_dropout, rules=True),
+    **recurrent_rules(rules=True),
 }
 """The batching rule of each function; a rule takes the arguments of the function that it replaces."""
 
@@ -139,9 +132,9 @@ def _member_gradients(
 
 
 STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
-    **recurrent_rules(_dropout, rules=False),
-    F.dropout: _dropout,
-    torch.dropout: _dropout,
+    **recurrent_rules(rules=False),
+    F.dropout: dropout,
+    torch.dropout: dropout,
     F.embedding: embedding,
     torch.autograd.grad: _member_gradients,
     torch.Tensor.requires_grad_: _require_gradient,

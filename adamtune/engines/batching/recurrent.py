@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from adamtune.engines.batching.dropout import dropout
 from adamtune.engines.batching.linear import linear
 from adamtune.engines.batching.members import for_members
 from adamtune.engines.native import recurrent_kernels
@@ -31,14 +32,12 @@ class Cell(NamedTuple):
         number: its number in ``recurrent_kernels.CELLS``.
         step: takes the products with the input and h, ``[batch, gates * hidden]`` each, and the state;
             returns the next state.
-        dropout: the rule of ``F.dropout``.
         rules: whether products and steps are computed by rules that have kernels; these have no second
             derivatives.
     """
 
     number: int
     step: Callable[[Tensor, Tensor, State], State]
-    dropout: Callable[..., Tensor]
     rules: bool
 
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -150,7 +149,7 @@ def _network(
     cell: Cell, x: Tensor, states: State, weights: Sequence[Tensor], *options: Any
 ) -> tuple[Tensor, ...]:
     """Layers as ``torch.lstm`` and the like compute them, with their arguments."""
-    biased, layers, dropout, training, bidirectional, batch_first = options
+    biased, layers, p, training, bidirectional, batch_first = options
     x = x.transpose(0, 1) if batch_first else x
     each, directions = 4 if biased else 2, 2 if bidirectional else 1
     last = []
@@ -163,16 +162,14 @@ def _network(
             outputs.append(output)
             last.append(state)
         x = torch.cat(outputs, -1) if directions == 2 else outputs[0]
-        if layer < layers - 1 and dropout:
-            x = cell.dropout(x, dropout, training)
+        if layer < layers - 1 and p:
+            x = dropout(x, p, training)
     ends = (torch.stack(parts) for parts in zip(*last, strict=True))
     return (x.transpose(0, 1) if batch_first else x, *ends)
 
 
-def recurrent_rules(
-    dropout_of: Callable[..., Tensor], rules: bool
-) -> dict[Callable[..., Any], Callable[..., Any]]:
-    """The rule of each recurrent function of torch; ``dropout_of`` and ``rules`` as in ``Cell``."""
+def recurrent_rules(rules: bool) -> dict[Callable[..., Any], Callable[..., Any]]:
+    """The rule of each recurrent function of torch; ``rules`` as in ``Cell``."""
 
     def network(name: str, cell: Cell) -> Callable[..., Any]:
         function = getattr(torch, name)
@@ -199,7 +196,7 @@ def recurrent_rules(
 
     steps = {"lstm": _lstm_cell, "gru": _gru_cell, "rnn_tanh": _tanh_cell, "rnn_relu": _relu_cell}
     numbers = recurrent_kernels.CELLS
-    cells = {name: Cell(numbers[name], step, dropout_of, rules) for name, step in steps.items()}
+    cells = {name: Cell(numbers[name], step, rules) for name, step in steps.items()}
     return {
         **{getattr(torch, name): network(name, cell) for name, cell in cells.items()},
         **{getattr(torch, f"{name}_cell"): single(cell) for name, cell in cells.items()},

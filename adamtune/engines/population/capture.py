@@ -151,6 +151,8 @@ def _without_unread(calls: Sequence[RecordedCall], outputs: Any) -> list[Recorde
 def _replayed_call(call: RecordedCall, place: Callable[[Tensor], Tensor], draws: Draws | None) -> KernelCall:
     """The call on tensors in planned memory, which it writes into directly where the kernel can."""
     args, kwargs = tree_map_only(Tensor, place, (call.args, call.kwargs))
+    if call.name == "native_dropout" and args[2] and draws is not None:
+        return KernelCall(draws.bind_dropout(args[0], args[1], *map(place, call.results)), (), {})
     if is_random(call.kernel):
         target = args[0] if call.mutates else place(call.result)
         draw = None if draws is None else draws.bind(call.kernel, args, kwargs, target)

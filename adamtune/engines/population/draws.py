@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +21,9 @@ from adamtune.engines.torch_private import (
     tree_map_only,
 )
 from adamtune.tasks.randomness import derive
+
+# Tracing, and drawing from the global generators, change state that all threads share: one does so at a time.
+GLOBAL_STATE = Lock()
 
 
 class Key(NamedTuple):
@@ -42,7 +47,9 @@ class Draws:
 
     def __init__(self, rows: int, device: torch.device) -> None:
         self._generators = [torch.Generator(device) for _ in range(rows)]
+        self._device = device
         self._groups: list[list[int]] = []  # rows with one key
+        self._others: list[Tensor] = []  # those after the first of each group
         self._alike = True  # whether rows with one key draw equal numbers everywhere
         self._permutations = 0
         self.used = False
@@ -59,7 +66,9 @@ class Draws:
             value = derive(seed, "step", replicate, batch)
             for row in self._drawing(rows):
                 self._generators[row].manual_seed(value)
-        self._groups = list(groups.values())
+        if self._groups != (found := list(groups.values())):
+            self._groups = found
+            self._others = [torch.tensor(rows[1:], device=self._device, dtype=torch.int64) for rows in found]
 
     def bind(
         self, kernel: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor
@@ -89,17 +98,43 @@ class Draws:
         if read and not shape_alone:
             self._alike = False
 
-        def draw() -> None:
-            for rows in self._groups:
-                for row in self._drawing(rows):
-                    own = tree_map_only(Tensor, itemgetter(row), given)
-                    if "size" in own:
-                        own["size"] = own["size"][1:]
-                    _draw(variant, own, result[row], self._generators[row])
-                if self._alike and len(rows) > 1:
-                    result[rows[1:]] = result[rows[0]].clone()
+        def draw(row: int) -> None:
+            own = tree_map_only(Tensor, itemgetter(row), given)
+            if "size" in own:
+                own["size"] = own["size"][1:]
+            _draw(variant, own, result[row], self._generators[row])
 
-        return draw
+        return lambda: self._draw_rows(draw, result)
+
+    def bind_dropout(self, input: Tensor, p: float, output: Tensor, kept: Tensor) -> Callable[[], None]:
+        """A function that repeats a recorded ``native_dropout``, as which torch drops out on a GPU.
+
+        Args:
+            input: ``[rows, ...]``.
+            p: the probability with which an element is dropped.
+            output: the elements that are kept, divided by ``1 - p``, and zeros; as ``input``.
+            kept: whether each element is kept; as ``input``.
+        """
+        self.used = True
+
+        def draw(row: int) -> None:
+            # The kernel draws in the order of the memory, and takes no generator but the global one.
+            with _as_global(self._generators[row]):
+                kept[row] = torch.native_dropout(torch.ones_like(input[row]), p, True)[1]
+
+        def drop_out() -> None:
+            self._draw_rows(draw, kept)
+            torch.mul(input, kept, out=output).mul_(1 / (1 - p))
+
+        return drop_out
+
+    def _draw_rows(self, draw: Callable[[int], None], result: Tensor) -> None:
+        """Draws the rows of a result; rows with one key copy the first one's, where they are alike."""
+        for rows, others in zip(self._groups, self._others, strict=True):
+            for row in self._drawing(rows):
+                draw(row)
+            if self._alike and len(rows) > 1:
+                result[others] = result[rows[0]].clone()
 
     def _drawing(self, rows: Sequence[int]) -> Sequence[int]:
         """Those of the rows with one key that draw: the first alone, if the others can copy its numbers."""
@@ -110,6 +145,23 @@ def _draw(variant: OpOverload, given: dict[str, Any], result: Tensor, generator:
     found = variant(**given, generator=generator)
     if not is_mutable(variant):
         result.copy_(found)
+
+
+@contextmanager
+def _as_global(generator: torch.Generator) -> Iterator[None]:
+    """While it is entered, the global generator of the device draws what the generator would draw."""
+    device = generator.device
+    shared = (
+        torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
+    )
+    with GLOBAL_STATE:
+        before = shared.get_state()
+        shared.set_state(generator.get_state())
+        try:
+            yield
+        finally:
+            generator.set_state(shared.get_state())
+            shared.set_state(before)
 
 
 def _with_generator(kernel: OpOverload) -> OpOverload | None:

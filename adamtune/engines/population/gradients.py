@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adamtune.engines.base import Source
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.population.capture import CannotCapture, Capture
-from adamtune.engines.population.draws import Draws
+from adamtune.engines.population.draws import GLOBAL_STATE, Draws
 from adamtune.engines.torch_private import compiling, storage_id
 from adamtune.errors import memory_error, origin
 from adamtune.tasks.base import Rows
@@ -24,9 +23,6 @@ from adamtune.tasks.pytree import map_rows
 
 Tensors = Mapping[str, Tensor]
 """Parameters or buffers of all members by name, each ``[members, *shape]``."""
-
-# Tracing, and drawing from the global generators, change state that all threads share: one does so at a time.
-GLOBAL_STATE = Lock()
 
 
 @dataclass(frozen=True)
@@ -178,8 +174,11 @@ class BatchedTask:
 
     def _capture(self, compute: Callable[..., Any], *inputs: Any, draws: Draws | None = None) -> Capture:
         """The capture of a function. Raises CannotCapture with a message of one line."""
-        # With MATH, torch's own modules compute attention by the function that has a batching rule.
+        # With MATH, torch's own modules compute attention by the function that has a batching rule. cuDNN's
+        # kernels for recurrent layers want weights in one piece, and those for batch norm have no variants
+        # that write into given tensors. A convolution chooses its kernel anew at each replay.
         with (
+            torch.backends.cudnn.flags(enabled=False),
             GLOBAL_STATE,
             torch.random.fork_rng(devices=[]),
             torch.enable_grad(),

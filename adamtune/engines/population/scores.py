@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from adamtune.engines.base import evaluation_seed
 from adamtune.engines.metrics import BATCHES, holdout_metrics, plain_metrics
 from adamtune.engines.population.capture import Capture
-from adamtune.engines.population.gradients import GLOBAL_STATE, BatchedTask
+from adamtune.engines.population.draws import GLOBAL_STATE
+from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.lookahead import ActiveMember
 from adamtune.tasks.base import Rows
 from adamtune.tasks.pytree import count_rows

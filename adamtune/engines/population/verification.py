@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamtune.engines.base import Source
 from adamtune.engines.metrics import checked_loss
@@ -127,7 +128,14 @@ class _Plain:
     def step(self, step: int, batch: Rows) -> tuple[Tensor, dict[str, Tensor | None]]:
         """The loss and each trained parameter's gradient; changes the buffers."""
         trained = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
-        with seeded(derive(0, "step", self.replicate, step)), torch.enable_grad():
+        seed = derive(0, "step", self.replicate, step)
+        # As a capture computes it: other kernels for attention and recurrent layers drop out by other draws.
+        with (
+            torch.backends.cudnn.flags(enabled=False),
+            seeded(seed, self.source.device),
+            torch.enable_grad(),
+            sdpa_kernel(SDPBackend.MATH),
+        ):
             loss = checked_loss(self.source.task.loss(self.module, batch))
             found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         return loss.detach(), dict(zip(trained, found, strict=True))
