@@ -185,7 +185,7 @@ def _width(cells: Sequence[Column], gap: int) -> int:
 
 
 def _legend(ranking: Ranking, rows: Sequence[Row], unicode: bool) -> str:
-    """Such as ``curve: ▁ 0.05 to █ 0.21 or more``."""
+    """Such as ``curve: val_loss from ▁ 0.05 to █ 0.21 or more``."""
     scale, values = _scale(ranking, rows), _values(rows)
     if scale is None:
         return ""
@@ -194,4 +194,4 @@ def _legend(ranking: Ranking, rows: Sequence[Row], unicode: bool) -> str:
     less = " or less" if any(each < scale.low for each in values) else ""
     more = " or more" if any(each > scale.high for each in values) else ""
     kind = ", logarithmic" if scale.is_log else ""
-    return f"curve: {blocks[0]} {low}{less} to {blocks[-1]} {high}{more}{kind}"
+    return f"curve: {ranking.study.metric} from {blocks[0]} {low}{less} to {blocks[-1]} {high}{more}{kind}"

@@ -21,7 +21,7 @@ rank  trial     value       lr  steps  seconds  curve
    1      2   0.05610  0.00308    230     0.31  ▅▂▂▁▁
    2      0    0.2100     0.01    230     0.31  █▆▅▅▄
    -      1  diverged     0.09     46     0.31  █
-curve: ▁ 0.0996 to █ 0.427 or more
+curve: val_loss from ▁ 0.0996 to █ 0.427 or more
 
 2 complete, 1 pruned, 1 diverged (1 not shown)
 
@@ -75,7 +75,7 @@ def test_only_the_table_of_a_report_ends_with_a_plot(adamtune: Adamtune, storage
     forms = ("table", "json", "csv", "markdown")
     printed = {form: adamtune("report", "--format", form, "--storage", storage).out for form in forms}
     title = "val_loss against lr, 8 complete trials:"
-    assert {form: title in text for form, text in printed.items()} == {form: form == "table" for form in forms}
+    assert [form for form, text in printed.items() if title in text] == ["table"]
     *_, plot, hints = printed["table"].split("\n\n")
     assert plot.startswith(title)
     assert "\n   diverged │" in plot

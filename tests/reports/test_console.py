@@ -59,7 +59,7 @@ rank trial    value     lr beta1  beta2   eps   decay steps seconds curve
    -     3   pruned 0.0031  0.91 0.9987  1e-8   0.012    46    0.31 ▅▃▂▂▂▂▂▂
    -     4   failed 0.0031  0.91 0.9987  1e-8   0.012   230    0.31
    -     5  running 0.0031  0.91 0.9987  1e-8   0.012   230    0.31
-curve: ▁ 0.0561 to █ 1.9
+curve: val_loss from ▁ 0.0561 to █ 1.9
 
 3 complete, 1 pruned, 1 diverged, 1 failed, 1 running
 """
@@ -79,7 +79,7 @@ rank trial    value optimizer      lr beta1   beta2   eps   decay steps curve
    3     0   0.2100 adamw      2.5e-5  0.91 0.99873  1e-8  0.0123   230 ▅▂▂▂▂▂
    -     1 diverged adamw        0.09  0.91 0.99873  1e-8  0.0123    24 █▅▅▅▅▅
 every row: schedule=cosine warmup_fraction=0.05 final_fraction=0 seconds=0.31
-curve: ▁ 0.0561 to █ 1.9
+curve: val_loss from ▁ 0.0561 to █ 1.9
 
 3 complete, 1 pruned, 1 diverged, 1 failed, 1 running (3 not shown)
 """
@@ -168,7 +168,7 @@ rank trial    value optimizer     lr beta1  beta2   eps   decay schedule fractio
    -     3   pruned adamw     0.0031  0.91 0.9987  1e-8   0.012 cosine       0.05        0    46    0.31 ▅▃▂▂▂▂▂▂
    -     4   failed adamw     0.0031  0.91 0.9987  1e-8   0.012 cosine       0.05        0   230    0.31
    -     5  running adamw     0.0031  0.91 0.9987  1e-8   0.012 cosine       0.05        0   230    0.31
-curve: ▁ 0.0561 to █ 1.9
+curve: val_loss from ▁ 0.0561 to █ 1.9
 
 3 complete, 1 pruned, 1 diverged, 1 failed, 1 running
 """
@@ -183,7 +183,7 @@ def test_nothing_is_cut_and_no_line_is_too_long(width: int, searched: tuple[str,
     assert len(lines) == len(ranking.rows)
     fixed = len("   1     2 diverged 0.00308 █▃▂▂▁▁")
     assert max(map(len, "\n".join([*heading, *lines, *common]).split("\n"))) <= max(width, fixed)
-    assert scale == "curve: ▁ 0.0561 to █ 1.9"
+    assert scale == "curve: val_loss from ▁ 0.0561 to █ 1.9"
     for line in lines:
         named = " ".join([*heading, line, *common])
         assert all(part in named for name in ranking.searched for part in name.split("_"))
