@@ -111,8 +111,8 @@ def test_nobody_imports_the_facade_but_for_its_version() -> None:
 
 
 KNOWN_BY = {
-    "optuna": {"search", "storage"},
-    "pandas": {"analysis", "tasks"},
+    "optuna": {"api", "search", "storage"},
+    "pandas": {"analysis", "api", "tasks"},
     "rich": {"cli", "reports"},
     "scipy": {"analysis"},
     "sqlalchemy": {"storage"},

@@ -15,8 +15,9 @@ from typing import Annotated
 import typer
 
 from adamtune.errors import AdamtuneError
+from adamtune.storage import location
 
-STORAGE = "runs/adamtune.db"
+STORAGE = location.STORAGE
 
 
 def complete_study(context: typer.Context, incomplete: str) -> list[str]:
