@@ -104,6 +104,7 @@ def _search(session: Session, observe: Observer) -> Outcome:
     searched = not tracker.counts["running"] and tracker.begun >= config.trials
     confirming = confirmation_plan(config, isinstance(config.task.entry, ProgramEntry))
     if searched and not (saved or (confirming and _lacks_verdict(session, confirming))):
+        _check_code(session, config.task.entry)
         return Outcome("already_complete", tracker.progress())
     try:
         with training_faults(config.name):
@@ -195,13 +196,13 @@ def _check_code(session: Session, entry: TaskEntry | ProgramEntry) -> None:
     if kept is None and now is not None:
         session.set_attribute("code_hash", now)
     elif kept != now:
-        what = f"{entry.file}, or a file that it imports from its folder"
+        what = f"{entry.file}, or a file that it imports from its folder, has changed since"
         if entry.file is None:
-            what = f"{entry.label}, or something that it uses" if now else f"the source of {entry.label}"
+            changed = f"{entry.label}, or something that it uses, has changed since"
+            what = changed if now else f"the source of {entry.label} is not known here"
         raise Refused(
-            f"study {session.config.name} was trained with other code: {what},"
-            f" {'has changed since' if now else 'is not known here'}. Put the old code back, or start a new"
-            " study with --name."
+            f"study {session.config.name} was trained with other code: {what}. Put the old code back, or"
+            " start a new study with --name."
         )
 
 
