@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-
-from rich.console import Console
 
 from adamtune.reports.live import view
 from adamtune.search.progress import Observer, Progress
 
 SECONDS_BETWEEN_UPDATES = 0.5
 """Each update is a message to the browser."""
-WIDTH = 80
+WIDTH, HEIGHT = 80, 24
 
 
 @contextmanager
@@ -41,15 +38,7 @@ def notebook_view() -> Iterator[Observer]:
 
 def _bundle(progress: Progress | None) -> dict[str, str]:
     """The progress as text, and as HTML for what can show it."""
-    text = _text(progress) if progress else ""
+    lines = view(progress, WIDTH, HEIGHT, unicode=True) if progress else []
+    text = "\n".join(line.plain for line in lines)
     style = "line-height: normal; margin: 0"
     return {"text/plain": text, "text/html": f'<pre style="{style}">{escape(text)}</pre>'}
-
-
-def _text(progress: Progress) -> str:
-    out = Console(
-        file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False, legacy_windows=False
-    )
-    with out.capture() as captured:
-        out.print(view(progress, WIDTH))
-    return captured.get()
