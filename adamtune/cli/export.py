@@ -41,7 +41,7 @@ def export(
     ] = None,
     storage: Storage = STORAGE,
 ) -> None:
-    """Write the trials of a study to a tracker, or its recommended settings to a file."""
+    """Write trials to a tracker, or recommended settings to a file."""
     if (to is None) == (settings is None) or (to is not None and trial is not None):
         raise UsageError("write one of --to KIND:PLACE and --settings FILE; --trial N goes with --settings")
     if to is not None:

@@ -42,6 +42,10 @@ def log_to(names: Sequence[str], storage: str, study: str) -> Iterator[Callable[
     try:
         yield lambda observe: with_notes(observe, exports)
         seconds = None
+    except typer.Exit as stop:
+        if isinstance(stop.__cause__, KeyboardInterrupt):  # the second Ctrl-C stops everything at once
+            seconds = 0.0
+        raise
     finally:
         for each in exports:
             each.end()
@@ -56,13 +60,13 @@ def _finish(export: LiveExport, seconds: float | None, storage: str, study: str)
 
     place = export.place
     try:
-        if not export.wait(1):
+        if seconds != 0 and not export.wait(1):
             typer.echo(f"Writing the rest to {place}; Ctrl-C leaves it for later.", err=True)
             export.wait(seconds)
     except KeyboardInterrupt:
         pass
     finally:
-        export.kill()
+        export.close()
     if export.code == 0:
         typer.echo(f"Logged to {place}. View: {place.view}", err=True)
     elif export.code != NOTHING:

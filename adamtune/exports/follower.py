@@ -60,7 +60,7 @@ class Follower:
             self._export()
         except Exception as error:  # whatever a tracker raises
             if not self.failed:
-                print(f"{tracker_error(self._place, error)} The search goes on without it.", flush=True)
+                print(f"{tracker_error(self._place, error)} (the search goes on)", flush=True)
             self._target, self.failed = None, True
         else:
             self.failed = False

@@ -68,10 +68,13 @@ class LiveExport:
             return False
         return True
 
-    def kill(self) -> None:
-        """Ends the process at once, if it has not ended."""
+    def close(self) -> None:
+        """Ends the process at once, if it has not ended; then all its failures are among the notes."""
+        assert self._process.stdout
         self._process.kill()
         self._process.wait()
+        self._reader.join()
+        self._process.stdout.close()
 
     @property
     def code(self) -> int | None:

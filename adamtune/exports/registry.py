@@ -17,7 +17,7 @@ from adamtune.storage.location import belongs, local_path, without_password
 
 
 class Tracker(NamedTuple):
-    """A kind of places for runs; ``exports/KIND.py`` has its target.
+    """A kind of places for runs, which has a file of its own in this folder.
 
     Attributes:
         target: the name of the class.
@@ -75,9 +75,8 @@ def find_place(text: str, option: str, storage: str) -> Place:
     kind, _, where = text.partition(":")
     if kind not in TRACKERS or not where.strip():
         raise UsageError(f"{option} {text}: write a tracker and a place in it, such as {FORMS}")
-    place, spec = Place(kind, where), find_spec(kind)
-    # A folder of that name in the working directory, which wandb makes, is found too, but has no origin.
-    if spec is None or spec.origin is None:
+    place = Place(kind, where)
+    if not is_installed(kind):
         raise UsageError(
             f"{option} {place}: the package {kind} is not installed."
             f" Install it: pip install 'adamtune[{kind}]'"
@@ -85,6 +84,13 @@ def find_place(text: str, option: str, storage: str) -> Place:
     if kind == "mlflow" and where.startswith("sqlite"):
         _check_database(place, option, storage)
     return place
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported."""
+    spec = find_spec(package)
+    # A folder of that name in the working directory, which wandb makes, is found too, but has no origin.
+    return spec is not None and spec.origin is not None
 
 
 def _check_database(place: Place, option: str, storage: str) -> None:

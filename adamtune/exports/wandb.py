@@ -29,7 +29,7 @@ SETTINGS = wandb.Settings(
     x_disable_machine_info=True,
     x_save_requirements=False,
 )
-MARK = "adamtune.fingerprint"
+MARK = ".fingerprint"
 """The file beside a run's own that says what was written."""
 
 
