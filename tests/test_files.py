@@ -188,7 +188,7 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("compiler", ["none", "cc"])
+@pytest.mark.parametrize("compiler", ["none", pytest.param("cc", marks=pytest.mark.slow)])
 def test_a_user_without_a_home_folder_can_search(tmp_path: Path, compiler: str) -> None:
     assert pwd.getpwuid(os.getuid())  # is what the program asks
     (tmp_path / "study.yaml").write_text(

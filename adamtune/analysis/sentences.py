@@ -119,12 +119,18 @@ def _against(judgement: Judgement, metric: str, write: Write) -> str:
     assert judgement.baseline_mean is not None
     lower = judgement.difference < 0
     ends = sorted(judgement.interval, key=lambda end: -end if lower else end)
-    low, high = (write(-end if lower else end) for end in ends)
+    low, high = (_end(-end if lower else end, write) for end in ends)
     return (
         f"{metric} {write(judgement.candidate_mean)} against {write(judgement.baseline_mean)},"
         f" {'lower' if lower else 'higher'} by {write(abs(judgement.difference))} [{low}, {high}]"
         f" ({_percent(judgement.level)})"
     )
+
+
+def _end(end: float, write: Write) -> str:
+    """An end of an interval; one that is not 0 is not written as 0."""
+    written = write(end)
+    return f"{end:.1g}" if end and not float(written) else written
 
 
 def _between(judgement: Judgement, write: Write) -> str:

@@ -171,3 +171,8 @@ def test_something_is_said_of_pairs_without_values(outcome: Any) -> None:
 
 def test_zero_has_no_sign() -> None:
     assert digits(BETTER._replace(interval=(0.4, 0.6)))(-1e-9) == "0.00"
+
+
+def test_an_end_of_an_interval_that_is_not_0_is_not_written_as_0() -> None:
+    close = BETTER._replace(interval=(-0.0324, -0.00004))
+    assert "lower by 0.016 [4e-05, 0.032] (95 %)" in sentence(close, "val_loss")

@@ -47,7 +47,10 @@ def memory(mebibytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-@pytest.mark.parametrize(("engine", "mebibytes"), [("population", 200), ("sequential", 40)])
+@pytest.mark.parametrize(
+    ("engine", "mebibytes"),
+    [pytest.param("population", 200, marks=pytest.mark.slow), ("sequential", 40)],
+)
 def test_no_memory(engine: str, mebibytes: int, adamtune: Adamtune, tmp_path: Path) -> None:
     """To train what was begun, or to begin."""
     file = write(tmp_path / "study.yaml", task=LARGE, search={"trials": 1}, **ENGINES[engine])
@@ -62,7 +65,7 @@ def test_no_memory(engine: str, mebibytes: int, adamtune: Adamtune, tmp_path: Pa
     assert len(kept(file)) == 2
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [pytest.param("population", marks=pytest.mark.slow), "sequential"])
 def test_no_memory_to_go_on(
     engine: str, adamtune: Adamtune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,8 +129,9 @@ class _Plain:
         """The loss and each trained parameter's gradient; changes the buffers."""
         trained = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
         seed = derive(0, "step", self.replicate, step)
-        # Captures compute attention by this function, whose dropout draws other numbers than the others'.
+        # As a capture computes it: other kernels for attention and recurrent layers drop out by other draws.
         with (
+            torch.backends.cudnn.flags(enabled=False),
             seeded(seed, self.source.device),
             torch.enable_grad(),
             sdpa_kernel(SDPBackend.MATH),
