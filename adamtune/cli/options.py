@@ -57,6 +57,15 @@ Confirm = Annotated[
 ]
 NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="The same as --confirm off")]
 
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to",
+        metavar="KIND:PLACE",
+        help="Export the trials while the search runs, as export --to does; may be repeated",
+    ),
+]
+
 
 def confirmation(confirm: str | None, no_confirm: bool) -> dict[str, object]:
     """The override that ``--confirm`` and ``--no-confirm`` are."""

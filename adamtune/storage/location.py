@@ -116,14 +116,18 @@ def check_output(output: Path, location: str) -> None:
     Raises:
         Refused: it is the storage's file or belongs to it, or it is another SQLite database.
     """
-    path, database = Path(os.path.realpath(output)), local_path(location)
-    own = database is not None and _belongs(path, Path(os.path.realpath(database)))
+    path, own = Path(os.path.realpath(output)), belongs(output, location)
     if own or _is_sqlite(path):
         what = "belongs to the storage" if own else "is an SQLite database"
         raise Refused(f"{output}: this file {what}, and was left as it is. Name another file with --output.")
 
 
-def _belongs(path: Path, database: Path) -> bool:
+def belongs(file: Path, location: str) -> bool:
+    """Whether a file, which may not exist yet, is the database of a storage or one of its other files."""
+    path, database = Path(os.path.realpath(file)), local_path(location)
+    if database is None:
+        return False
+    database = Path(os.path.realpath(database))
     found = re.fullmatch(re.escape(database.name) + _COMPANION, path.name)
     return found is not None and path.parent == database.parent
 
