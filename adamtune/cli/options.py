@@ -15,8 +15,9 @@ from typing import Annotated
 import typer
 
 from adamtune.errors import AdamtuneError
+from adamtune.storage import location
 
-STORAGE = "runs/adamtune.db"
+STORAGE = location.STORAGE
 
 
 def complete_study(context: typer.Context, incomplete: str) -> list[str]:
@@ -55,6 +56,15 @@ Confirm = Annotated[
     ),
 ]
 NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="The same as --confirm off")]
+
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to",
+        metavar="KIND:PLACE",
+        help="Export the trials while the search runs, as export --to does; may be repeated",
+    ),
+]
 
 
 def confirmation(confirm: str | None, no_confirm: bool) -> dict[str, object]:

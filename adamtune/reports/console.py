@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -49,9 +50,11 @@ def is_unicode(out: Console) -> bool:
 def without_echo() -> Iterator[None]:
     """Turns off the echo of keys on the terminal of stdin, which would move the lines that are redrawn.
 
-    Echo is restored at the end, also where SIGTERM or SIGHUP ends the process.
+    Echo is restored at the end, also where SIGTERM or SIGHUP ends the process. In another thread than the
+    main one it stays on, because that could not see to it.
     """
-    if os.name != "posix" or sys.stdin is None or not sys.stdin.isatty():
+    is_main = threading.current_thread() is threading.main_thread()
+    if os.name != "posix" or not is_main or sys.stdin is None or not sys.stdin.isatty():
         yield
         return
     import termios
@@ -70,11 +73,12 @@ def without_echo() -> Iterator[None]:
 
     with _endings():
         set_modes(silent)
-        signal.signal(signal.SIGCONT, lambda *_: set_modes(silent))  # a shell turns echo on at Ctrl-Z
+        # A shell turns echo on at Ctrl-Z.
+        previous = signal.signal(signal.SIGCONT, lambda *_: set_modes(silent))
         try:
             yield
         finally:
-            signal.signal(signal.SIGCONT, signal.SIG_DFL)
+            signal.signal(signal.SIGCONT, previous)
             set_modes(before)
 
 
