@@ -11,7 +11,7 @@ import altair as alt
 from adamtune.analysis.ranking import Ranking, Row
 from adamtune.reports.charts.rows import drawn, inline, plain, with_width
 from adamtune.reports.charts.slices import HEIGHT, WIDTH
-from adamtune.reports.charts.style import BEST, COMPLETE, brush, chosen, faded, numbers
+from adamtune.reports.charts.style import BEST, COMPLETE, brush, chosen, faded, layered, numbers
 from adamtune.reports.curves import Scale
 
 MOST_CURVES, MOST_POINTS = 1000, 30_000
@@ -38,7 +38,7 @@ def curves(ranking: Ranking) -> alt.LayerChart | None:
     others = base.transform_filter("datum.kind != 'best'").mark_line(clip=True, strokeWidth=1, color=COMPLETE)
     best = base.transform_filter("datum.kind == 'best'").mark_line(clip=True, strokeWidth=3, color=BEST)
     others = others.encode(opacity=faded(0.35 if len(rows) < 200 else 0.18)).add_params(chosen(), brush())
-    return alt.layer(others, best.encode(opacity=faded(1.0))).properties(width=WIDTH * 2, height=HEIGHT * 1.4)
+    return layered(others, best.encode(opacity=faded(1.0)), width=WIDTH * 2, height=HEIGHT * 1.4)
 
 
 def _curve(row: Row, ranking: Ranking, most: int) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def best_so_far(ranking: Ranking) -> alt.LayerChart | None:
         opacity=faded(1.0),
         tooltip=[alt.Tooltip("trial:Q"), alt.Tooltip("best:Q", title=ranking.study.metric, format=".5~g")],
     ).add_params(chosen())
-    return alt.layer(line, points).properties(width=WIDTH * 2, height=HEIGHT * 1.4)
+    return layered(line, points, width=WIDTH * 2, height=HEIGHT * 1.4)
 
 
 def _bests(ranking: Ranking) -> list[dict[str, Any]]:

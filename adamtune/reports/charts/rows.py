@@ -36,7 +36,7 @@ def last_value(trial: TrialRecord) -> float | None:
     """The value of a trial, or the last finite one of a trial that was pruned; None if it diverged."""
     if trial.state == "diverged":
         return None
-    values = [trial.value, *reversed(trial.intermediate.values())]
+    values = [trial.value, *[*trial.intermediate.values()][::-1]]
     return next((each for each in values if each is not None and isfinite(each)), None)
 
 

@@ -10,13 +10,24 @@ from adamtune.analysis.frames import importance_frame
 from adamtune.analysis.ranking import Ranking
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.reports.charts.axes import Axis, axes
+from adamtune.reports.charts.learning_rate import lr_curve
 from adamtune.reports.charts.progress import thinned
 from adamtune.reports.charts.rows import drawn, inline, plain, records, trial_rows, value_scale
 from adamtune.reports.charts.slices import HEIGHT, WIDTH
-from adamtune.reports.charts.style import BEST, COMPLETE, GUIDE, KINDS, brush, chosen, faded, kind_color
+from adamtune.reports.charts.style import (
+    BEST,
+    COMPLETE,
+    GUIDE,
+    KINDS,
+    brush,
+    chosen,
+    faded,
+    kind_color,
+    layered,
+)
 from adamtune.reports.curves import Scale
 from adamtune.reports.text import significant
-from adamtune.schedules.registry import SCHEDULES, lr_factors
+from adamtune.schedules.registry import SCHEDULES
 
 MOST_LINES = 500
 """More trials are not drawn in parallel coordinates."""
@@ -36,7 +47,7 @@ def importance(ranking: Ranking) -> alt.LayerChart | None:
     x = alt.X("share:Q", title="part of the order of the trials explained", scale=alt.Scale(zero=True))
     bars = base.mark_bar(color=COMPLETE, opacity=0.75, height={"band": 0.5}).encode(x)
     noise = base.mark_tick(color=GUIDE, thickness=2).encode(alt.X("noise:Q"))
-    return alt.layer(bars, noise).properties(width=WIDTH * 2, height=alt.Step(28))
+    return layered(bars, noise, width=WIDTH * 2, height=alt.Step(28))
 
 
 def parallel(ranking: Ranking) -> alt.LayerChart | None:
@@ -72,11 +83,13 @@ def parallel(ranking: Ranking) -> alt.LayerChart | None:
     others = base.transform_filter("datum.kind != 'best'").mark_line(strokeWidth=1)
     best = base.transform_filter("datum.kind == 'best'").mark_line(strokeWidth=3)
     ticks = alt.Chart(inline(_labels(drawn_axes))).mark_text(align="left", dx=4, fontSize=10)
-    return alt.layer(
+    return layered(
         others.encode(opacity=faded(0.3)).add_params(chosen(), brush()),
         best.encode(opacity=faded(1.0)),
         ticks.encode(x, y, text="label:N"),
-    ).properties(width=WIDTH * 3, height=HEIGHT * 1.5)
+        width=WIDTH * 3,
+        height=HEIGHT * 1.5,
+    )
 
 
 def _unique(names: list[str]) -> list[str]:
@@ -128,16 +141,15 @@ def schedule(ranking: Ranking) -> alt.Chart | None:
     known = (optimizer.defaults if optimizer else {}) | SCHEDULES[trial.settings["schedule"]].defaults
     values = {name: trial.settings.get(name, default) for name, default in known.items()}
     hyperparameters = {name: values[name] for name in SCHEDULES[trial.settings["schedule"]].defaults}
-    factors = lr_factors(trial.settings["schedule"], hyperparameters, total)
-    points = thinned([*enumerate(factors, start=1)], _POINTS)
-    rows = [{"step": step, "lr": plain(factor * trial.settings["lr"])} for step, factor in points]
-    return (
-        alt.Chart(inline(rows))
-        .mark_line(color=BEST, strokeWidth=2.5)
-        .encode(
-            alt.X("step:Q", axis=alt.Axis(tickCount=6, format="~s"), scale=alt.Scale(nice=False)),
-            alt.Y("lr:Q", axis=alt.Axis(tickCount=5, format="~g"), scale=alt.Scale(zero=True)),
-            tooltip=["step:Q", alt.Tooltip("lr:Q", format=".4~g")],
-        )
-        .properties(width=WIDTH * 2, height=HEIGHT)
+    steps = thinned(range(total), _POINTS)
+    factors = lr_curve(trial.settings["schedule"], hyperparameters, total, [*steps])
+    rows = [
+        {"step": step + 1, "lr": plain(factor * trial.settings["lr"])}
+        for step, factor in zip(steps, factors, strict=True)
+    ]
+    chart = alt.Chart(inline(rows), width=WIDTH * 2, height=HEIGHT)
+    return chart.mark_line(color=BEST, strokeWidth=2.5).encode(  # type: ignore[no-any-return]
+        alt.X("step:Q", axis=alt.Axis(tickCount=6, format="~s"), scale=alt.Scale(nice=False)),
+        alt.Y("lr:Q", axis=alt.Axis(tickCount=5, format="~g"), scale=alt.Scale(zero=True)),
+        tooltip=["step:Q", alt.Tooltip("lr:Q", format=".4~g")],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair as alt
 
 from adamtune.analysis.ranking import Ranking
@@ -20,6 +22,7 @@ from adamtune.reports.charts.style import (
     kind_color,
     kind_shape,
     kind_size,
+    layered,
     setting_scale,
     tooltip,
     value_axis,
@@ -81,7 +84,7 @@ def slice_of(
     points = points.add_params(chosen(), *([brush()] if linked else []))
     if axis.values:  # so that trials of one choice are seen beside each other
         points = points.transform_calculate(jitter="(datum.trial * 0.618034) % 1")
-    return alt.layer(*_guides(axis), points).properties(width=WIDTH, height=HEIGHT)
+    return layered(*_guides(axis), points, width=WIDTH, height=HEIGHT)
 
 
 def _ticks(axis: Axis) -> alt.Axis:
@@ -104,11 +107,10 @@ def _guides(axis: Axis) -> list[alt.Chart]:
     return found
 
 
-def _rule(places: list[object], kind: str, dash: list[int], opacity: float) -> alt.Chart:
-    data = inline([{"at": each} for each in places])
-    return (
-        alt.Chart(data).mark_rule(color=GUIDE, strokeDash=dash, opacity=opacity).encode(alt.X(f"at:{kind}"))
-    )
+def _rule(places: Sequence[object], kind: str, dash: list[int], opacity: float) -> alt.Chart:
+    rule = alt.Chart(inline([{"at": each} for each in places]))
+    rule = rule.mark_rule(color=GUIDE, strokeDash=dash, opacity=opacity)
+    return rule.encode(alt.X(f"at:{kind}"))  # type: ignore[no-any-return]
 
 
 def betas(ranking: Ranking) -> alt.LayerChart | None:
@@ -143,11 +145,13 @@ def betas(ranking: Ranking) -> alt.LayerChart | None:
     diverged = base.transform_filter("datum.kind == 'diverged'").mark_point(size=40, filled=True)
 
     shape = kind_shape(ranking.study.direction)
-    return alt.layer(
+    return layered(
         diverged.encode(shape, color=alt.value(DIVERGED), opacity=faded()),
         valued,
         best.encode(color=alt.value(BEST)),
-    ).properties(width=WIDTH * 2, height=HEIGHT * 1.4)
+        width=WIDTH * 2,
+        height=HEIGHT * 1.4,
+    )
 
 
 def _pair(ranking: Ranking, found: list[Axis]) -> tuple[Axis, Axis] | None:

@@ -23,6 +23,11 @@ BRUSH = "brush"
 """The parameter of an area that is drawn with the mouse."""
 
 
+def layered(*charts: alt.Chart, **properties: Any) -> alt.LayerChart:
+    """Charts on top of each other; ``alt.layer`` does not say which kind of chart it returns."""
+    return alt.LayerChart(layer=[*charts]).properties(**properties)
+
+
 def chosen() -> alt.Parameter:
     """The parameter ``CHOSEN``."""
     return alt.param(name=CHOSEN, value=None)
@@ -33,7 +38,7 @@ def brush() -> alt.Parameter:
     return alt.selection_interval(name=BRUSH)
 
 
-def faded(opacity: float = 0.8) -> alt.Opacity | dict[str, Any]:
+def faded(opacity: float = 0.8) -> Any:
     """An opacity that fades what is not chosen."""
     return alt.condition(f"!{CHOSEN} || {CHOSEN}[datum.trial]", alt.value(opacity), alt.value(0.06))
 
@@ -51,7 +56,7 @@ def kind_shape(direction: str, legend: alt.Legend | None = None) -> alt.Shape:
     return alt.Shape("kind:N", scale=scale, legend=legend, title=None)
 
 
-def kind_size() -> dict[str, Any]:
+def kind_size() -> Any:
     """The size of a trial: the best is the largest."""
     return alt.condition("datum.kind == 'best'", alt.value(170), alt.value(34))
 
@@ -59,12 +64,11 @@ def kind_size() -> dict[str, Any]:
 def value_axis(ranking: Ranking, scale: Scale | None, **options: Any) -> alt.Y:
     """The vertical axis of the values; without numbers where no trial has a value."""
     if scale is None:
-        domain, is_log, axis = [0.0, 1.1], False, alt.Axis(labels=False, ticks=False)
+        domain, is_log, axis = (0.0, 1.1), False, alt.Axis(labels=False, ticks=False)
     else:
         worst = edge(scale, ranking.study.direction)
-        ends = (scale.low, worst) if ranking.study.direction == "minimize" else (worst, scale.high)
-        domain, is_log, axis = [*ends], scale.is_log, alt.Axis(tickCount=5, format="~g")
-
+        domain = (scale.low, worst) if ranking.study.direction == "minimize" else (worst, scale.high)
+        is_log, axis = scale.is_log, alt.Axis(tickCount=5, format="~g")
     return alt.Y("shown:Q", scale=numbers(*domain, is_log), axis=axis, title=ranking.study.metric, **options)
 
 
@@ -104,8 +108,5 @@ def tooltip(axes: list[Axis], metric: str) -> list[alt.Tooltip]:
         alt.Tooltip("trial:Q", title="trial"),
         alt.Tooltip("kind:N", title="state"),
         alt.Tooltip("value:Q", title=metric, format=".5~g"),
-        *(
-            alt.Tooltip(field(axis), title=axis.title, **({} if axis.values else {"format": ".4~g"}))
-            for axis in axes
-        ),
+        *(alt.Tooltip(field(axis), title=axis.title, format="" if axis.values else ".4~g") for axis in axes),
     ]
