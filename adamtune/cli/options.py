@@ -84,6 +84,16 @@ def program() -> str:
     return "adamtune"
 
 
+def say(text: str, err: bool = False) -> None:
+    """Prints a paragraph: on a terminal in lines of its width, elsewhere on one line."""
+    stream = sys.stderr if err else sys.stdout
+    if stream is not None and stream.isatty():
+        from adamtune.reports.text import paragraph
+
+        text = "\n".join(paragraph(text, shutil.get_terminal_size().columns))
+    typer.echo(text, err=err)
+
+
 def given(overrides: Mapping[str, object]) -> dict[str, object]:
     """The overrides of a study file without those whose option was not given (None)."""
     return {key: value for key, value in overrides.items() if value is not None}

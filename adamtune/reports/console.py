@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from textwrap import wrap
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, ORDER, Ranking, Row
 from adamtune.reports.scatter import scatter
 from adamtune.reports.table import table
-from adamtune.reports.text import aligned, rounded, setting
+from adamtune.reports.text import aligned, paragraph, rounded, setting
 from adamtune.storage.records import State, TrialRecord, counted, shown_state
 
 if TYPE_CHECKING:
@@ -140,8 +139,7 @@ def show_verdict(out: Console, ranking: Ranking) -> None:
     """Prints whether the best trial is better than the baseline."""
     if ranking.verdict is not None:
         style = "bold" if ranking.verdict.outcome != "not_confirmed" else "dim"
-        lines = wrap(ranking.verdict.sentence, out.width, break_long_words=False, break_on_hyphens=False)
-        out.print("\n" + "\n".join(lines), style=style)
+        out.print("\n" + "\n".join(paragraph(ranking.verdict.sentence, out.width)), style=style)
 
 
 def show_effects(out: Console, ranking: Ranking) -> None:
@@ -156,8 +154,7 @@ def show_effects(out: Console, ranking: Ranking) -> None:
     if advice:
         out.print()
     for each in advice:
-        lines = wrap(each.text, out.width - 2, break_long_words=False, break_on_hyphens=False)
-        out.print("\n  ".join(lines).join(("- ", "")))
+        out.print("- " + "\n  ".join(paragraph(each.text, out.width - 2)))
 
 
 def show_importance(out: Console, ranking: Ranking) -> None:
