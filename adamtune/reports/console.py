@@ -6,9 +6,9 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from textwrap import wrap
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ from rich.text import Text
 
 from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, ORDER, Ranking, Row
+from adamtune.reports.scatter import scatter
 from adamtune.reports.table import table
-from adamtune.reports.text import aligned, rounded, setting
+from adamtune.reports.text import aligned, paragraph, rounded, setting
 from adamtune.storage.records import State, TrialRecord, counted, shown_state
 
 if TYPE_CHECKING:
@@ -40,13 +41,20 @@ def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
     return _Console(stderr=stderr, file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
+def is_unicode(out: Console) -> bool:
+    """Whether a console can show blocks and braille."""
+    return out.encoding.startswith("utf")
+
+
 @contextmanager
 def without_echo() -> Iterator[None]:
     """Turns off the echo of keys on the terminal of stdin, which would move the lines that are redrawn.
 
-    Echo is restored at the end, also where SIGTERM or SIGHUP ends the process.
+    Echo is restored at the end, also where SIGTERM or SIGHUP ends the process. In another thread than the
+    main one it stays on, because that could not see to it.
     """
-    if os.name != "posix" or sys.stdin is None or not sys.stdin.isatty():
+    is_main = threading.current_thread() is threading.main_thread()
+    if os.name != "posix" or not is_main or sys.stdin is None or not sys.stdin.isatty():
         yield
         return
     import termios
@@ -65,11 +73,12 @@ def without_echo() -> Iterator[None]:
 
     with _endings():
         set_modes(silent)
-        signal.signal(signal.SIGCONT, lambda *_: set_modes(silent))  # a shell turns echo on at Ctrl-Z
+        # A shell turns echo on at Ctrl-Z.
+        previous = signal.signal(signal.SIGCONT, lambda *_: set_modes(silent))
         try:
             yield
         finally:
-            signal.signal(signal.SIGCONT, signal.SIG_DFL)
+            signal.signal(signal.SIGCONT, previous)
             set_modes(before)
 
 
@@ -98,17 +107,20 @@ def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
     order = "lowest" if study.direction == "minimize" else "highest"
     out.print(Text(f"{study.name}: {study.metric}, {order} first", style="bold"), end="\n\n")
     shown = [*rows, *([ranking.baseline] if ranking.baseline else [])]
-    heading, lines, common = table(ranking, shown, out.width)
-    out.print(Text("\n".join(heading), style="bold cyan"))
-    out.print(Text("\n").join(map(_styled, shown, lines)))
-    for line in common:
+    found = table(ranking, shown, out.width, is_unicode(out))
+    out.print(Text("\n".join(found.heading), style="bold cyan"))
+    out.print(Text("\n").join(map(styled, shown, found.rows)))
+    for line in found.common:
         out.print(line)
+    if found.scale:
+        out.print(found.scale, style="dim")
     out.print()
     hidden = len(ranking.rows) - len(rows)
     out.print(counts(ranking.counts, study.in_use) + (f" ({hidden} not shown)" if hidden else ""))
 
 
-def _styled(row: Row, line: str) -> Text:
+def styled(row: Row, line: str) -> Text:
+    """A row of the table in the style of its rank."""
     return Text(line, style="bold green" if row.rank == 1 else "" if row.rank else "dim")
 
 
@@ -127,8 +139,7 @@ def show_verdict(out: Console, ranking: Ranking) -> None:
     """Prints whether the best trial is better than the baseline."""
     if ranking.verdict is not None:
         style = "bold" if ranking.verdict.outcome != "not_confirmed" else "dim"
-        lines = wrap(ranking.verdict.sentence, out.width, break_long_words=False, break_on_hyphens=False)
-        out.print("\n" + "\n".join(lines), style=style)
+        out.print("\n" + "\n".join(paragraph(ranking.verdict.sentence, out.width)), style=style)
 
 
 def show_effects(out: Console, ranking: Ranking) -> None:
@@ -143,8 +154,7 @@ def show_effects(out: Console, ranking: Ranking) -> None:
     if advice:
         out.print()
     for each in advice:
-        lines = wrap(each.text, out.width - 2, break_long_words=False, break_on_hyphens=False)
-        out.print("\n  ".join(lines).join(("- ", "")))
+        out.print("- " + "\n  ".join(paragraph(each.text, out.width - 2)))
 
 
 def show_importance(out: Console, ranking: Ranking) -> None:
@@ -159,6 +169,12 @@ def show_importance(out: Console, ranking: Ranking) -> None:
     ]
     for line in aligned(rows, "  "):
         out.print(line)
+
+
+def show_scatter(out: Console, ranking: Ranking) -> None:
+    """Prints the value against lr, or against the most important setting, with enough trials."""
+    for place, line in enumerate(scatter(ranking, out.width, is_unicode(out))):
+        out.print(Text("" if place else "\n") + line)
 
 
 def _effect(effect: Effect) -> tuple[str, str]:
