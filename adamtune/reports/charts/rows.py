@@ -84,15 +84,26 @@ def trial_rows(
         "shown": [place_of(row.trial, value, scale, ranking) for row, value in zip(rows, last, strict=True)],
         "steps": frame["steps"],
         "seconds": frame["seconds"],
+        **{key: frame[_column(frame, "metrics", name)] for name, key in metric_fields(ranking).items()},
         **{axis.key: _on_axis(frame, axis) for axis in axes},
     }
     return records(columns)
 
 
 def _on_axis(frame: pd.DataFrame, axis: Axis) -> list[Any]:
-    column = next((each for each in (f"params.{axis.name}", axis.name) if each in frame), None)
-    values = frame[column] if column else [None] * len(frame)
+    values = frame[_column(frame, "params", axis.name)]
     return [None if is_missing(each) else axis.at(each) for each in values]
+
+
+def _column(frame: pd.DataFrame, group: str, name: str) -> str:
+    """The column of a setting or a metric, whose name may be that of another."""
+    return f"{group}.{name}" if f"{group}.{name}" in frame else name
+
+
+def metric_fields(ranking: Ranking) -> dict[str, str]:
+    """The field of each metric in the rows of the charts, without the objective."""
+    names = {name for each in ranking.study.trials for name in each.metrics}
+    return {name: f"m{place}" for place, name in enumerate(sorted(names - {ranking.study.metric}))}
 
 
 def is_missing(value: Any) -> bool:
