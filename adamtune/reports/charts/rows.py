@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any
 
 import altair as alt
@@ -108,7 +108,7 @@ def metric_fields(ranking: Ranking) -> dict[str, str]:
 
 def is_missing(value: Any) -> bool:
     """Whether a cell of a frame has no value."""
-    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
+    return value is None or value is pd.NA or (isinstance(value, float) and isnan(value))
 
 
 def place_of(trial: TrialRecord, value: float | None, scale: Scale | None, ranking: Ranking) -> float | None:
@@ -150,5 +150,5 @@ def plain(value: Any) -> Any:
 
 
 def inline(rows: list[dict[str, Any]]) -> alt.InlineData:
-    """Rows as the data of a chart. Two charts of equal rows have the same data set, by its hash."""
+    """A few rows as the data of a chart."""
     return alt.InlineData(values=rows)

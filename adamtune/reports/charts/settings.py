@@ -115,6 +115,8 @@ def _position(axis: Axis, value: Any) -> float | None:
         return None
     if axis.values:
         return axis.values.index(value) / max(len(axis.values) - 1, 1)
+    if axis.scale is not None and axis.scale.is_log and value <= 0:
+        return None
     return (axis.scale or Scale(value - 1, value + 1)).position(value)
 
 

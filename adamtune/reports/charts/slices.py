@@ -19,6 +19,7 @@ from adamtune.reports.charts.style import (
     faded,
     field,
     has_default,
+    is_on,
     kind_color,
     kind_shape,
     kind_size,
@@ -68,7 +69,7 @@ def slice_of(
     x = alt.X(field(axis), scale=setting_scale(axis), title=axis.title, axis=_ticks(axis))
     points = (
         alt.Chart(data)
-        .transform_filter(f"isValid(datum.shown) && isValid(datum.{axis.key})")
+        .transform_filter(f"isValid(datum.shown) && {is_on(axis)}")
         .mark_point(filled=True)
         .encode(
             x,
@@ -127,7 +128,7 @@ def betas(ranking: Ranking) -> alt.LayerChart | None:
     scale = value_scale(ranking)
     ends = [scale.low, scale.high] if scale else [0, 1]
     base = alt.Chart(inline(trial_rows(ranking, found)))
-    base = base.transform_filter(f"isValid(datum.{x.key}) && isValid(datum.{y.key})").encode(
+    base = base.transform_filter(f"{is_on(x)} && {is_on(y)}").encode(
         alt.X(f"{x.key}:Q", scale=setting_scale(x), title=x.title, axis=_ticks(x)),
         alt.Y(f"{y.key}:Q", scale=setting_scale(y), title=y.title, axis=_ticks(y)),
         tooltip=tooltip(found, ranking.study.metric),

@@ -65,7 +65,7 @@ def _figure(
 
 
 def _spec(chart: Chart) -> dict[str, Any]:
-    """A chart as Vega-Lite that is as wide as its element, and the data set in which an area of it chooses."""
+    """A chart as Vega-Lite, as wide as its element; ``usermeta`` names the data that an area chooses."""
     # Rows are many, and Altair has made the rest.
     spec: dict[str, Any] = chart.to_dict(validate=False)
     for name in ("$schema", "config"):
@@ -74,8 +74,6 @@ def _spec(chart: Chart) -> dict[str, Any]:
     views = [view for each in spec.get("params", ()) if each["name"] == BRUSH for view in each["views"]]
     layers = [each for each in spec.get("layer", ()) if each.get("name") in views]
     if layers:
-        spec["usermeta"] = {
-            "brushed": layers[0].get("data", spec.get("data"))["name"],
-            **spec.get("usermeta", {}),
-        }
+        data = layers[0].get("data", spec.get("data"))
+        spec["usermeta"] = {**spec.get("usermeta", {}), "brushed": data["name"]}
     return spec
