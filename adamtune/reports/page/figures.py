@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import altair as alt
+
 from adamtune.analysis.ranking import Ranking
 from adamtune.reports import charts
 from adamtune.reports.charts.axes import axes
-from adamtune.reports.charts.style import BRUSH, Chart
+from adamtune.reports.charts.rows import trial_rows
+from adamtune.reports.charts.style import BRUSH, Chart, with_rows
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ def figures(ranking: Ranking) -> list[Figure]:
 
 def _slices(ranking: Ranking) -> Figure:
     every = axes(ranking)
-    pictures = {f"slice-{axis.key}": charts.slice_of(ranking, axis, every) for axis in every}
+    rows = trial_rows(ranking, every)
+    pictures = {
+        f"slice-{axis.key}": with_rows(charts.slice_of(ranking, axis, every), trials=rows) for axis in every
+    }
     title = f"{ranking.study.metric} against each setting"
     return _figure("slices", title, "grid", pictures, charts.note(ranking))
 
@@ -66,8 +72,9 @@ def _figure(
 
 def _spec(chart: Chart) -> dict[str, Any]:
     """A chart as Vega-Lite, as wide as its element; ``usermeta`` names the data that an area chooses."""
-    # Rows are many, and Altair has made the rest.
-    spec: dict[str, Any] = chart.to_dict(validate=False)
+    datasets, chart.datasets = chart.datasets, alt.Undefined
+    spec: dict[str, Any] = chart.to_dict()
+    spec["datasets"] = {**spec.get("datasets", {}), **({} if datasets is alt.Undefined else datasets)}
     for name in ("$schema", "config"):
         spec.pop(name, None)
     spec |= {"width": "container", "autosize": {"type": "fit", "contains": "padding"}}

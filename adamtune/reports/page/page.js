@@ -31,8 +31,8 @@
 
   // Charts
   function dataOf(spec) {
-    const names = JSON.stringify(spec).match(/"name":"(data-[0-9a-f]+|trials)"/g) || [];
-    return Object.fromEntries(names.map((each) => each.slice(8, -1)).map((name) => [name, page.datasets[name]]));
+    const names = new Set([spec, ...(spec.layer || [])].map((each) => each.data?.name).filter(Boolean));
+    return Object.fromEntries([...names].map((name) => [name, page.datasets[name]]));
   }
   async function draw(id) {
     const spec = page.charts[id];

@@ -88,7 +88,7 @@ def _data(drawn: Sequence[Figure], trials: Table) -> dict[str, Any]:
     for spec in charts.values():
         datasets |= spec.pop("datasets")
     # With few enough trials, the charts draw the rows of the table.
-    name = next((name for name, rows in datasets.items() if rows == trials.rows), "trials")
+    name = "trials" if datasets.get("trials") == trials.rows else "table"
     datasets[name] = trials.rows
     return {"datasets": datasets, "charts": charts, "table": {"data": name, "columns": trials.columns}}
 
