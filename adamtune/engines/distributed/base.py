@@ -1,0 +1,109 @@
+"""The interface between the engine and its workers. Torch-free to import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+Call = tuple[Any, ...]
+"""The name of a method of ``Host`` and its arguments."""
+
+
+class WorkerDied(Exception):
+    """A worker has ended; the text says why."""
+
+
+class Shared(Protocol):
+    """A value that workers can get, which is sent once."""
+
+    def load(self) -> Any:
+        """The value, in a worker."""
+
+
+class Worker(Protocol):
+    """A process that has a ``Host``. It takes messages in order and answers each."""
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """Sends calls, whose answer is that of the last. It does not wait. Raises WorkerDied."""
+
+    def receive(self) -> tuple[bool, Any]:
+        """The next answer: whether the calls succeeded, and the result or the error. Raises WorkerDied."""
+
+    def close(self) -> None:
+        """Ends the process, whatever it does."""
+
+
+class Pool(Protocol):
+    """Starts workers.
+
+    Attributes:
+        count: workers at once.
+        replaces: whether a worker that has died is always replaced at once. Where it is not, because its node
+            is lost, its members go to other workers.
+    """
+
+    count: int
+    replaces: bool
+
+    def start(self, index: int) -> Worker:
+        """Starts the worker of a place, which may take a while."""
+
+    def wait(self, workers: Sequence[Worker], timeout: float) -> Sequence[Worker]:
+        """Those of the workers whose next answer, or death, ``receive`` returns at once."""
+
+    def share(self, value: Any) -> Shared:
+        """Makes a value known to workers to come."""
+
+    def close(self) -> None:
+        """Ends what the pool has started."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The workers that a study asks for.
+
+    Attributes:
+        workers: workers at once; None for as many as the cluster has resources for, on one machine one.
+        ray: the address of a Ray cluster, "auto" or "local"; None for processes of this machine.
+        cpus: cores of each worker; None for an equal part of this machine's, or one of a cluster's.
+        gpus: GPUs of each worker, or a part of one.
+        rounds: whether evaluations are taken in rounds, so that the order in which workers end does not decide
+            what a sampler knows.
+        code: the folder of a user's task or program, which the nodes of a cluster get.
+    """
+
+    workers: int | None
+    ray: str | None
+    cpus: float | None
+    gpus: float
+    rounds: bool
+    code: Path | None = None
+
+    @property
+    def needs(self) -> str:
+        """What each worker gets, for people."""
+        cpus = f"{self.cpus or 1:g} core{'s' * ((self.cpus or 1) > 1)}"
+        return cpus + (f" and {self.gpus:g} GPU{'s' * (self.gpus > 1)}" if self.gpus else "")
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """What a worker does, for people.
+
+    Attributes:
+        name: its number, from 0, and where it is.
+        state: "starting", "training" or "idle".
+        members: members in training there.
+        evaluations: evaluations that it has made.
+        utilisation: the part of its time that it has trained.
+        lost: workers of this place that have died.
+    """
+
+    name: str
+    state: str
+    members: int
+    evaluations: int
+    utilisation: float
+    lost: int
