@@ -180,6 +180,16 @@ class Confirmation:
             if self._lacks(role, number)
         ]
 
+    @property
+    def stage(self) -> str:
+        """What is trained next, or was last: choosing, tuning the baseline, judging, or ablations."""
+        waiting = self.missing_for_verdict()
+        if not waiting:
+            return "ablations" if self.ablated and self.is_better else "judging"
+        if waiting[0].is_pair:
+            return "judging"
+        return "choosing" if waiting[0].role in map(str, self.finalists) else "tuning the baseline"
+
     def missing_for_verdict(self) -> list[Training]:
         """The trainings to do next; none once there is a verdict."""
         if self.plan.seeds and len(self.finalists) > 1:

@@ -110,7 +110,7 @@ def _text(
         out = console(file=screen)
         # Printed in one piece at the end: an error in the middle leaves no half of a table on stdout.
         with out.capture() as captured:
-            show_result(out, ranking, storage, top or TABLE_ROWS, importance)
+            show_result(out, ranking, storage, top or TABLE_ROWS, importance, plot=True)
         return captured.get()
     if format is Format.json:
         return files.to_json(ranking, ranking.rows[:top], importance)

@@ -21,6 +21,7 @@ from adamtune.reports.console import (
     show_hints,
     show_importance,
     show_ranking,
+    show_scatter,
     show_verdict,
 )
 from adamtune.reports.live import progress_view
@@ -83,14 +84,32 @@ def _done(progress: Progress) -> str:
     return f"{progress.done}/{max(progress.total, progress.done)} trials done{now}"
 
 
-def show_result(out: Console, ranking: Ranking, location: str, top: int, importance: bool = False) -> None:
-    """Prints the first ``top`` trials, the verdict, the recommended settings as code, and next commands."""
+def show_result(
+    out: Console,
+    ranking: Ranking,
+    location: str,
+    top: int,
+    importance: bool = False,
+    plot: bool = False,
+) -> None:
+    """Prints the first ``top`` trials, the verdict, the recommended settings as code, and next commands.
+
+    Args:
+        out: the terminal or file.
+        ranking: the ranked study.
+        location: its storage.
+        top: rows of the table.
+        importance: whether to say how much each setting explains.
+        plot: whether to plot the value against lr.
+    """
     study, best = ranking.study, ranking.recommended
     show_ranking(out, ranking, top)
     show_failures(out, study.trials)
     show_verdict(out, ranking)
     show_best(out, ranking, _as_code(ranking, best) if best and "optimizer" in best.settings else "")
     show_effects(out, ranking)
+    if plot:
+        show_scatter(out, ranking)
     if importance:
         show_importance(out, ranking)
     show_hints(out, _hints(ranking, location, top))

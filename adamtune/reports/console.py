@@ -17,6 +17,7 @@ from rich.text import Text
 
 from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, ORDER, Ranking, Row
+from adamtune.reports.scatter import scatter
 from adamtune.reports.table import table
 from adamtune.reports.text import aligned, rounded, setting
 from adamtune.storage.records import State, TrialRecord, counted, shown_state
@@ -38,6 +39,11 @@ def console(stderr: bool = False, file: IO[str] | None = None) -> Console:
     """A console that prints text unchanged: no markup, no highlighting, no cut lines."""
     # A name such as [a] is not markup, and a cut line of code could not be pasted.
     return _Console(stderr=stderr, file=file, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def is_unicode(out: Console) -> bool:
+    """Whether a console can show blocks and braille."""
+    return out.encoding.startswith("utf")
 
 
 @contextmanager
@@ -98,17 +104,20 @@ def show_ranking(out: Console, ranking: Ranking, top: int | None) -> None:
     order = "lowest" if study.direction == "minimize" else "highest"
     out.print(Text(f"{study.name}: {study.metric}, {order} first", style="bold"), end="\n\n")
     shown = [*rows, *([ranking.baseline] if ranking.baseline else [])]
-    heading, lines, common = table(ranking, shown, out.width)
-    out.print(Text("\n".join(heading), style="bold cyan"))
-    out.print(Text("\n").join(map(_styled, shown, lines)))
-    for line in common:
+    found = table(ranking, shown, out.width, is_unicode(out))
+    out.print(Text("\n".join(found.heading), style="bold cyan"))
+    out.print(Text("\n").join(map(styled, shown, found.rows)))
+    for line in found.common:
         out.print(line)
+    if found.scale:
+        out.print(found.scale, style="dim")
     out.print()
     hidden = len(ranking.rows) - len(rows)
     out.print(counts(ranking.counts, study.in_use) + (f" ({hidden} not shown)" if hidden else ""))
 
 
-def _styled(row: Row, line: str) -> Text:
+def styled(row: Row, line: str) -> Text:
+    """A row of the table in the style of its rank."""
     return Text(line, style="bold green" if row.rank == 1 else "" if row.rank else "dim")
 
 
@@ -159,6 +168,12 @@ def show_importance(out: Console, ranking: Ranking) -> None:
     ]
     for line in aligned(rows, "  "):
         out.print(line)
+
+
+def show_scatter(out: Console, ranking: Ranking) -> None:
+    """Prints the value against lr, or against the most important setting, with enough trials."""
+    for place, line in enumerate(scatter(ranking, out.width, is_unicode(out))):
+        out.print(Text("" if place else "\n") + line)
 
 
 def _effect(effect: Effect) -> tuple[str, str]:

@@ -8,20 +8,90 @@ from typing import NamedTuple
 
 from adamtune.analysis.ranking import BASELINE, Ranking, Row
 from adamtune.reports import text
-from adamtune.reports.text import Column, fill, grid, sparkline, width_of
+from adamtune.reports.curves import ASCII_BLOCKS, BLOCKS, Scale, sparkline
+from adamtune.reports.text import Column, fill, grid, width_of
 from adamtune.storage.records import TrialRecord, shown_state
 
 
-def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int = 10) -> list[Column]:
-    """All columns of the ranked table.
+class _Layout(NamedTuple):
+    """Significant digits of the settings, characters of a curve, blanks between columns."""
+
+    digits: int
+    curve: int
+    gap: int
+
+
+# A digit of the settings goes first: a setting is rarely known better than to two. Without a curve of six
+# characters, a falling loss and a noisy one look alike.
+_LAYOUTS = (_Layout(3, 10, 2), _Layout(2, 10, 2), _Layout(2, 8, 1), _Layout(2, 6, 1))
+"""The layouts of the whole table, the widest first."""
+
+_NARROW = _Layout(3, 6, 1)
+"""The layout where columns have left the table."""
+
+_FIXED = frozenset({"rank", "trial", "value", "sd", "lr", "curve"})
+_LEAST = ("seconds", "steps")
+"""The columns that leave a narrow table first."""
+_INDENT = " " * 5
+
+
+class Table(NamedTuple):
+    """The ranked table as text.
+
+    Attributes:
+        heading: the lines with the names of the columns.
+        rows: the text of each row, of one or several lines.
+        common: the lines with the settings that have one value in all rows, unless these have columns.
+        scale: what the lowest and the highest block of all curves stand for; empty where there are none.
+    """
+
+    heading: Sequence[str]
+    rows: Sequence[str]
+    common: Sequence[str] = ()
+    scale: str = ""
+
+
+def table(
+    ranking: Ranking, rows: Sequence[Row], width: int, unicode: bool = True, brief: bool = False
+) -> Table:
+    """The ranked table in the first layout that fits ``width``.
+
+    Where none does, columns leave the table until it fits: first those with one value in all rows, which are
+    listed once as ``name=value``; then the seconds and the steps, which are left out; then the least
+    important settings, which go below their row. lr and the value always keep their columns.
 
     Args:
         ranking: the ranked study.
         rows: the trials to show.
-        digits: significant digits of the settings.
-        curve: characters of a curve.
+        width: characters of a line.
+        unicode: whether the characters may be others than ASCII.
+        brief: whether the steps, the seconds, and what would go below a row are always left out.
     """
+
+    def cells(rows: Sequence[Row], layout: _Layout) -> list[Column]:
+        found = columns(ranking, rows, layout, unicode)
+        return [each for each in found if not brief or each.name not in _LEAST]
+
+    def fits(rows: Sequence[Row], layout: _Layout) -> bool:
+        return _width(cells(rows, layout), layout.gap) <= width
+
+    # Most tables that are too wide are so in their first rows, which spares writing thousands of others.
+    layouts = (each for each in _LAYOUTS if fits(rows[:20], each) and fits(rows, each))
+    layout = next(layouts, None)
+    if layout:
+        shown = Table(*grid(cells(rows, layout), layout.gap))
+    else:
+        shown = _folded(ranking, cells(rows, _NARROW), width, brief)
+    return shown._replace(scale=_legend(ranking, rows, unicode))
+
+
+def columns(
+    ranking: Ranking, rows: Sequence[Row], layout: _Layout = _LAYOUTS[0], unicode: bool = True
+) -> list[Column]:
+    """All columns of the ranked table; the curves of its rows have one scale."""
     trials = [row.trial for row in rows]
+    scale = _scale(ranking, rows)
+    curves = [sparkline([*each.intermediate.values()], layout.curve, scale, unicode) for each in trials]
     # The baseline has several seeds, and is no reason for a column of its own.
     searched = any(_spread(trial) for trial in trials if trial.number != BASELINE)
     spread = [_spread(trial) if searched else "" for trial in trials]
@@ -30,11 +100,19 @@ def columns(ranking: Ranking, rows: Sequence[Row], digits: int = 3, curve: int =
         Column("trial", ["baseline" if trial.number == BASELINE else str(trial.number) for trial in trials]),
         Column("value", [_value(trial, ranking.study.in_use) for trial in trials]),
         *([Column("sd", spread)] if any(spread) else []),
-        *(_setting(name, trials, digits) for name in ranking.searched),
+        *(_setting(name, trials, layout.digits) for name in ranking.searched),
         Column("steps", [str(trial.steps) if trial.steps else "" for trial in trials]),
         Column("seconds", [text.seconds(trial.seconds) if trial.seconds else "" for trial in trials]),
-        Column("curve", [sparkline(list(trial.intermediate.values()), curve) for trial in trials], left=True),
+        Column("curve", curves, left=True),
     ]
+
+
+def _scale(ranking: Ranking, rows: Sequence[Row]) -> Scale | None:
+    return Scale.of(_values(rows), ranking.study.direction)
+
+
+def _values(rows: Sequence[Row]) -> list[float]:
+    return [value for row in rows for value in row.trial.intermediate.values()]
 
 
 def _rank(row: Row, tied: Sequence[int]) -> str:
@@ -63,71 +141,35 @@ def _spread(trial: TrialRecord) -> str:
     return text.rounded(statistics.stdev(trial.seeds), 2) if several else ""
 
 
-# A digit of the settings goes first: a setting is rarely known better than to two. Without a curve of six
-# characters, a falling loss and a noisy one look alike.
-_LAYOUTS = ((3, 10, 2), (2, 10, 2), (2, 8, 1), (2, 6, 1))
-"""Significant digits of the settings, characters of a curve, blanks between columns; the widest first."""
-
-_NARROW = (3, 6, 1)
-"""The layout where columns have left the table."""
-
-_FIXED = frozenset({"rank", "trial", "value", "sd", "lr", "curve"})
-_LEAST = frozenset({"steps", "seconds"})
-_INDENT = " " * 5
-
-
-class Table(NamedTuple):
-    """The ranked table as text.
-
-    Attributes:
-        heading: the lines with the names of the columns.
-        rows: the text of each row, of one or several lines.
-        common: the lines with the settings that have one value in all rows, unless these have columns.
-    """
-
-    heading: Sequence[str]
-    rows: Sequence[str]
-    common: Sequence[str] = ()
-
-
-def table(ranking: Ranking, rows: Sequence[Row], width: int) -> Table:
-    """The ranked table in the first layout that fits ``width``.
-
-    Where none does, columns leave the table until it fits, and are written as ``name=value``: first
-    settings with one value in all rows, which are listed once; then the seconds, the steps and the last
-    settings, which go below their row. lr and the value always keep their columns.
-    """
-    for digits, curve, gap in _LAYOUTS:
-        # Most tables that are too wide are so in their first rows, which spares writing thousands of others.
-        cells = columns(ranking, rows[:20], digits, curve)
-        if _width(cells, gap) <= width:
-            cells = columns(ranking, rows, digits, curve)
-            if _width(cells, gap) <= width:
-                return Table(*grid(cells, gap))
-    return _folded(ranking, rows, width)
-
-
-def _folded(ranking: Ranking, rows: Sequence[Row], width: int) -> Table:
-    digits, curve, gap = _NARROW
-    cells = columns(ranking, rows, digits, curve)
-    # Reversed: the settings that the catalogs list first, such as the betas, stay longest.
-    movable = [column for column in reversed(cells) if column.name not in _FIXED]
-    movable.sort(key=lambda column: column.name not in _LEAST)  # stable: then the last settings
+def _folded(ranking: Ranking, cells: list[Column], width: int, brief: bool) -> Table:
+    gap, rows = _NARROW.gap, len(cells[0].cells)
+    movable = [column for column in cells if column.name not in _FIXED]
     # One row has no setting that differs, so nothing is said of every row.
-    constant = [column for column in movable if len(rows) > 1 and len(set(column.cells)) == 1]
-    below: list[Column] = []
-    common: list[Column] = []
-    for column in [*constant, *(each for each in movable if each not in constant)]:
-        if _width(cells, gap) <= width:
+    constant = [column for column in movable if rows > 1 and len(set(column.cells)) == 1]
+    leaving = _by_importance(ranking)
+    movable.sort(key=lambda column: (column not in constant, leaving.index(column.name)))
+    gone: set[str] = set()
+    for column in movable:
+        if _width([each for each in cells if each.name not in gone], gap) <= width:
             break
-        cells.remove(column)
-        (common if column in constant else below).insert(0, column)
-    heading, lines = grid(cells, gap)
+        gone.add(column.name)
+    rest = gone.difference(_LEAST, (column.name for column in constant))
+    below = [column for column in cells if column.name in rest and not brief]
+    common = _pairs([column for column in constant if column.name in gone], 0)
+    heading, lines = grid([column for column in cells if column.name not in gone], gap)
     return Table(
         heading,
         ["\n".join([line, *_indented(_pairs(below, row), width)]) for row, line in enumerate(lines)],
-        fill(["every row:", *_pairs(common, 0)], width, " ") if common else (),
+        fill(["every row:", *common], width, " ") if common else (),
     )
+
+
+def _by_importance(ranking: Ranking) -> list[str]:
+    """The columns that may leave the table, the least important one first."""
+    # With too few trials to say, those that the catalogs list first, such as the betas, are the important.
+    known = [each.setting for each in ranking.importance]
+    settings = [*known, *(name for name in ranking.searched if name not in known)]
+    return [*_LEAST, *reversed(settings)]
 
 
 def _pairs(cells: Sequence[Column], row: int) -> list[str]:
@@ -140,3 +182,16 @@ def _indented(pieces: Sequence[str], width: int) -> list[str]:
 
 def _width(cells: Sequence[Column], gap: int) -> int:
     return sum(map(width_of, cells)) + gap * (len(cells) - 1)
+
+
+def _legend(ranking: Ranking, rows: Sequence[Row], unicode: bool) -> str:
+    """Such as ``curve: val_loss from ▁ 0.05 to █ 0.21 or more``."""
+    scale, values = _scale(ranking, rows), _values(rows)
+    if scale is None:
+        return ""
+    blocks = BLOCKS if unicode else ASCII_BLOCKS
+    low, high = (text.significant(each) for each in (scale.low, scale.high))
+    less = " or less" if any(each < scale.low for each in values) else ""
+    more = " or more" if any(each > scale.high for each in values) else ""
+    kind = ", logarithmic" if scale.is_log else ""
+    return f"curve: {ranking.study.metric} from {blocks[0]} {low}{less} to {blocks[-1]} {high}{more}{kind}"

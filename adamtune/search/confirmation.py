@@ -21,7 +21,7 @@ from adamtune.engines.metrics import plain_metrics
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import COMMIT_SECONDS
 from adamtune.search.programs import Programs
-from adamtune.search.progress import Reason, Tracker
+from adamtune.search.progress import Reason, Stage, Tracker
 from adamtune.search.trainings import Trainings
 from adamtune.search.trial import Tasks, member
 from adamtune.storage.session import Session
@@ -149,7 +149,9 @@ class ConfirmationLoop:
 
     def _report(self) -> None:
         confirmation = self._confirmation
-        self._tracker.stage = f"confirming: {confirmation.done} of at most {confirmation.most} trainings"
+        self._tracker.stage = Stage(
+            f"confirmation, {confirmation.stage}", confirmation.done, confirmation.most
+        )
 
     def _commit(self) -> None:
         """Begins a commit of the results, with the state of the trainings that have not ended."""

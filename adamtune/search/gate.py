@@ -18,7 +18,7 @@ from adamtune.engines.base import Member
 from adamtune.engines.plan import Plan, make_plan, workers_plan
 from adamtune.errors import AdamtuneError, UsageError
 from adamtune.search.faults import training_faults
-from adamtune.search.progress import Observer, Progress
+from adamtune.search.progress import Observer, Progress, Stage
 from adamtune.search.run import ENGINES, interruptions
 from adamtune.search.task_check import check_objective, check_task
 from adamtune.search.trainings import Trainings
@@ -94,7 +94,7 @@ def _reporter(
                 elapsed=perf_counter() - began,
                 ended=0,
                 notes=notes,
-                stage=f"checking: {gate.done} of at most {gate.most} trainings",
+                stage=Stage("check", gate.done, gate.most),
             )
         )
 

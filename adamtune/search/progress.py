@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -14,6 +15,27 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 Reason = Literal["complete", "already_complete", "timeout", "interrupted"]
+
+
+TOP = 5
+"""The best trials that a progress has."""
+
+
+class Stage(NamedTuple):
+    """What is trained after a search.
+
+    Attributes:
+        name: such as ``confirmation, judging``.
+        done: trainings that ended.
+        most: trainings that it takes at most.
+    """
+
+    name: str
+    done: int
+    most: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.done} of at most {self.most} trainings"
 
 
 @dataclass(frozen=True)
@@ -26,10 +48,11 @@ class Progress:
         elapsed: seconds since this run started.
         ended: trials that ended in this run.
         under_way: the part of the running trials' training that is done, in trials.
-        best: the best complete trial so far.
+        top: the best complete trials so far, at most ``TOP``, the best first.
+        improvements: how many trials had ended when the best value became another, and that value.
         notes: lines for people, such as the engine that was chosen and why. They are only ever added to.
         last_batch: the trials that ended in this round.
-        stage: what is done after the search, in words; empty during the search.
+        stage: what is trained after the search; None during the search.
     """
 
     study: str
@@ -39,16 +62,22 @@ class Progress:
     counts: Mapping[State, int]
     elapsed: float
     ended: int
-    best: TrialRecord | None = None
+    top: tuple[TrialRecord, ...] = ()
+    improvements: tuple[tuple[int, float], ...] = ()
     under_way: float = 0.0
     notes: tuple[str, ...] = ()
     last_batch: tuple[TrialRecord, ...] = ()
-    stage: str = ""
+    stage: Stage | None = None
 
     @property
     def done(self) -> int:
         """Trials that ended; others replace those that failed."""
         return sum(count for state, count in self.counts.items() if state not in ("running", "failed"))
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best complete trial so far."""
+        return self.top[0] if self.top else None
 
 
 Observer = Callable[[Progress], None]
@@ -62,7 +91,7 @@ class Outcome(NamedTuple):
 
 
 class Tracker:
-    """The counts and the best trial of a study, from which its progress is reported.
+    """The counts and the best trials of a study, from which its progress is reported.
 
     Args:
         study: the study; its trials are counted now.
@@ -79,10 +108,9 @@ class Tracker:
         self._last: tuple[TrialRecord, ...] = ()
         self._notes: list[str] = []
         self.under_way = 0.0
-        self.stage = ""
+        self.stage: Stage | None = None
         self.failures = 0
         self.last_failure = ""
-        self._best: TrialRecord | None = None
         self.recount()
 
     def recount(self) -> None:
@@ -91,13 +119,26 @@ class Tracker:
         self.counts = Counter(state_of(each.state.name, "diverged_at" in each.user_attrs) for each in trials)
         # Nothing waits for the trials of another program, and they may never end.
         self.counts["running"] -= self._foreign
-        complete = (each for each in trials if each.state.name == "COMPLETE")
-        sign = 1 if self._direction == "minimize" else -1
+        ended = [each for each in trials if each.state.name != "RUNNING"]
+        complete = [
+            (n, each.value, each)
+            for n, each in enumerate(ended, start=1)
+            if each.state.name == "COMPLETE" and each.value is not None
+        ]
         # Not `merit` of records: making a record of each of thousands of trials takes longer than counting
         # them.
-        best = min(complete, key=lambda each: (sign * each.value, each.number), default=None)  # type: ignore[operator]
-        if best is not None:
-            self._offer(record_of(best))
+        sign = 1 if self._direction == "minimize" else -1
+        best = nsmallest(TOP, complete, key=lambda each: (sign * each[1], each[2].number))
+        self._top = [record_of(each) for *_, each in best]
+        self._improvements: list[tuple[int, float]] = []
+        for n, value, _ in complete:
+            self._improve(n, value)
+
+    def _improve(self, ended: int, value: float) -> None:
+        """Keeps the value of a trial if it is better than those before."""
+        sign = 1 if self._direction == "minimize" else -1
+        if not self._improvements or sign * value < sign * self._improvements[-1][1]:
+            self._improvements.append((ended, value))
 
     @property
     def done(self) -> int:
@@ -145,9 +186,9 @@ class Tracker:
         self.failures += 1
 
     def _offer(self, trial: TrialRecord) -> None:
-        """Keeps a complete trial if it is the best so far."""
-        if self._best is None or trial.merit(self._direction) < self._best.merit(self._direction):
-            self._best = trial
+        """Keeps a complete trial if it is among the best so far."""
+        self._top = nsmallest(TOP, [*self._top, trial], key=lambda each: each.merit(self._direction))
+        self._improve(self.done, trial.final_value)
 
     def progress(self) -> Progress:
         """The progress as observers get it."""
@@ -160,7 +201,8 @@ class Tracker:
             counts=counted(self.counts),
             elapsed=self.elapsed,
             ended=self._ended,
-            best=self._best,
+            top=tuple(self._top),
+            improvements=tuple(self._improvements),
             under_way=self.under_way,
             notes=tuple(self._notes),
             last_batch=self._last,

@@ -232,6 +232,8 @@ def test_ascii_terminals_get_the_table_too(storage: Path) -> None:
     ended = process("-m", "adamtune", "report", "--storage", str(storage), PYTHONIOENCODING="ascii")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "0.05610" in ended.stdout
+    assert "curve: val_loss from _ 0.0996 to # " in ended.stdout
+    assert ended.stdout.isascii()
     assert "\x1b" not in ended.stdout
 
 

@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
-from .conftest import Ended
+from .conftest import Ended, trial
 
 Adamtune = Callable[..., Ended]
 
@@ -16,9 +18,10 @@ TABLE = """\
 digits-cnn: val_loss, lowest first
 
 rank  trial     value       lr  steps  seconds  curve
-   1      2   0.05610  0.00308    230     0.31  █▄▂▁▁
-   2      0    0.2100     0.01    230     0.31  █▄▂▁▁
-   -      1  diverged     0.09     46     0.31  ▁
+   1      2   0.05610  0.00308    230     0.31  ▅▂▂▁▁
+   2      0    0.2100     0.01    230     0.31  █▆▅▅▄
+   -      1  diverged     0.09     46     0.31  █
+curve: val_loss from ▁ 0.0996 to █ 0.427 or more
 
 2 complete, 1 pruned, 1 diverged (1 not shown)
 
@@ -63,6 +66,21 @@ def test_json_alone_on_stdout(adamtune: Adamtune, storage: Path) -> None:
     assert report["trials"][0]["intermediate"]["230"] == pytest.approx(0.0561 + 10 / 230)
     assert report["trials"][2]["value"] is None
     assert report["trials"][2]["diverged_at"] == 24
+
+
+def test_only_the_table_of_a_report_ends_with_a_plot(adamtune: Adamtune, storage: Path) -> None:
+    study = optuna.load_study(study_name="digits-cnn", storage=f"sqlite:///{storage}")
+    for lr in (1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 2e-2):
+        study.add_trial(trial(TrialState.COMPLETE, lr, 0.3))
+    forms = ("table", "json", "csv", "markdown")
+    printed = {form: adamtune("report", "--format", form, "--storage", storage).out for form in forms}
+    title = "val_loss against lr, 8 complete trials:"
+    assert [form for form, text in printed.items() if title in text] == ["table"]
+    *_, plot, hints = printed["table"].split("\n\n")
+    assert plot.startswith(title)
+    assert "\n   diverged │" in plot
+    assert "\n     pruned │x" in plot
+    assert hints.startswith("more trials:")
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "markdown", "table"])

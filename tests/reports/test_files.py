@@ -140,8 +140,8 @@ def test_markdown() -> None:
     assert to_markdown(ranking, ranking.rows) == (
         "| rank | trial | value | lr | schedule | steps | seconds | curve |\n"
         "| ---: | ---: | ---: | ---: | --- | ---: | ---: | --- |\n"
-        "| 1 | 41 | 0.05610 | 0.00308 | cosine | 230 | 0.31 | █▄▃▂▂▂▁▁▁▁ |\n"
-        "| - | 42 | failed | 0.00308 | cosine | 230 | 0.31 | █▄▃▂▂▂▁▁▁▁ |\n"
+        "| 1 | 41 | 0.05610 | 0.00308 | cosine | 230 | 0.31 | ▄▃▂▂▁▁▁▁▁▁ |\n"
+        "| - | 42 | failed | 0.00308 | cosine | 230 | 0.31 | █▆▅▅▅▅▅▅▅▅ |\n"
     )
 
 

@@ -273,7 +273,14 @@ def test_a_default_outside_the_space_is_no_first_trial(tmp_path: Path) -> None:
 def test_a_baseline_with_a_tuned_lr(folder: Path) -> None:
     """As many learning rates as trials; the best three get the finalists' seeds, and the best the pairs."""
     file = confirmed(folder, baseline="lr_only")
-    searched(file)
+    stages: list[str] = []
+    searched(file, lambda progress: stages.append(progress.stage.name if progress.stage else ""))
+    assert [*dict.fromkeys(stages)] == [
+        "",
+        "confirmation, choosing",
+        "confirmation, tuning the baseline",
+        "confirmation, judging",
+    ]
     found = confirmation(file)
     assert found.lrs == pytest.approx([1e-3 * 10 ** (3 * place / 5) for place in range(6)])
     once = found.results["lr"]
@@ -349,7 +356,12 @@ def test_each_setting_of_a_better_trial_is_put_back(folder: Path) -> None:
     """lr matters; momentum is put back alone, with the winner's lr."""
     space = {"lr": [1e-3, 0.3], "momentum": [0.0, 0.3]}
     file = confirmed(folder, space=space, search={"trials": 4, "sampler": "grid", "ablate": "on"})
-    searched(file)
+    told: list[Progress] = []
+    searched(file, told.append)
+    stage = told[-1].stage
+    assert stage is not None
+    assert stage.name == "confirmation, ablations"
+    assert stage.done <= stage.most
     found = confirmation(file)
     winner = trials(file)[found.winner or 0]["settings"]
     assert found.ablated == ("lr", "momentum") if winner["momentum"] else ("lr",)

@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from adamtune.analysis.ranking import rank
 from adamtune.config import StudyConfig
 from adamtune.search.notes import STARTUP_TRIALS
-from adamtune.search.progress import Progress
+from adamtune.search.progress import TOP, Progress
 from adamtune.search.run import run
 from adamtune.search.samplers.per_trial import PerTrialSampler
 from adamtune.search.trial import Tasks, suggest
@@ -43,6 +43,10 @@ def test_the_best_so_far_is_the_highest(engine: str, folder: Path) -> None:
         if found:
             assert progress.best is not None
             assert progress.best.value == max(found.values()) == found[progress.best.number]
+            best = sorted(found.items(), key=lambda each: (-each[1], each[0]))[:TOP]
+            assert [(each.number, each.value) for each in progress.top] == best
+            assert progress.improvements[-1][1] == progress.best.value
+            assert progress.improvements[-1][0] <= len(found)
     assert found == values(trials(file))
     assert max(found.values()) > found[0]
 
@@ -59,6 +63,10 @@ def test_a_search_that_goes_on_knows_its_highest(folder: Path) -> None:
     assert outcome.reason == "already_complete"
     assert outcome.progress.best is not None
     assert outcome.progress.best.value == max(values(trials(file)).values())
+    ended = [*enumerate(values(trials(file)).values(), start=1)]
+    assert outcome.progress.improvements == tuple(
+        (place, value) for place, value in ended if all(value > other for _, other in ended[: place - 1])
+    )
     assert min(before.values()) < max(before.values())
 
 
