@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 Call = tuple[Any, ...]
@@ -58,34 +57,6 @@ class Pool(Protocol):
 
     def close(self) -> None:
         """Ends what the pool has started."""
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """The workers that a study asks for.
-
-    Attributes:
-        workers: workers at once; None for as many as the cluster has resources for, on one machine one.
-        ray: the address of a Ray cluster, "auto" or "local"; None for processes of this machine.
-        cpus: cores of each worker; None for an equal part of this machine's, or one of a cluster's.
-        gpus: GPUs of each worker, or a part of one.
-        rounds: whether evaluations are taken in rounds, so that the order in which workers end does not decide
-            what a sampler knows.
-        code: the folder of a user's task or program, which the nodes of a cluster get.
-    """
-
-    workers: int | None
-    ray: str | None
-    cpus: float | None
-    gpus: float
-    rounds: bool
-    code: Path | None = None
-
-    @property
-    def needs(self) -> str:
-        """What each worker gets, for people."""
-        cpus = f"{self.cpus or 1:g} core{'s' * ((self.cpus or 1) > 1)}"
-        return cpus + (f" and {self.gpus:g} GPU{'s' * (self.gpus > 1)}" if self.gpus else "")
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ class Distributed:
         self._waiting: list[Batch] = []
         self._arrived: dict[int, Evaluation] = {}
         self._tasks: dict[LoadedTask, int] = {}
+        self._events: list[str] = []
         self._packed: list[PackedTask] = []
         self._data: dict[str, Shared] = {}
         self._have_begun = not rounds
@@ -150,6 +151,11 @@ class Distributed:
     def statuses(self) -> list[WorkerStatus]:
         """What each worker does."""
         return [each.status() for each in self._places]
+
+    def events(self) -> list[str]:
+        """What has happened to workers since the last call, a line each."""
+        found, self._events = self._events, []
+        return found
 
     def close(self) -> None:
         """Ends the workers: what they trained since their last states is lost."""
@@ -327,6 +333,8 @@ class Distributed:
                 " committed is kept: run the same command again, with fewer members at a time (population),"
                 " or a smaller model or batch, if they die again."
             )
+        on = f": its {len(place.members)} trainings go on from their last states" if place.members else ""
+        self._events.append(f"worker {place.index} died, {reason}{on}")
         self._waiting = place.batches() + self._waiting
         place.worker.close()
         place.start()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import mkdtemp
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from adamtune.engines.plan import Plan
 from adamtune.engines.side_by_side.transport import PackedTask
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
+from adamtune.tasks.program import Program
 
 @dataclass
 class _Trained:
@@ -36,10 +38,14 @@ class Host:
 
     Members and tasks have numbers, which the other side gives. New members are trained by the first engine.
     Members of a worker that died, who come with the state of that worker's engine, get an engine of their own,
-    unless the first has no members: states of engines cannot be joined.
+    unless there is one of the same plan without members: states of engines cannot be joined.
+
+    Args:
+        moved: the folder of the user's code where the search runs, and where it is here; None if it is the same.
     """
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, moved: tuple[Path, Path] | None = None) -> None:
+        self._moved = moved
         self._data: dict[str, tuple[Rows, Rows, Rows | None]] = {}
         self._tasks: dict[int, LoadedTask] = {}
         self._engines: list[_Trained] = []
@@ -64,7 +70,9 @@ class Host:
         torch.set_default_dtype(dtype)
         torch.set_num_threads(cpus if plan.engine == "sequential" else 1)
         os.environ.setdefault("OMP_NUM_THREADS", str(cpus))
-        self._folder, self._timeout = folder, timeout
+        # Where the search's own folder is not to be had, what functions keep stays on this machine.
+        self._folder = folder if self._moved is None else Path(mkdtemp(prefix="adamtune-"))
+        self._timeout = timeout
         self._engines = [self._new(plan)]
         return platform.node()
 
@@ -74,6 +82,8 @@ class Host:
 
     def task(self, number: int, packed: PackedTask) -> None:
         """Takes a task."""
+        if packed.file is not None:
+            packed = replace(packed, file=self._here(packed.file))
         self._tasks[number] = packed.unpack(*self._data[packed.data_hash])
 
     def admit(self, members: Mapping[int, tuple[Member, int | None]]) -> None:
@@ -143,10 +153,20 @@ class Host:
             self._engines.remove(each)
 
     def _with_tasks(self, members: Mapping[int, tuple[Member, int | None]]) -> dict[int, Member]:
-        return {
-            number: each if task is None else replace(each, task=self._tasks[task])
-            for number, (each, task) in members.items()
-        }
+        found = {}
+        for number, (each, task) in members.items():
+            own: Any = each.task if task is None else self._tasks[task]
+            if isinstance(own, Program) and self._moved is not None:
+                function = own.function and own.function.replace(*map(str, self._moved), 1)
+                own = replace(own, folder=self._here(own.folder), function=function)
+            found[number] = replace(each, task=own)
+        return found
+
+    def _here(self, path: Path) -> Path:
+        """Where a file or folder of the user's code is here."""
+        if self._moved is None or not path.is_relative_to(self._moved[0]):
+            return path
+        return self._moved[1] / path.relative_to(self._moved[0])
 
 
 def packed(state: Any) -> bytes:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import adamtune
-from adamtune.engines.distributed.base import Call, Fleet, Shared, WorkerDied
+from adamtune.engines.distributed.base import Call, Shared, WorkerDied
+from adamtune.engines.distributed.fleet import Fleet
 from adamtune.engines.plan import cores
 from adamtune.errors import UsageError
 

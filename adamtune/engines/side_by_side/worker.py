@@ -28,7 +28,7 @@ def main(descriptor: int, host: str) -> None:
 
     Args:
         descriptor: the number of the connection's file descriptor.
-        host: the class that has the methods, as ``MODULE:CLASS``; it is made with the event of a pause.
+        host: the class that has the methods, as ``MODULE:CLASS``; its attribute ``paused`` is set at a pause.
     """
     for each in (signal.SIGINT, signal.SIGTERM):  # which may be sent to a whole job: the search decides
         signal.signal(each, signal.SIG_IGN)
@@ -36,7 +36,8 @@ def main(descriptor: int, host: str) -> None:
     messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
     Thread(target=_read, args=(connection, messages, paused), daemon=True).start()
     module, _, name = host.partition(":")
-    made = getattr(import_module(module), name)(paused)
+    made = getattr(import_module(module), name)()
+    made.paused = paused
     connection.send_bytes(pickle.dumps((True, "ready")))
     while True:
         connection.send_bytes(pickle.dumps(answer(made, messages.get())))
