@@ -84,8 +84,8 @@ class ScalarKeys(Frozen):
     )
     deterministic: Literal["auto"] | bool = Field(
         "auto",
-        description="whether workers train in rounds, so that suggestions repeat; auto is true for tasks on one"
-        " machine",
+        description="whether workers train in rounds, so that suggestions repeat; auto is true for tasks on"
+        " one machine",
     )
     precision: Precision = Field(
         USUAL.precision,

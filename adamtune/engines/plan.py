@@ -81,7 +81,9 @@ class Plan:
         if self.engine == "sequential" or (self.engine == "side_by_side" and cpus == 1):
             reason = self.why.partition(": ")[2]
             return sequential_plan(seeds, self.device, reason and f": {reason}")
-        each = self.slots // self.threads * cpus if population == "auto" and self.device == "cpu" else self.slots
+        each = (
+            self.slots // self.threads * cpus if population == "auto" and self.device == "cpu" else self.slots
+        )
         slots = max(seeds, each // seeds * seeds)
         fitted = replace(self, slots=slots, threads=min(cpus, slots) if self.device == "cpu" else 1)
         return replace(fitted, why=_why(fitted, self.why.partition(": ")[2]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +92,6 @@ class Staff:
         if self.fleet is None:
             return kept.for_trials(self._config.trials, seeds, population, least)
         return self.fleet.plan(self._pool, kept, self._config.trials, seeds, population)
-
-    def confirmation_plan(self, kept: Plan, most: int) -> Plan:
-        """The plan that trains at most so many members at once."""
-        if self.fleet is None:
-            return replace(kept, slots=min(kept.slots, most))
-        own = self.fleet.plan(self._pool, kept, most, 1, "auto")
-        return replace(own, slots=min(own.slots, -(-most // self._pool.count)))
 
     def confirmation_plan(self, kept: Plan, most: int) -> Plan:
         """The plan that trains at most so many members at once."""

@@ -139,13 +139,18 @@ class Distributed:
         self._members = dict(zip(members, self._numbers, strict=False))
         numbers = list(self._members.values())
         if not is_state(state):
-            self._waiting = [Batch(dict(zip(numbers, members, strict=True)), state=(packed(state), self._foreign))]
+            self._waiting = [
+                Batch(dict(zip(numbers, members, strict=True)), state=(packed(state), self._foreign))
+            ]
             return
         self._steps = dict(zip(numbers, state["steps"], strict=True))
         for saved in state["batches"]:
             own = {numbers[place]: members[place] for place in saved["members"]}
             index = saved["index"] if saved["index"] in range(self._pool.count) else None
-            part = saved["state"] and (saved["state"]["content"].numpy().tobytes(), Plan(**saved["state"]["plan"]))
+            part = saved["state"] and (
+                saved["state"]["content"].numpy().tobytes(),
+                Plan(**saved["state"]["plan"]),
+            )
             self._waiting.append(Batch(own, state=part, index=index if self._pool.replaces else None))
 
     def statuses(self) -> list[WorkerStatus]:
@@ -327,7 +332,9 @@ class Distributed:
             self._deaths[number] = self._deaths.get(number, 0) + 1
         deaths = max([place.failed_starts, *(self._deaths[number] for number in place.members)])
         if deaths >= MOST_DEATHS:
-            what = f"with {len(place.members)} members in training" if place.members else "before it had begun"
+            what = (
+                f"with {len(place.members)} members in training" if place.members else "before it had begun"
+            )
             raise AdamtuneError(
                 f"{deaths} workers died one after the other {what}, the last one so: {reason}. What was"
                 " committed is kept: run the same command again, with fewer members at a time (population),"

@@ -23,6 +23,7 @@ from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.program import Program
 
+
 @dataclass
 class _Trained:
     """An engine, and the numbers of its members in order of admission."""

@@ -113,4 +113,3 @@ class LocalPool:
         first = int(index * self._gpus)
         own = range(first, first + ceil(self._gpus))
         return [known[each % len(known)] if known else str(each) for each in own]
-

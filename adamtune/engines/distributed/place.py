@@ -11,7 +11,6 @@ from adamtune.engines.base import Member
 from adamtune.engines.distributed.base import Call, Pool, Worker, WorkerStatus
 from adamtune.engines.plan import Plan
 
-
 State = tuple[bytes, Plan]
 
 
@@ -105,9 +104,7 @@ class Place:
             self.began = perf_counter()
             self._busy = 0.0
         elif name == "state":
-            self.parts = [
-                ({each: members[each] for each in numbers}, state) for numbers, state in answer
-            ]
+            self.parts = [({each: members[each] for each in numbers}, state) for numbers, state in answer]
         elif name == "advance":
             self.training = False
             self._busy += perf_counter() - self._since
@@ -156,4 +153,3 @@ class Place:
             part,
             self.lost,
         )
-

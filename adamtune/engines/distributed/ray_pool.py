@@ -103,9 +103,7 @@ def _connect(ray: Any, fleet: Fleet) -> None:
     if fleet.code is not None:
         runtime |= {"working_dir": str(fleet.code), "excludes": EXCLUDED}
     own = {"num_cpus": cores(), "include_dashboard": False} if fleet.ray == "local" else {}
-    ray.init(
-        address=fleet.ray, logging_level="ERROR", log_to_driver=False, runtime_env=runtime, **own
-    )
+    ray.init(address=fleet.ray, logging_level="ERROR", log_to_driver=False, runtime_env=runtime, **own)
 
 
 @dataclass(frozen=True)
