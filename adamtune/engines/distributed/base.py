@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 Call = tuple[Any, ...]
 """The name of a method of ``Host`` and its arguments."""
@@ -34,7 +34,10 @@ class Worker(Protocol):
         """Ends the process, whatever it does."""
 
 
-class Pool(Protocol):
+W = TypeVar("W", bound=Worker)
+
+
+class Pool(Protocol[W]):
     """Starts workers.
 
     Attributes:
@@ -46,10 +49,10 @@ class Pool(Protocol):
     count: int
     replaces: bool
 
-    def start(self, index: int) -> Worker:
+    def start(self, index: int) -> W:
         """Starts the worker of a place, which may take a while."""
 
-    def wait(self, workers: Sequence[Worker], timeout: float) -> Sequence[Worker]:
+    def wait(self, workers: Sequence[W], timeout: float) -> Sequence[W]:
         """Those of the workers whose next answer, or death, ``receive`` returns at once."""
 
     def share(self, value: Any) -> Shared:

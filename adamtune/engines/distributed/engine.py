@@ -57,7 +57,7 @@ class Distributed:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Pool[Any],
         plan: Plan,
         folder: Path = Path(),
         timeout: float | None = None,
@@ -95,7 +95,7 @@ class Distributed:
             self._waiting.append(Batch({self._members[each]: each for each in own}))
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
-        """Trains to the next evaluations of any trials, or of all of them in rounds; see ``Engine.advance``."""
+        """Trains to the next evaluations of any trials, or of all in rounds; see ``Engine.advance``."""
         while True:
             self._give()
             self._train()
@@ -116,7 +116,7 @@ class Distributed:
         self._waiting = [each for each in self._waiting if len(each.gone) < len(each.members)]
 
     def state(self) -> dict[str, Any]:
-        """The states that the workers have given last, and the steps of the evaluations that were returned."""
+        """The states that the workers have given last, and the steps of the returned evaluations."""
         stale = [each for each in self._places if each.is_stale]  # they do not train
         for place in stale:
             with self._alive(place):

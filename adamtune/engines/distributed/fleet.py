@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from adamtune.engines.distributed.base import Pool
 from adamtune.engines.plan import Plan, cores
@@ -52,7 +52,7 @@ class Fleet:
         return max(1, int(self.cpus))
 
     @contextmanager
-    def open(self) -> Iterator[Pool]:
+    def open(self) -> Iterator[Pool[Any]]:
         """The pool that starts the workers, which ends what it has started.
 
         Raises:
@@ -61,7 +61,7 @@ class Fleet:
         with closing(self._pool()) as pool:
             yield pool
 
-    def _pool(self) -> Pool:
+    def _pool(self) -> Pool[Any]:
         if self.inline:
             from adamtune.engines.distributed.inline import InlinePool
 
@@ -75,7 +75,7 @@ class Fleet:
         return LocalPool(self.workers or 1, self.threads, self.gpus)
 
     def plan(
-        self, pool: Pool, kept: Plan, trials: int, seeds: int, population: int | Literal["auto"]
+        self, pool: Pool[Any], kept: Plan, trials: int, seeds: int, population: int | Literal["auto"]
     ) -> Plan:
         """The plan of each worker.
 
@@ -97,14 +97,12 @@ class Fleet:
         each += f" and {self.gpus:g} GPU{'s' if self.gpus > 1 else ''}" if self.gpus else ""
         workers = "1 worker" if count == 1 else f"{count} workers"
         place = f" of the Ray cluster {self.ray}" if self.ray else ""
-        first, _, reason = plan.why.partition(": ")
-        return f"Training in {workers}{place} with {each} each, {plan.slots} at a time" + (
-            f": {reason}" if reason else ""
-        )
+        _, colon, reason = plan.why.partition(": ")
+        return f"Training in {workers}{place} with {each} each, {plan.slots} at a time{colon}{reason}"
 
     @contextmanager
     def start(
-        self, pool: Pool, plan: Plan, folder: Path, timeout: float | None, foreign: Plan
+        self, pool: Pool[Any], plan: Plan, folder: Path, timeout: float | None, foreign: Plan
     ) -> Iterator[Distributed]:
         """The engine, which ends its workers afterwards.
 

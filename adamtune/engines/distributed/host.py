@@ -38,11 +38,12 @@ class Host:
     """The members of this process. Its methods are the calls that it answers.
 
     Members and tasks have numbers, which the other side gives. New members are trained by the first engine.
-    Members of a worker that died, who come with the state of that worker's engine, get an engine of their own,
-    unless there is one of the same plan without members: states of engines cannot be joined.
+    Members of a worker that died, who come with the state of that worker's engine, get an engine of their
+    own, unless there is one of the same plan without members: states of engines cannot be joined.
 
     Args:
-        moved: the folder of the user's code where the search runs, and where it is here; None if it is the same.
+        moved: the folder of the user's code where the search runs, and where it is here; None if that is
+            the same.
     """
 
     def __init__(self, moved: tuple[Path, Path] | None = None) -> None:
@@ -158,7 +159,7 @@ class Host:
         for number, (each, task) in members.items():
             own: Any = each.task if task is None else self._tasks[task]
             if isinstance(own, Program) and self._moved is not None:
-                function = own.function and own.function.replace(*map(str, self._moved), 1)
+                function = own.function and own.function.replace(str(self._moved[0]), str(self._moved[1]), 1)
                 own = replace(own, folder=self._here(own.folder), function=function)
             found[number] = replace(each, task=own)
         return found

@@ -49,7 +49,7 @@ class Place:
         lost: workers that have died.
     """
 
-    def __init__(self, index: int, pool: Pool) -> None:
+    def __init__(self, index: int, pool: Pool[Any]) -> None:
         self.index, self._pool = index, pool
         self.members: dict[int, Member] = {}
         self.failed_starts = self.evaluations = self.lost = 0

@@ -79,7 +79,7 @@ class Process:
         return answer
 
     def answer(self) -> tuple[bool, Any]:
-        """Whether the method succeeded, and its result or what it raised. Raises AdamtuneError as ``receive``."""
+        """Whether the method succeeded, and its result or error. Raises AdamtuneError as ``receive``."""
         try:
             found: tuple[bool, Any] = pickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError) as error:
