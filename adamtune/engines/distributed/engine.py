@@ -23,6 +23,8 @@ from adamtune.tasks.loaded import LoadedTask
 
 STATE_SECONDS = 5.0
 """A worker that dies costs about so much of its training."""
+LEAST_SECONDS = 0.1
+"""A worker trains at least so long, or to its next evaluations, before it gives a state."""
 TICK_SECONDS = 0.05
 """How long answers are waited for before the engine asks whether to pause."""
 MOST_DEATHS = 3
@@ -263,7 +265,7 @@ class Distributed:
             with self._alive(place):
                 if place.is_stale or perf_counter() - place.asked > self._seconds:
                     place.ask_state()
-                place.call("advance", self._seconds)
+                place.call("advance", max(self._seconds, LEAST_SECONDS))
                 place.flush()
 
     def _receive(self, timeout: float) -> None:

@@ -69,7 +69,7 @@ class Fleet:
         if self.ray is not None:
             from adamtune.engines.distributed.ray_pool import RayPool
 
-            return RayPool(self)
+            return RayPool(self.ray, self.workers, self.cpus or 1, self.gpus, self.code)
         from adamtune.engines.distributed.local import LocalPool
 
         return LocalPool(self.workers or 1, self.threads, self.gpus)

@@ -10,13 +10,15 @@ from math import ceil
 from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 from adamtune.engines.distributed.base import Call, Shared, WorkerDied
 from adamtune.engines.side_by_side.process import Process
 from adamtune.engines.side_by_side.transport import load, save
 from adamtune.errors import AdamtuneError
 
+OPEN_FILES = Path(f"/proc/{os.getpid()}/fd")
+"""Where other processes find the open files of this one, on Linux."""
 HOST = "adamtune.engines.distributed.host:Host"
 
 
@@ -84,6 +86,7 @@ class LocalPool:
         self.count, self._cpus, self._gpus = count, cpus, gpus
         self._folder = TemporaryDirectory(prefix="adamtune-")
         self._numbers = numbers()
+        self._open: list[BinaryIO] = []
 
     def start(self, index: int) -> LocalWorker:
         """Starts the process of a place."""
@@ -101,10 +104,17 @@ class LocalPool:
         """Writes a value to a file, which is there until the pool is closed."""
         path = Path(self._folder.name, str(next(self._numbers)))
         save(value, path)
-        return SharedFile(path)
+        if not OPEN_FILES.is_dir():
+            return SharedFile(path)
+        # Without a name, so that nothing is left behind if this process is killed.
+        self._open.append(path.open("rb"))
+        path.unlink()
+        return SharedFile(OPEN_FILES / str(self._open[-1].fileno()))
 
     def close(self) -> None:
         """Deletes the files."""
+        for each in self._open:
+            each.close()
         self._folder.cleanup()
 
     def _devices(self, index: int) -> list[str]:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import adamtune
 from adamtune.engines.distributed.base import Call, Shared, WorkerDied
-from adamtune.engines.distributed.fleet import Fleet
 from adamtune.engines.plan import cores
 from adamtune.errors import UsageError
 
@@ -26,8 +24,12 @@ class RayPool:
     """A ``Pool`` of actors of a Ray cluster.
 
     Args:
-        fleet: the workers; ``ray`` is the address, "auto" for the cluster that runs on this machine, or
-            "local" for one that is started, and ended with the pool.
+        address: the address of the cluster, "auto" for the one that runs on this machine, or "local" for one
+            that is started, and ended with the pool.
+        workers: workers at once; None for as many as the cluster has resources for now.
+        cpus: cores of each.
+        gpus: GPUs of each, or a part of one.
+        code: the folder of the user's code, which the nodes get; None if there is none.
 
     Raises:
         UsageError: Ray is not installed, or the address cannot be reached.
@@ -35,8 +37,9 @@ class RayPool:
 
     replaces = False
 
-    def __init__(self, fleet: Fleet) -> None:
-        assert fleet.ray is not None
+    def __init__(
+        self, address: str, workers: int | None, cpus: float, gpus: float, code: Path | None
+    ) -> None:
         self._environment = dict(os.environ)
         self._handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -46,23 +49,23 @@ class RayPool:
         self._ray, self._was_connected = ray, ray.is_initialized()
         try:
             if not self._was_connected:
-                _connect(ray, fleet)
+                _connect(ray, address, code)
         except Exception as error:  # of many kinds
             self._restore_process()
             text = (str(error).splitlines() or [type(error).__name__])[0]
             raise UsageError(
-                f"Ray at {fleet.ray} cannot be reached: {text}. `ray start --head` starts a cluster on this"
+                f"Ray at {address} cannot be used: {text}. `ray start --head` starts a cluster on this"
                 " machine for --ray auto; --ray local starts one for this search alone"
             ) from error
         self._restore_process()
         resources = ray.cluster_resources()
-        per_cpu = resources.get("CPU", 0) / (fleet.cpus or 1)
-        per_gpu = resources.get("GPU", 0) / fleet.gpus if fleet.gpus else per_cpu
-        self.count = fleet.workers or max(1, int(min(per_cpu, per_gpu)))
-        needs = {"num_cpus": fleet.cpus or 1, "num_gpus": fleet.gpus}
+        per_cpu = resources.get("CPU", 0) / cpus
+        per_gpu = resources.get("GPU", 0) / gpus if gpus else per_cpu
+        self.count = workers or max(1, int(min(per_cpu, per_gpu)))
+        needs = {"num_cpus": cpus, "num_gpus": gpus}
         # A worker that dies is replaced by the engine, which knows what it trained.
         self._actor = ray.remote(max_restarts=0, max_task_retries=0, **needs)(Actor)
-        self._code = fleet.code
+        self._code = code
 
     def start(self, index: int) -> RayWorker:
         """Asks for an actor; the cluster starts it when it has the resources."""
@@ -97,13 +100,13 @@ class RayPool:
             signal.signal(each, handler)
 
 
-def _connect(ray: Any, fleet: Fleet) -> None:
+def _connect(ray: Any, address: str, code: Path | None) -> None:
     """Connects to the cluster, or starts one, whose nodes get this package and the user's code."""
-    runtime: dict[str, Any] = {"py_modules": [str(Path(adamtune.__file__).parent)]}
-    if fleet.code is not None:
-        runtime |= {"working_dir": str(fleet.code), "excludes": EXCLUDED}
-    own = {"num_cpus": cores(), "include_dashboard": False} if fleet.ray == "local" else {}
-    ray.init(address=fleet.ray, logging_level="ERROR", log_to_driver=False, runtime_env=runtime, **own)
+    runtime: dict[str, Any] = {"py_modules": [str(Path(__file__).parents[2])]}
+    if code is not None:
+        runtime |= {"working_dir": str(code), "excludes": EXCLUDED}
+    own = {"num_cpus": cores(), "include_dashboard": False} if address == "local" else {}
+    ray.init(address=address, logging_level="ERROR", log_to_driver=False, runtime_env=runtime, **own)
 
 
 @dataclass(frozen=True)
