@@ -126,10 +126,11 @@ class Distributed:
         while any(each.is_stale and each.is_awaited for each in stale):
             self._receive(TICK_SECONDS)
         places = {number: rank for rank, number in enumerate(self._members.values())}
+        # In this order, so that those without a place take no slot of the others when they are restored.
         handed = (each for place in self._places for each in place.batches())
         return {
             "steps": [self._steps.get(number, 0) for number in places],
-            "batches": [_saved(each, places) for each in (*self._waiting, *handed)],
+            "batches": [_saved(each, places) for each in (*handed, *self._waiting)],
         }
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
