@@ -38,7 +38,7 @@ def kinds(outputs: list[Any]) -> list[str]:
 
 
 def test_the_example_runs_and_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    defined, searched, said, table, code, more, optuna = executed(tmp_path, *example())
+    defined, searched, said, table, slices, code, more, optuna = executed(tmp_path, *example())
     assert defined == []
     progress, shown = searched
     assert "Confirmation" in progress.data["text/plain"]
@@ -47,6 +47,7 @@ def test_the_example_runs_and_runs_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert "fresh seeds" in said[0].text
     assert "is_baseline=" in said[1].data["text/plain"]
     assert "<table" in table[0].data["text/html"]
+    assert "vega" in slices[0].data["text/html"]
     compile(code[0].text, "code", "exec")
     assert "'complete': 32" in more[-1].data["text/plain"]
     assert optuna[0].data["text/plain"].isdigit()
