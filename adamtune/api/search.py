@@ -18,6 +18,7 @@ from adamtune.storage.local.lock import check_free
 from adamtune.storage.studies import stored_config
 from adamtune.tasks.base import Task
 from adamtune.tasks.objects import GivenTask, given_task
+from adamtune.tasks.source import ignored
 
 RESUMED = ("trials", "timeout", "confirm")
 """The options that may change when a ``Study`` is continued."""
@@ -86,7 +87,9 @@ def search(
     check_free(config.storage, config.name)
 
     def start(observe: Observer) -> Outcome:
-        from adamtune.search.run import run
+        # Optuna's progress bars, which are not used here, miss a package in a notebook without widgets.
+        with ignored("IProgress not found"):
+            from adamtune.search.run import run
 
         return run(config, observe)
 

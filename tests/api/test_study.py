@@ -14,6 +14,7 @@ import pytest
 import adamtune
 from adamtune.analysis.frames import curve_frame, trial_frame
 from adamtune.analysis.ranking import Ranking, rank
+from adamtune.analysis.verdict import Verdict
 from adamtune.cli.main import run
 from adamtune.errors import UsageError
 from adamtune.storage.studies import read_study
@@ -140,9 +141,11 @@ def test_html_escapes_everything() -> None:
     odd = replace(records.trial(0, 0.5), settings={evil: evil}, params={evil: evil})
     own = adamtune.Study("x", "y")
     own.ranking = rank(replace(records.study(odd), name=evil, metric=evil))
+    own.ranking.__dict__["verdict"] = Verdict("not_confirmed", evil, f"Sentence of {evil}")
     page = own._repr_html_()
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") >= 3
+    assert "Sentence of &lt;script&gt;" in page
+    assert page.count("&lt;script&gt;") >= 4
 
 
 def test_a_study_without_a_complete_trial() -> None:
