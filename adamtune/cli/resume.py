@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from adamtune.cli.log_to import log_to
 from adamtune.cli.options import (
     STORAGE,
     Confirm,
+    LogTo,
     NoConfirm,
     Storage,
     Study,
@@ -32,6 +34,7 @@ def resume(
             "--abandon", help="Discard in-progress trials whose checkpoint is missing and run replacements"
         ),
     ] = False,
+    to: LogTo = None,
     storage: Storage = STORAGE,
 ) -> None:
     """Resume a study from the database (no study file needed)."""
@@ -39,10 +42,15 @@ def resume(
 
     check_free(storage, study)
 
-    with slow_imports():
-        from adamtune.cli.result import follow
-        from adamtune.search.run import resume as continue_study
-
     overrides = given({"search.trials": trials, "search.timeout": timeout})
     overrides |= confirmation(confirm, no_confirm)
-    follow(lambda observe: continue_study(storage, study, overrides, observe, abandon), storage, study)
+    with log_to(to or (), storage, study) as with_notes:
+        with slow_imports():
+            from adamtune.cli.result import follow
+            from adamtune.search.run import resume as continue_study
+
+        follow(
+            lambda observe: continue_study(storage, study, overrides, with_notes(observe), abandon),
+            storage,
+            study,
+        )

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adamtune.cli.options import Confirm, NoConfirm, Timeout, Trials, confirmation, given, slow_imports
+from adamtune.cli.log_to import log_to
+from adamtune.cli.options import Confirm, LogTo, NoConfirm, Timeout, Trials, confirmation, given, slow_imports
 
 
 def search(
@@ -39,6 +40,7 @@ def search(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the study; overrides the study file")
     ] = None,
+    to: LogTo = None,
 ) -> None:
     """Run the search that a study file describes, or resume it.
 
@@ -59,8 +61,9 @@ def search(
     # Before the imports: a study in use is refused in a tenth of a second instead of two.
     check_free(study.storage, study.name)
 
-    with slow_imports():
-        from adamtune.cli.result import follow
-        from adamtune.search.run import run
+    with log_to(to or (), study.storage, study.name) as with_notes:
+        with slow_imports():
+            from adamtune.cli.result import follow
+            from adamtune.search.run import run
 
-    follow(lambda observe: run(study, observe), study.storage, study.name)
+        follow(lambda observe: run(study, with_notes(observe)), study.storage, study.name)
