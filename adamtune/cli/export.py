@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamtune.cli.options import STORAGE, Storage, Study
+from adamtune.cli.options import STORAGE, Storage, Study, say
 from adamtune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _to_file(study: str, settings: str, trial: int | None, storage: str) -> None
     write_atomically(file, to_settings(ranking, chosen))
     which = "the baseline" if chosen.number == BASELINE else f"trial {chosen.number}"
     said = f" {ranking.verdict.sentence}" if trial is None and ranking.verdict else ""
-    typer.echo(f"{file}: {which} of {study}.{said}", err=True)
+    say(f"{file}: {which} of {study}.{said}", err=True)
 
 
 def _chosen(ranking: Ranking, number: int | None) -> TrialRecord:

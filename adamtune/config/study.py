@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, SkipValidation, ValidationError, WithJsonSchema
 
 from adamtune.config.duration import Duration
 from adamtune.config.space import Frozen, Space, Value
@@ -133,10 +133,17 @@ class StudyFile(ScalarKeys):
 
 
 class TaskChoice(Frozen):
-    """The task of a study: its name and every setting that is not searched."""
+    """The task of a study.
+
+    Attributes:
+        name: its name.
+        settings: every setting that is not searched.
+        given: the task itself where its name does not lead to it. It is not stored.
+    """
 
     name: str
     settings: Mapping[str, Value]
+    given: SkipValidation[TaskEntry | None] = Field(default=None, exclude=True, repr=False)
 
     @property
     def entry(self) -> TaskEntry | ProgramEntry:
@@ -145,7 +152,7 @@ class TaskChoice(Frozen):
         Raises:
             UsageError: it is not there, or is wrong.
         """
-        entry = find_task(self.name)
+        entry = self.given or find_task(self.name)
         if entry is None:
             raise UsageError(f"there is no task {self.name}: install the package that has it")
         return entry

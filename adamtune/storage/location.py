@@ -10,7 +10,8 @@ from pathlib import Path
 
 from adamtune.errors import Refused, UsageError
 
-EXAMPLE = "runs/adamtune.db"
+STORAGE = "runs/adamtune.db"
+"""The storage where nothing else is said; an example in messages."""
 
 _SQLITE = re.compile(r"sqlite(\+\w+)?://", re.IGNORECASE)
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):(//)?(?P<rest>.*)", re.IGNORECASE)
@@ -38,10 +39,10 @@ def local_path(location: str) -> Path | None:
     # sqlite:///x names x, sqlite:////x names /x: one slash belongs to the URL. What follows ? are options.
     name = location[match.end() :].partition("?")[0].removeprefix("/") if match else location
     if match and not name:
-        raise UsageError(f"{location}: names no file. Write the path alone, such as {EXAMPLE}.")
+        raise UsageError(f"{location}: names no file. Write the path alone, such as {STORAGE}.")
     path = file_path(name)
     if os.path.exists(path) and not os.path.isfile(path):
-        raise UsageError(f"{name}: this is a device, not a file. Write a path, such as {EXAMPLE}.")
+        raise UsageError(f"{name}: this is a device, not a file. Write a path, such as {STORAGE}.")
     return path
 
 
@@ -71,7 +72,7 @@ def _check_spelling(location: str) -> None:
     if not written.isprintable():
         raise UsageError(
             f"{without_password(location)!r}: holds a character that cannot be printed."
-            f" Write it without, such as {EXAMPLE}."
+            f" Write it without, such as {STORAGE}."
         )
     # A name may end in a space, but quotes in YAML or in the shell put it there more often than a user.
     if written and written != location:
@@ -84,10 +85,10 @@ def _check_spelling(location: str) -> None:
 def _mistake(name: str) -> str | None:
     """What is wrong with the name of a file, and the right spelling; None where nothing is."""
     if name.strip() in ("", "-", ":memory:"):
-        return f"names no file. Write a path, such as {EXAMPLE}."
+        return f"names no file. Write a path, such as {STORAGE}."
     url = _SCHEME.fullmatch(name)
     if url is not None and url["scheme"].partition("+")[0].lower() in ("sqlite", "file"):
-        return f"write the path alone: {url['rest'] or EXAMPLE}"
+        return f"write the path alone: {url['rest'] or STORAGE}"
     if url is not None:
         return (
             f"write the URL of a server as {url['scheme']}://{url['rest']}, a file of this name as ./{name}"
@@ -101,7 +102,7 @@ def _mistake(name: str) -> str | None:
     if home.startswith("~"):
         return f"there is no home folder for {Path(name).parts[0]}. Write the path in full."
     if os.path.isdir(home) or not os.path.basename(home):
-        return f"this is a folder. Name a file in it, such as {os.path.join(name, Path(EXAMPLE).name)}."
+        return f"this is a folder. Name a file in it, such as {os.path.join(name, Path(STORAGE).name)}."
     return None
 
 
@@ -153,7 +154,7 @@ def trials_folder(location: str, study_name: str) -> Path:
 
     It lies beside the database file; for a database server in the folder ``runs``.
     """
-    return companion(local_path(location) or Path(EXAMPLE), study_name, ".trials")
+    return companion(local_path(location) or Path(STORAGE), study_name, ".trials")
 
 
 def companion(database: Path, study_name: str, suffix: str) -> Path:

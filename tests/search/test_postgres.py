@@ -30,9 +30,10 @@ pytestmark = pytest.mark.slow
 GRACE = 3.0
 WITH_A_SHORT_GRACE = f"""
 import sys
-import adamtune.search.loop, adamtune.storage.server.storage
+import adamtune.storage.server.storage
+from adamtune.search import loop
 adamtune.storage.server.storage.GRACE_SECONDS = {GRACE}
-adamtune.search.loop.COMMIT_SECONDS = {GRACE} / 6
+loop.COMMIT_SECONDS = {GRACE} / 6
 from adamtune.cli.main import main
 main()
 """
