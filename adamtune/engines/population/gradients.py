@@ -13,6 +13,7 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamtune.engines.base import Source
+from adamtune.engines.batching.custom import custom_functions
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE, Draws
@@ -185,6 +186,7 @@ class BatchedTask:
             torch.enable_grad(),
             sdpa_kernel(SDPBackend.MATH),
             capturable(),
+            custom_functions(),
             one_line_errors(),
         ):
             return Capture(compute, *inputs, draws=draws)
