@@ -412,7 +412,6 @@ def at_the_end(task: Toy, engine: type[Population | Sequential]) -> list[dict[st
 @pytest.mark.parametrize("engine", [Population, Sequential])
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
-@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_parameters_and_buffers_are_those_of_a_plain_loop(
@@ -434,7 +433,6 @@ def test_parameters_and_buffers_are_those_of_a_plain_loop(
 
 
 @pytest.mark.parametrize("name", OWN)
-@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_they_are_trained_in_lockstep(name: str) -> None:
@@ -547,6 +545,14 @@ def counting(calls: list[int] = [0]) -> Callable[..., Tensor]:  # noqa: B006
     return counted
 
 
+def generating() -> nn.Module:
+    """A model with a generator of its own."""
+    generator = torch.Generator()
+    model = Calls(lambda self, x: self.head(x + torch.rand(FEATURES, generator=self.generator)), head=head())
+    model.generator = generator  # type: ignore[assignment]
+    return model
+
+
 class KeyErrorInLockstep(nn.Module):
     """Raises an error of any type where it is not called with plain tensors."""
 
@@ -566,6 +572,10 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "a mask as an index": (
         Toy(plain, lambda model, x, y: squared(model, x[y > 0], y[y > 0])),
         r"test_own_models\.py:\d+: how many elements .*torch\.where",
+    ),
+    "a generator": (
+        Toy(generating),
+        "without a generator",
     ),
     "NumPy's generator": (Toy(plain, numpy_mixup), r"NumPy's global generator: draw with torch"),
     "Python's generator": (Toy(plain, python_draw), r"Python's random module: draw with torch"),

@@ -209,6 +209,8 @@ _REASONS = {
     ".item()": "a number is read from a tensor by .item(), float() or int(); compute with the tensor",
     "Batching rule not implemented for": "{} has no rule for many members at once",
     "vmap: we do not yet support ": "{} has no rule for many members at once",
+    "stack expects each tensor to be equal size": "the size of a tensor depends on the data, as that of a"
+    " packed sequence does; use padding, and a mask or the result at the last step",
     "dynamic shape": "how many elements are chosen depends on the data (a mask as an index, or nonzero); use"
     " torch.where, or weights of 0 and 1",
 }
