@@ -111,7 +111,7 @@ def test_nobody_imports_the_facade_but_for_its_version() -> None:
 
 
 KNOWN_BY = {
-    "altair": {"reports"},
+    "altair": {"api", "reports"},
     "mlflow": {"exports"},
     "optuna": {"api", "search", "storage"},
     "pandas": {"analysis", "api", "reports", "tasks"},

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from adamtune.analysis.ranking import BASELINE, Ranking, rank
+from adamtune.api.plots import Plots
 from adamtune.storage.location import STORAGE, without_password
 from adamtune.storage.studies import latest_study, list_studies, read_study
 
@@ -72,6 +73,25 @@ class Study:
         from adamtune.analysis.frames import curve_frame
 
         return curve_frame(self.ranking)
+
+    @property
+    def confirmation(self) -> pd.DataFrame:
+        """One row a training on a fresh seed: its side, trial, seed and metrics; none without a verdict."""
+        from adamtune.analysis.frames import confirmation_frame
+
+        return confirmation_frame(self.ranking)
+
+    @property
+    def importance(self) -> pd.DataFrame:
+        """One row a searched setting: the part of the order of the trials that it explains, and noise's."""
+        from adamtune.analysis.frames import importance_frame
+
+        return importance_frame(self.ranking)
+
+    @property
+    def plot(self) -> Plots:
+        """The charts, such as ``study.plot.slices()``."""
+        return Plots(self.ranking)
 
     @property
     def counts(self) -> Mapping[State, int]:

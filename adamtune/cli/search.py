@@ -40,6 +40,14 @@ def search(
     ] = None,
     confirm: Confirm = None,
     no_confirm: NoConfirm = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS|auto|local",
+            help="Train on a Ray cluster: of this address, the one that runs here, or one for this search",
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the study; overrides the study file")
     ] = None,
@@ -58,6 +66,7 @@ def search(
         "search.timeout": timeout,
         "search.seed": seed,
         "storage": storage,
+        "cluster": None if ray is None else f"ray:{ray}",
         "name": name,
     }
     study = load_study(config, given(overrides) | confirmation(confirm, no_confirm))

@@ -180,9 +180,8 @@ def _check_engine(file: StudyFile, task: TaskChoice | CommandChoice, problems: P
     is_program = isinstance(task.entry, ProgramEntry)
     if file.device == "mps" and file.precision == "float64":
         problems.add(("precision",), "found float64, which device: mps does not have; use device: cpu")
-    for key in ("engine", "population", "device", *USUAL._fields) if is_program else ("workers",):
-        value = getattr(file, key)
-        advice = "functions and commands have workers" if is_program else "write population"
+    for key in ("engine", "population", "device", *USUAL._fields) if is_program else ():
+        value, advice = getattr(file, key), "functions and commands have workers"
         if key in USUAL._fields:
             advice = "functions and commands have a training loop of their own"
         if value != StudyFile.model_fields[key].default:

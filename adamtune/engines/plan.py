@@ -68,6 +68,26 @@ class Plan:
         fitted = replace(self, slots=slots)
         return replace(fitted, why=_why(fitted, self.why.partition(": ")[2]))
 
+    def for_worker(self, cpus: int, seeds: int, population: int | Literal["auto"]) -> Plan:
+        """The plan of each of several workers, which have a part of the cores that this plan is for.
+
+        Args:
+            cpus: the cores of a worker.
+            seeds: members of a trial.
+            population: members in training at once in each worker, or "auto".
+        """
+        if self.engine == "workers":
+            return workers_plan(1, seeds)
+        if self.engine == "sequential" or (self.engine == "side_by_side" and cpus == 1):
+            reason = self.why.partition(": ")[2]
+            return sequential_plan(seeds, self.device, reason and f": {reason}")
+        each = (
+            self.slots // self.threads * cpus if population == "auto" and self.device == "cpu" else self.slots
+        )
+        slots = max(seeds, each // seeds * seeds)
+        fitted = replace(self, slots=slots, threads=min(cpus, slots) if self.device == "cpu" else 1)
+        return replace(fitted, why=_why(fitted, self.why.partition(": ")[2]))
+
     @contextmanager
     def start(self, folder: Path, timeout: float | None) -> Iterator[Engine]:
         """The engine, which ends its threads and processes afterwards.

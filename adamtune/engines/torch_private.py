@@ -179,7 +179,7 @@ def require_gradient(tensor: Tensor, wanted: bool) -> None:
 
 @contextmanager
 def capturable() -> Iterator[None]:
-    """While it is entered, torch's own Python code leaves out checks, and savings of memory.
+    """While it is entered, torch's own Python code leaves out checks, savings of memory, and a warning.
 
     Distributions do not check their arguments, for which they read values. Checkpointed functions are called
     like others, because a capture keeps what the backward pass needs. Without it, models with
@@ -194,16 +194,19 @@ def capturable() -> Iterator[None]:
         def apply(function: Any, preserve: bool, *args: Any) -> Any:
             return function(*args)
 
-    distributions, checkpoints = torch.distributions.Distribution, cast(Any, torch.utils.checkpoint)
+    distributions, functorch = torch.distributions.Distribution, cast(Any, torch._C._functorch)
+    checkpoints = cast(Any, torch.utils.checkpoint)
     before = distributions._validate_args
     own = checkpoints._checkpoint_without_reentrant_generator, checkpoints.CheckpointFunction
     distributions.set_default_validate_args(False)
+    functorch._set_vmap_fallback_warning_enabled(False)  # it asks for an issue of torch's
     checkpoints._checkpoint_without_reentrant_generator = begin_and_end
     checkpoints.CheckpointFunction = Called
     try:
         yield
     finally:
         distributions.set_default_validate_args(before)
+        functorch._set_vmap_fallback_warning_enabled(True)
         checkpoints._checkpoint_without_reentrant_generator, checkpoints.CheckpointFunction = own
 
 

@@ -22,8 +22,10 @@ from adamtune.storage.studies import read_study
 
 SECONDS = 2.0
 """The time between two exports. A search commits about as often."""
-IDLE = 4
-"""It waits at least so many times as long as an export took: most of the time it does nothing."""
+IDLE = 20
+"""After each piece of work it waits so many times as long, so that it takes 5 % of one processor."""
+PIECE_SECONDS = 0.05
+"""It works for so long, in time of the processor, between two pauses."""
 RETRY_SECONDS = 30.0
 """The time until it tries again after a failure."""
 NOTHING = 3
@@ -49,15 +51,14 @@ class Follower:
         ending = False
         while not ending:
             ending = over.is_set()  # before the export, which then has everything
-            begun = time.monotonic()
-            self._try()
-            over.wait(RETRY_SECONDS if self.failed else max(SECONDS, IDLE * (time.monotonic() - begun)))
+            self._try(over)
+            over.wait(RETRY_SECONDS if self.failed else SECONDS)
         if self._target:
             self._target.close()
 
-    def _try(self) -> None:
+    def _try(self, over: Event) -> None:
         try:
-            self._export()
+            self._export(over)
         except Exception as error:  # whatever a tracker raises
             if not self.failed:
                 print(f"{tracker_error(self._place, error)} (the search goes on)", flush=True)
@@ -65,13 +66,18 @@ class Follower:
         else:
             self.failed = False
 
-    def _export(self) -> None:
-        study = self._read()
+    def _export(self, over: Event) -> None:
+        begun, study = time.process_time(), self._read()
         if study is None:
             return
         self._target = self._target or self._place.open(self._study)
         for run in runs(rank(study)):
             self._target.write(run)
+            spent = time.process_time() - begun
+            if spent > PIECE_SECONDS:
+                over.wait(IDLE * spent)
+                begun = time.process_time()
+        over.wait(IDLE * (time.process_time() - begun))
         self.wrote = True
 
     def _read(self) -> StudyRecord | None:

@@ -36,7 +36,9 @@ class LiveExport:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            start_new_session=True,  # Ctrl-C is for the search, which tells the process when to end
+            # Ctrl-C is for the search, which tells the process when to end. A group, not a session: Linux
+            # shares the processors among sessions, and the process would get as much as the training.
+            process_group=0,
         )
         assert self._process.stdin
         # Not as arguments, which every user of the machine can read: a URL may have a password.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, replace
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict
 from hashlib import sha256
 from types import FrameType
 from typing import Any
@@ -34,8 +34,9 @@ from adamtune.search.progress import Observer, Outcome, Reason, Tracker
 from adamtune.search.samplers.per_trial import check_packages
 from adamtune.search.task_check import Measured, largest_tasks
 from adamtune.search.trial import Tasks
+from adamtune.search.workers import Staff
 from adamtune.storage.local.lock import study_lock
-from adamtune.storage.location import local_path, trials_folder
+from adamtune.storage.location import local_path
 from adamtune.storage.open_session import open_session
 from adamtune.storage.server.connection import server_errors
 from adamtune.storage.session import Session
@@ -106,21 +107,39 @@ def _search(session: Session, observe: Observer) -> Outcome:
     if searched and not (saved or (confirming and _lacks_verdict(session, confirming))):
         _check_code(session, config.task.entry)
         return Outcome("already_complete", tracker.progress())
-    try:
-        with training_faults(config.name):
-            tasks, kept = _prepare(session)
-    except AdamtuneError:
-        session.delete_if_empty()  # it is not to be listed as a study that was begun
-        raise
+    staff = Staff(config, tracker, saved["engine"] if saved else None)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(staff.gather())
+            with training_faults(config.name):
+                tasks, kept = _prepare(session)
+        except AdamtuneError:
+            session.delete_if_empty()  # it is not to be listed as a study that was begun
+            raise
+        reason = _train(session, staff, tasks, kept, tracker, observe, confirming)
+    return Outcome(reason, tracker.progress())
+
+
+def _train(
+    session: Session,
+    staff: Staff,
+    tasks: Tasks | Programs,
+    kept: Plan,
+    tracker: Tracker,
+    observe: Observer,
+    confirming: Looks | None,
+) -> Reason:
+    """Trains the remaining trials, then confirms the result."""
+    config, saved = session.config, session.checkpoint()
     saved_search = None if saved and "confirmation" in saved else saved
     # Members in training keep their slots, though the total may be lower now.
-    least = saved_search.get("slots", kept.slots) if saved_search else 0
-    plan = kept.for_trials(config.trials, config.search.seeds, config.population, least)
-    for line in (plan.why, *notes(config, plan.slots), *_surprises(tracker, config.trials, foreign)):
+    plan = staff.plan(kept, saved_search.get("slots", kept.slots) if saved_search else 0)
+    surprises = _surprises(tracker, config.trials, session.foreign_trials())
+    for line in (plan.why, *notes(config, staff.slots(plan)), *surprises):
         tracker.note(line)
-    folder = trials_folder(config.storage, config.name)
 
     def observe_now() -> None:
+        staff.report()
         observe(tracker.progress())
 
     device = torch.device(plan.device)
@@ -132,20 +151,20 @@ def _search(session: Session, observe: Observer) -> Outcome:
             timeout = config.search.timeout
             return "timeout" if timeout is not None and tracker.elapsed > timeout else None
 
-        with plan.start(folder, config.search.trial_timeout) as engine:
+        with staff.start(plan, kept) as engine:
             loop = Loop(session, engine, tasks, tracker)
             if saved_search is not None:
                 loop.restore(saved_search)
             reason = loop.run(stop, observe_now)
         if reason == "complete" and confirming is not None and session.claim_confirmation():
             confirmation = begin_confirmation(session, confirming)
-            plan = replace(kept, slots=min(kept.slots, most_at_once(confirming)))
-            with plan.start(folder / "confirmation", config.search.trial_timeout) as engine:
+            plan = staff.confirmation_plan(kept, most_at_once(confirming))
+            with staff.start(plan, kept, "confirmation") as engine:
                 stage = ConfirmationLoop(session, engine, tasks, tracker, confirmation)
                 if saved is not None and saved is not saved_search:
                     stage.restore(saved)
                 reason = stage.run(stop, observe_now)
-    return Outcome(reason, tracker.progress())
+    return reason
 
 
 def _lacks_verdict(session: Session, plan: Looks) -> bool:

@@ -250,6 +250,7 @@ def test_a_function_that_processes_cannot_import_is_refused() -> None:
         quiet(study(scope["train"]))
 
 
+@pytest.mark.slow
 def test_a_program_may_define_its_task(folder: Path) -> None:
     """Without ``if __name__``; its own text may change between two runs, that of the task may not."""
     search = "adamtune.search({'name': 's', 'task': Churn, 'search': {'trials': TRIALS}}, progress=False)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -15,8 +16,10 @@ import adamtune
 from adamtune.analysis.frames import curve_frame, trial_frame
 from adamtune.analysis.ranking import Ranking, rank
 from adamtune.analysis.verdict import Verdict
+from adamtune.api.plots import Plots
 from adamtune.cli.main import run
 from adamtune.errors import UsageError
+from adamtune.reports import charts
 from adamtune.storage.studies import read_study
 
 from ..reports import records
@@ -31,7 +34,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
     confirmed = {
         "name": "confirmed",
         "task": TASK | {"dataset": "friedman1", "epochs": 2, "batch_size": 32},
-        "space": {"lr": LR, "beta1": [0.8, 0.9]},
+        "space": {"lr": LR, "beta1": {"low": 0.8, "high": 0.95}},
         "search": {"trials": 12, "confirm": "small"},
     }
     adamtune.search(confirmed, storage=path, progress=False)
@@ -65,6 +68,34 @@ def test_frames_are_those_of_the_ranking(confirmed: adamtune.Study) -> None:
     pd.testing.assert_frame_equal(confirmed.trials, trial_frame(ranking))
     pd.testing.assert_frame_equal(confirmed.curves, curve_frame(ranking))
     assert len(confirmed.curves) == 12 * 10
+
+
+def test_frames_of_the_verdict_and_the_importance(confirmed: adamtune.Study) -> None:
+    verdict, found = confirmed.verdict, confirmed.confirmation
+    assert verdict is not None
+    assert verdict.candidate is not None
+    assert list(found[found["side"] == "candidate"]["val_loss"]) == list(verdict.candidate.values)
+    assert list(confirmed.importance["setting"]) == [each.setting for each in confirmed.ranking.importance]
+
+
+CHARTS = ("slices", "curves", "best_so_far", "importance", "betas", "schedule", "parallel")
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_charts_are_those_of_the_report(confirmed: adamtune.Study, name: str) -> None:
+    chart = getattr(confirmed.plot, name)()
+    expected = getattr(charts, name)(confirmed.ranking)
+    assert without_names(chart.to_json()) == without_names(expected.to_json())
+
+
+def without_names(chart: str) -> str:
+    """A chart without the numbers by which Altair tells the views and parameters of one process apart."""
+    return re.sub(r"(view|param)_\d+", "", chart)
+
+
+def test_there_is_a_plot_for_every_chart() -> None:
+    assert {each for each in dir(Plots) if not each.startswith("_")} == {*CHARTS}
+    assert {*CHARTS} <= {*charts.__all__}
 
 
 def test_code_is_that_of_the_report(confirmed: adamtune.Study, capsys: pytest.CaptureFixture[str]) -> None:

@@ -204,6 +204,46 @@ def checkpointed(reentrant: bool) -> nn.Module:
     return Calls(forward, layer=nn.Linear(FEATURES, 8), body=body, head=head(8))
 
 
+class Rounded(torch.autograd.Function):
+    """The sign, with a gradient near 0; and the argument itself, whose gradient is scaled."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(x, None)
+        ctx.factor, ctx.inside = factor, x.abs() < 1
+        chosen = x.argmax(-1)
+        ctx.mark_non_differentiable(chosen)
+        return x.sign() + bias, x.view_as(x), chosen
+
+    @staticmethod
+    def backward(ctx: Any, first: Tensor, second: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, nothing = ctx.saved_tensors
+        assert nothing is None
+        assert ctx.needs_input_grad == (True, False, True)
+        return first * ctx.inside * x + ctx.factor * second, None, first.sum(0)
+
+
+class Doubled(torch.autograd.Function):
+    """Has a context apart, and no rule for ``vmap``."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x * 2
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * ctx.saved_tensors[0].cos()
+
+
+def own_functions(self: Any, x: Tensor) -> Tensor:
+    first, second, chosen = Rounded.apply(self.layer(x), -0.5, self.bias)
+    return self.head(first * second + F.one_hot(chosen, 5)) + self.head(Doubled.apply(first))
+
+
 def scattered(self: Any, x: Tensor) -> Tensor:
     """Adds results up in a tensor of zeros, which is the same for all members before."""
     groups = torch.zeros(len(x), 3, dtype=x.dtype, device=x.device)
@@ -290,6 +330,11 @@ OWN: dict[str, Toy] = {
     "checkpoints": Toy(lambda: checkpointed(False)),
     "reentrant checkpoints": Toy(lambda: checkpointed(True)),
     "a constant changed in place": Toy(lambda: Calls(scattered, layer=nn.Linear(FEATURES, 5), head=head(3))),
+    "functions with a gradient of their own": Toy(
+        lambda: Calls(
+            own_functions, layer=nn.Linear(FEATURES, 5), bias=nn.Parameter(torch.ones(5)), head=head(5)
+        )
+    ),
     "distributions": Toy(lambda: Calls(of_distributions, layer=nn.Linear(FEATURES, 4), head=head(2))),
     "Gaussian likelihood": Toy(plain, likelihood),
     "a complex number": Toy(lambda: Calls(lambda self, x: (self.layer(x) * 1j).exp().real, layer=head())),
@@ -367,7 +412,6 @@ def at_the_end(task: Toy, engine: type[Population | Sequential]) -> list[dict[st
 @pytest.mark.parametrize("engine", [Population, Sequential])
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
-@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_parameters_and_buffers_are_those_of_a_plain_loop(
@@ -389,7 +433,6 @@ def test_parameters_and_buffers_are_those_of_a_plain_loop(
 
 
 @pytest.mark.parametrize("name", OWN)
-@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_they_are_trained_in_lockstep(name: str) -> None:
@@ -502,6 +545,14 @@ def counting(calls: list[int] = [0]) -> Callable[..., Tensor]:  # noqa: B006
     return counted
 
 
+def generating() -> nn.Module:
+    """A model with a generator of its own."""
+    generator = torch.Generator()
+    model = Calls(lambda self, x: self.head(x + torch.rand(FEATURES, generator=self.generator)), head=head())
+    model.generator = generator  # type: ignore[assignment]
+    return model
+
+
 class KeyErrorInLockstep(nn.Module):
     """Raises an error of any type where it is not called with plain tensors."""
 
@@ -521,6 +572,10 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "a mask as an index": (
         Toy(plain, lambda model, x, y: squared(model, x[y > 0], y[y > 0])),
         r"test_own_models\.py:\d+: how many elements .*torch\.where",
+    ),
+    "a generator": (
+        Toy(generating),
+        "without a generator",
     ),
     "NumPy's generator": (Toy(plain, numpy_mixup), r"NumPy's global generator: draw with torch"),
     "Python's generator": (Toy(plain, python_draw), r"Python's random module: draw with torch"),

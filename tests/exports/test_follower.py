@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from threading import Event, Timer
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from adamtune.exports import follower
-from adamtune.exports.follower import NOTHING, Follower
+from adamtune.exports.follower import IDLE, NOTHING, SECONDS, Follower
 from adamtune.exports.live import LiveExport, with_notes
 from adamtune.exports.registry import Place
 from adamtune.search.progress import Progress
@@ -72,6 +73,22 @@ def test_it_tries_again_and_says_so_once(written: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == (
         "cannot write to mlflow:http://host: ConnectionError: the server is down (the search goes on)\n"
     )
+
+
+def test_it_rests_most_of_the_time(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, rests = count(step=0.25), list[float]()
+    monkeypatch.setattr(follower, "time", SimpleNamespace(process_time=lambda: next(clock)))
+
+    class Over(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(timeout or 0.0)
+            self.set()
+            return True
+
+    Follower(FlakyPlace(failures=0), str(written), "digits-cnn").run(Over())  # type: ignore[arg-type]
+    # After each of five runs, and what comes after the last.
+    assert rests[:6] == [0.25 * IDLE] * 6
+    assert rests[6] == SECONDS
 
 
 def test_what_was_committed_last_is_written(written: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from adamtune.errors import AdamtuneError
 from adamtune.exports.runs import Run
 
-from .records import BEGAN, NAME, ended, runs_of, states
+from .records import BEGAN, ENDED, NAME, runs_of, states
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -140,14 +140,16 @@ def test_a_second_export_writes_nothing(uri: str) -> None:
 
 
 def test_what_has_changed_is_added(uri: str) -> None:
-    write(uri, runs_of(states()))
+    begun = {1: math.inf, 2: math.nan, 23: 0.5}
+    after = states(**ENDED, intermediate={**begun, 46: 0.4})
+    write(uri, runs_of(states(intermediate=begun)))
     before = Read(uri).runs
-    assert write(uri, runs_of(ended())) == [True, *[False] * 5, True]
+    assert write(uri, runs_of(after)) == [True, *[False] * 5, True]
     found = Read(uri)
     assert {name: each.info.run_id for name, each in found.runs.items()} == {
         name: each.info.run_id for name, each in before.items()
     }
-    assert as_kept(found.points("trial 5")) == as_kept(runs_of(ended())[6].points)
+    assert as_kept(found.points("trial 5")) == as_kept(runs_of(after)[6].points)
     assert found.runs["trial 5"].info.status == found.runs[NAME].info.status == "FINISHED"
 
 

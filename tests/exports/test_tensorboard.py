@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +123,14 @@ def test_tags_are_a_text(tmp_path: Path) -> None:
 def test_a_second_export_writes_nothing(tmp_path: Path) -> None:
     assert all(write(tmp_path, runs_of(states())))
     assert not any(write(tmp_path, runs_of(states())))
+
+
+def test_the_order_of_settings_makes_no_difference(tmp_path: Path) -> None:
+    """A map of protocol buffers has no order, and another one in each process."""
+    run = replace(runs_of(states())[1], params={f"setting {number}": number for number in range(100)})
+    backwards = replace(run, params=dict(reversed(run.params.items())))
+    assert write(tmp_path, [run]) == [True]
+    assert write(tmp_path, [backwards]) == [False]
 
 
 def test_a_trial_that_goes_on_is_appended_to(tmp_path: Path) -> None:

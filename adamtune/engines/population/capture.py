@@ -169,7 +169,8 @@ def _replayed_call(call: RecordedCall, place: Callable[[Tensor], Tensor], draws:
         draw = None if draws is None else draws.bind(call.kernel, args, kwargs, target)
         if draw is None:
             raise CannotCapture(
-                f"random numbers are drawn that cannot be drawn for each member ({call.kernel})"
+                f"random numbers are drawn that cannot be drawn for each member ({call.kernel}): draw with"
+                " torch's usual functions, without a generator"
             )
         return KernelCall(draw, (), {})
     if call.mutates:

@@ -13,6 +13,7 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamtune.engines.base import Source
+from adamtune.engines.batching.custom import custom_functions
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE, Draws
@@ -185,6 +186,7 @@ class BatchedTask:
             torch.enable_grad(),
             sdpa_kernel(SDPBackend.MATH),
             capturable(),
+            custom_functions(),
             one_line_errors(),
         ):
             return Capture(compute, *inputs, draws=draws)
@@ -207,6 +209,8 @@ _REASONS = {
     ".item()": "a number is read from a tensor by .item(), float() or int(); compute with the tensor",
     "Batching rule not implemented for": "{} has no rule for many members at once",
     "vmap: we do not yet support ": "{} has no rule for many members at once",
+    "stack expects each tensor to be equal size": "the size of a tensor depends on the data, as that of a"
+    " packed sequence does; use padding, and a mask or the result at the last step",
     "dynamic shape": "how many elements are chosen depends on the data (a mask as an index, or nonzero); use"
     " torch.where, or weights of 0 and 1",
 }
