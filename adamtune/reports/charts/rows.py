@@ -91,7 +91,8 @@ def trial_rows(
 
 
 def _on_axis(frame: pd.DataFrame, axis: Axis) -> list[Any]:
-    values = frame[_column(frame, "params", axis.name)]
+    column = _column(frame, "params", axis.name)
+    values = frame[column] if column in frame else [None] * len(frame)  # settings of another program
     return [None if is_missing(each) else axis.at(each) for each in values]
 
 
