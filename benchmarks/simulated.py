@@ -9,7 +9,6 @@ evaluation, asked for the next trial and sent it. Utilisation is the part of the
 from __future__ import annotations
 
 import argparse
-import heapq
 import json
 import tempfile
 import time
@@ -43,6 +42,7 @@ class Sleeper:
         return self._answers[0][0]
 
     def send(self, calls: Sequence[Call]) -> None:
+        """Takes calls; see ``Worker.send``."""
         answer: Any = None
         at = time.perf_counter()
         for name, *arguments in calls:
@@ -63,10 +63,11 @@ class Sleeper:
         self._answers.append((at, answer))
 
     def receive(self) -> tuple[bool, Any]:
+        """The next answer."""
         return True, self._answers.pop(0)[1]
 
     def close(self) -> None:
-        pass
+        """Nothing is to end."""
 
 
 class Sleepers:
@@ -78,19 +79,22 @@ class Sleepers:
         self.count, self._seconds = count, seconds
 
     def start(self, index: int) -> Sleeper:
+        """A worker."""
         return Sleeper(self._seconds)
 
     def wait(self, workers: Sequence[Sleeper], timeout: float) -> Sequence[Sleeper]:
+        """The workers whose time has come."""
         first = min(each.ready_at for each in workers)
         time.sleep(max(0.0, min(timeout, first - time.perf_counter())))
         now = time.perf_counter()
         return [each for each in workers if each.ready_at <= now]
 
     def share(self, value: Any) -> Shared:
+        """Nothing: nobody trains."""
         return None  # type: ignore[return-value]
 
     def close(self) -> None:
-        pass
+        """Nothing is to end."""
 
 
 def measure(workers: int, trials: int, seconds: float, sampler: str) -> dict[str, float]:
