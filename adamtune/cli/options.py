@@ -66,6 +66,11 @@ LogTo = Annotated[
     ),
 ]
 
+Report = Annotated[
+    str | None,
+    typer.Option("--report", metavar="FILE", help="Write the HTML page here, again while the search runs"),
+]
+
 
 def confirmation(confirm: str | None, no_confirm: bool) -> dict[str, object]:
     """The override that ``--confirm`` and ``--no-confirm`` are."""

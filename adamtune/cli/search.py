@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 
+from adamtune.cli.live_page import live_page
 from adamtune.cli.log_to import log_to
-from adamtune.cli.options import Confirm, LogTo, NoConfirm, Timeout, Trials, confirmation, given, slow_imports
+from adamtune.cli.options import (
+    Confirm,
+    LogTo,
+    NoConfirm,
+    Report,
+    Timeout,
+    Trials,
+    confirmation,
+    given,
+    slow_imports,
+)
 
 
 def search(
@@ -41,6 +52,7 @@ def search(
         str | None, typer.Option("--name", metavar="NAME", help="Name of the study; overrides the study file")
     ] = None,
     to: LogTo = None,
+    report: Report = None,
 ) -> None:
     """Run the search that a study file describes, or resume it.
 
@@ -61,9 +73,12 @@ def search(
     # Before the imports: a study in use is refused in a tenth of a second instead of two.
     check_free(study.storage, study.name)
 
-    with log_to(to or (), study.storage, study.name) as with_notes:
+    with (
+        log_to(to or (), study.storage, study.name) as with_notes,
+        live_page(report, study.storage, study.name) as with_page,
+    ):
         with slow_imports():
             from adamtune.cli.result import follow
             from adamtune.search.run import run
 
-        follow(lambda observe: run(study, with_notes(observe)), study.storage, study.name)
+        follow(lambda observe: run(study, with_page(with_notes(observe))), study.storage, study.name)

@@ -102,14 +102,8 @@ def _log(out: Console) -> Observer:
             out.print(note)
         printed = len(progress.notes)
         if progress.last_batch:
-            out.print(
-                "; ".join(
-                    filter(
-                        None,
-                        (_standing(progress), _best_value(progress), _pace(progress), _workers(progress)),
-                    )
-                )
-            )
+            parts = _standing(progress), _best_value(progress), _pace(progress), _workers(progress)
+            out.print("; ".join(filter(None, parts)))
         now = str(progress.stage or "")
         if now != stage:
             out.print(now)

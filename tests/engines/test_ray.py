@@ -32,7 +32,7 @@ def test_without_ray_the_error_says_what_to_install() -> None:
 @needs_ray
 @pytest.mark.slow
 def test_an_address_that_cannot_be_reached_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="Ray at 127.0.0.1:1 cannot be used"):
+    with pytest.raises(UsageError, match=r"Ray at 127\.0\.0\.1:1 cannot be used"):
         RayPool("127.0.0.1:1", 2, 1, 0, None)
 
 

@@ -2,6 +2,16 @@
 
 from adamtune.reports.charts.progress import best_so_far, curves
 from adamtune.reports.charts.settings import importance, parallel, schedule
-from adamtune.reports.charts.slices import betas, slice_of, slices
+from adamtune.reports.charts.slices import betas, note, slice_of, slices
 
-__all__ = ["best_so_far", "betas", "curves", "importance", "parallel", "schedule", "slice_of", "slices"]
+__all__ = [
+    "best_so_far",
+    "betas",
+    "curves",
+    "importance",
+    "note",
+    "parallel",
+    "schedule",
+    "slice_of",
+    "slices",
+]

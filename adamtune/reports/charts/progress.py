@@ -9,9 +9,19 @@ from typing import Any
 import altair as alt
 
 from adamtune.analysis.ranking import Ranking, Row
-from adamtune.reports.charts.rows import drawn, inline, plain, with_width
+from adamtune.reports.charts.rows import drawn, plain, with_width
 from adamtune.reports.charts.slices import HEIGHT, WIDTH
-from adamtune.reports.charts.style import BEST, COMPLETE, brush, chosen, faded, layered, numbers
+from adamtune.reports.charts.style import (
+    BEST,
+    COMPLETE,
+    brush,
+    chosen,
+    faded,
+    layered,
+    named,
+    numbers,
+    with_rows,
+)
 from adamtune.reports.curves import Scale
 
 MOST_CURVES, MOST_POINTS = 1000, 30_000
@@ -26,8 +36,8 @@ def curves(ranking: Ranking) -> alt.LayerChart | None:
     if scale is None:
         return None
     each = max(MOST_POINTS // len(rows), 10)
-    data = inline([_curve(row, ranking, each) for row in rows])
-    base = alt.Chart(data).transform_flatten(["step", "value"]).mark_line(clip=True)
+    data = [_curve(row, ranking, each) for row in rows]
+    base = alt.Chart(named("curves")).transform_flatten(["step", "value"]).mark_line(clip=True)
     y = numbers(*scale)
     base = base.encode(
         alt.X("step:Q", title="step", axis=alt.Axis(tickCount=6, format="~s"), scale=alt.Scale(nice=False)),
@@ -38,7 +48,8 @@ def curves(ranking: Ranking) -> alt.LayerChart | None:
     others = base.transform_filter("datum.kind != 'best'").mark_line(clip=True, strokeWidth=1, color=COMPLETE)
     best = base.transform_filter("datum.kind == 'best'").mark_line(clip=True, strokeWidth=3, color=BEST)
     others = others.encode(opacity=faded(0.35 if len(rows) < 200 else 0.18)).add_params(chosen(), brush())
-    return layered(others, best.encode(opacity=faded(1.0)), width=WIDTH * 2, height=HEIGHT * 1.4)
+    chart = layered(others, best.encode(opacity=faded(1.0)), width=WIDTH * 2, height=HEIGHT * 1.4)
+    return with_rows(chart, curves=data)  # type: ignore[no-any-return]
 
 
 def _curve(row: Row, ranking: Ranking, most: int) -> dict[str, Any]:
@@ -68,7 +79,7 @@ def best_so_far(ranking: Ranking) -> alt.LayerChart | None:
     values = [each["best"] for each in rows]
     scale = with_width(Scale.of(values, ranking.study.direction))
     assert scale is not None
-    base = alt.Chart(inline(rows)).encode(
+    base = alt.Chart(named("bests")).encode(
         alt.X(
             "trials:Q", title="trials", axis=alt.Axis(tickCount=6, format="d"), scale=alt.Scale(nice=False)
         ),
@@ -85,7 +96,8 @@ def best_so_far(ranking: Ranking) -> alt.LayerChart | None:
         opacity=faded(1.0),
         tooltip=[alt.Tooltip("trial:Q"), alt.Tooltip("best:Q", title=ranking.study.metric, format=".5~g")],
     ).add_params(chosen())
-    return layered(line, points, width=WIDTH * 2, height=HEIGHT * 1.4)
+    chart = layered(line, points, width=WIDTH * 2, height=HEIGHT * 1.4)
+    return with_rows(chart, bests=rows)  # type: ignore[no-any-return]
 
 
 def _bests(ranking: Ranking) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any
 
 import altair as alt
@@ -84,20 +84,31 @@ def trial_rows(
         "shown": [place_of(row.trial, value, scale, ranking) for row, value in zip(rows, last, strict=True)],
         "steps": frame["steps"],
         "seconds": frame["seconds"],
+        **{key: frame[_column(frame, "metrics", name)] for name, key in metric_fields(ranking).items()},
         **{axis.key: _on_axis(frame, axis) for axis in axes},
     }
     return records(columns)
 
 
 def _on_axis(frame: pd.DataFrame, axis: Axis) -> list[Any]:
-    column = next((each for each in (f"params.{axis.name}", axis.name) if each in frame), None)
-    values = frame[column] if column else [None] * len(frame)
+    values = frame[_column(frame, "params", axis.name)]
     return [None if is_missing(each) else axis.at(each) for each in values]
+
+
+def _column(frame: pd.DataFrame, group: str, name: str) -> str:
+    """The column of a setting or a metric, whose name may be that of another."""
+    return f"{group}.{name}" if f"{group}.{name}" in frame else name
+
+
+def metric_fields(ranking: Ranking) -> dict[str, str]:
+    """The field of each metric in the rows of the charts, without the objective."""
+    names = {name for each in ranking.study.trials for name in each.metrics}
+    return {name: f"m{place}" for place, name in enumerate(sorted(names - {ranking.study.metric}))}
 
 
 def is_missing(value: Any) -> bool:
     """Whether a cell of a frame has no value."""
-    return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
+    return value is None or value is pd.NA or (isinstance(value, float) and isnan(value))
 
 
 def place_of(trial: TrialRecord, value: float | None, scale: Scale | None, ranking: Ranking) -> float | None:
@@ -139,5 +150,5 @@ def plain(value: Any) -> Any:
 
 
 def inline(rows: list[dict[str, Any]]) -> alt.InlineData:
-    """Rows as the data of a chart. Two charts of equal rows have the same data set, by its hash."""
+    """A few rows as the data of a chart."""
     return alt.InlineData(values=rows)

@@ -24,6 +24,8 @@ from adamtune.reports.charts.style import (
     faded,
     kind_color,
     layered,
+    named,
+    with_rows,
 )
 from adamtune.reports.curves import Scale
 from adamtune.reports.text import significant
@@ -60,7 +62,7 @@ def parallel(ranking: Ranking) -> alt.LayerChart | None:
     names = _unique([title for title, _ in columns])
     rows = trial_rows(ranking, found, drawn(ranking, MOST_LINES))
     drawn_axes = [(name, axis) for name, (_, axis) in zip(names, columns, strict=True)]
-    data = inline([_line(row, drawn_axes) for row in rows if row["kind"] in KINDS])
+    data = [_line(row, drawn_axes) for row in rows if row["kind"] in KINDS]
     x = alt.X(
         "axis:N",
         sort=None,
@@ -70,7 +72,7 @@ def parallel(ranking: Ranking) -> alt.LayerChart | None:
     )
     y = alt.Y("position:Q", scale=alt.Scale(domain=[-0.04, 1.06]), axis=None)
     base = (
-        alt.Chart(data)
+        alt.Chart(named("parallel"))
         .transform_flatten(["axis", "position"])
         .encode(
             x,
@@ -83,13 +85,14 @@ def parallel(ranking: Ranking) -> alt.LayerChart | None:
     others = base.transform_filter("datum.kind != 'best'").mark_line(strokeWidth=1)
     best = base.transform_filter("datum.kind == 'best'").mark_line(strokeWidth=3)
     ticks = alt.Chart(inline(_labels(drawn_axes))).mark_text(align="left", dx=4, fontSize=10)
-    return layered(
+    chart = layered(
         others.encode(opacity=faded(0.3)).add_params(chosen(), brush()),
         best.encode(opacity=faded(1.0)),
         ticks.encode(x, y, text="label:N"),
         width=WIDTH * 3,
         height=HEIGHT * 1.5,
     )
+    return with_rows(chart, parallel=data)  # type: ignore[no-any-return]
 
 
 def _unique(names: list[str]) -> list[str]:
@@ -115,6 +118,8 @@ def _position(axis: Axis, value: Any) -> float | None:
         return None
     if axis.values:
         return axis.values.index(value) / max(len(axis.values) - 1, 1)
+    if axis.scale is not None and axis.scale.is_log and value <= 0:
+        return None
     return (axis.scale or Scale(value - 1, value + 1)).position(value)
 
 

@@ -19,13 +19,16 @@ from adamtune.reports.charts.style import (
     faded,
     field,
     has_default,
+    is_on,
     kind_color,
     kind_shape,
     kind_size,
     layered,
+    named,
     setting_scale,
     tooltip,
     value_axis,
+    with_rows,
 )
 from adamtune.reports.text import rounded
 
@@ -39,9 +42,10 @@ def slices(ranking: Ranking) -> Chart | None:
         return None
     legend = alt.Legend(orient="top", direction="horizontal")
     pictures = [slice_of(ranking, axis, found, legend, linked=False) for axis in found]
-    return alt.concat(*pictures, columns=3).properties(
+    chart = alt.concat(*pictures, columns=3).properties(
         title=alt.Title("Value by setting", subtitle=note(ranking))
     )
+    return with_rows(chart, trials=trial_rows(ranking, found))  # type: ignore[no-any-return]
 
 
 def slice_of(
@@ -54,7 +58,8 @@ def slice_of(
     """The value against one setting.
 
     The range's ends and the default are marked. A pruned trial stands at its last value, a diverged one and
-    an outlier beyond the worse end of the axis.
+    an outlier beyond the worse end of the axis. Its rows are those of ``trial_rows``, which one data set
+    ``trials`` of the whole chart or page has.
 
     Args:
         ranking: the ranked study.
@@ -64,11 +69,10 @@ def slice_of(
         linked: whether an area of it chooses trials, by the parameters of ``style``.
     """
     every = axes(ranking) if every is None else every
-    data = inline(trial_rows(ranking, every))
     x = alt.X(field(axis), scale=setting_scale(axis), title=axis.title, axis=_ticks(axis))
     points = (
-        alt.Chart(data)
-        .transform_filter(f"isValid(datum.shown) && isValid(datum.{axis.key})")
+        alt.Chart(named("trials"))
+        .transform_filter(f"isValid(datum.shown) && {is_on(axis)}")
         .mark_point(filled=True)
         .encode(
             x,
@@ -126,8 +130,8 @@ def betas(ranking: Ranking) -> alt.LayerChart | None:
     minimized = ranking.study.direction == "minimize"
     scale = value_scale(ranking)
     ends = [scale.low, scale.high] if scale else [0, 1]
-    base = alt.Chart(inline(trial_rows(ranking, found)))
-    base = base.transform_filter(f"isValid(datum.{x.key}) && isValid(datum.{y.key})").encode(
+    base = alt.Chart(named("trials"))
+    base = base.transform_filter(f"{is_on(x)} && {is_on(y)}").encode(
         alt.X(f"{x.key}:Q", scale=setting_scale(x), title=x.title, axis=_ticks(x)),
         alt.Y(f"{y.key}:Q", scale=setting_scale(y), title=y.title, axis=_ticks(y)),
         tooltip=tooltip(found, ranking.study.metric),
@@ -145,13 +149,14 @@ def betas(ranking: Ranking) -> alt.LayerChart | None:
     diverged = base.transform_filter("datum.kind == 'diverged'").mark_point(size=40, filled=True)
 
     shape = kind_shape(ranking.study.direction)
-    return layered(
+    chart = layered(
         diverged.encode(shape, color=alt.value(DIVERGED), opacity=faded()),
         valued,
         best.encode(color=alt.value(BEST)),
         width=WIDTH * 2,
         height=HEIGHT * 1.4,
     )
+    return with_rows(chart, trials=trial_rows(ranking, found))  # type: ignore[no-any-return]
 
 
 def _pair(ranking: Ranking, found: list[Axis]) -> tuple[Axis, Axis] | None:

@@ -28,6 +28,17 @@ def layered(*charts: alt.Chart, **properties: Any) -> alt.LayerChart:
     return alt.LayerChart(layer=[*charts]).properties(**properties)
 
 
+def named(name: str) -> alt.NamedData:
+    """The data set of this name, whose rows ``with_rows`` gives to the finished chart."""
+    return alt.NamedData(name=name)
+
+
+def with_rows(chart: Any, **datasets: list[dict[str, Any]]) -> Any:
+    """The chart with the rows of its data sets: Altair would copy and check them at every step before."""
+    chart.datasets = datasets
+    return chart
+
+
 def chosen() -> alt.Parameter:
     """The parameter ``CHOSEN``."""
     return alt.param(name=CHOSEN, value=None)
@@ -95,6 +106,12 @@ def has_default(axis: Axis) -> bool:
         return axis.default in axis.values
     is_log = axis.scale is not None and axis.scale.is_log
     return axis.default is not None and not (is_log and axis.default <= 0)
+
+
+def is_on(axis: Axis) -> str:
+    """The expression that is true of a trial that has a place on this axis."""
+    is_log = axis.scale is not None and axis.scale.is_log
+    return f"datum.{axis.key} > 0" if is_log else f"isValid(datum.{axis.key})"
 
 
 def field(axis: Axis) -> str:
