@@ -31,7 +31,7 @@ def test_without_ray_the_error_says_what_to_install() -> None:
 
 @needs_ray
 @pytest.mark.slow
-def test_an_address_that_cannot_be_reached_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_cannot_be_reached_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"Ray at 127\.0\.0\.1:1 cannot be used"):
         RayPool("127.0.0.1:1", 2, 1, 0, None)
 
@@ -44,7 +44,7 @@ def test_actors_train_and_are_replaced(tasks: Mapping[str, LoadedTask]) -> None:
     members = [each for task in tasks.values() for each in some(task, 2)]
     plan = Plan("population", len(members), 1, "cpu", "")
     pool = RayPool("local", 2, 1, 0, None)
-    with closing(pool), closing(Distributed(pool, plan, state_seconds=0.01)) as engine:
+    with closing(pool), closing(Distributed(pool, plan, rounds=True, state_seconds=0.01)) as engine:
 
         def kill(count: int) -> None:
             place = engine._places[1]
@@ -54,4 +54,6 @@ def test_actors_train_and_are_replaced(tasks: Mapping[str, LoadedTask]) -> None:
         found = train(engine, members, kill)
         assert [each.lost for each in engine.statuses()] == [0, 1]
     assert_close(found, expected(members))
-    assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == before
+    assert signal.getsignal(signal.SIGTERM) == before[1]
+    changed = set(os.environ.items()) ^ set(before[0].items())
+    assert {name for name, _ in changed} <= {"TORCHINDUCTOR_CACHE_DIR"}  # torch sets it
