@@ -5,6 +5,7 @@ Run: python docs/screenshots.py, with Chromium installed; about two minutes, mos
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +16,9 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 
 from adamtune import search
-from adamtune.cli.result import show_result
+from adamtune.analysis.ranking import Ranking
+from adamtune.reports.as_code import recommended_code
+from adamtune.reports.console import show_best, show_ranking, show_scatter, show_verdict
 from adamtune.reports.page.page import to_html
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +39,7 @@ WIDE: dict[str, Any] = {
 
 STUDIES = {
     "quickstart": (str(ROOT / "configs" / "quickstart.yaml"), "light", 1000, 1500),
-    "wide": (WIDE, "dark", 1400, 1900),
+    "wide": (WIDE, "dark", 1400, 1600),
     "own-model": (str(ROOT / "examples" / "churn.yaml"), "light", 380, 1900),
 }
 """The study, the theme, the width of the window, and the height of the picture, in pixels."""
@@ -58,16 +61,22 @@ def main() -> None:
             page.screenshot(path=IMAGES / f"{name}.png")
             shrink(IMAGES / f"{name}.png")
             if name == "quickstart":
-                out = Console(
-                    record=True, width=80, file=open("/dev/null", "w"), markup=False, highlight=False
-                )
-                show_result(out, study.ranking, storage, 10, plot=True)
-                out.save_svg(str(IMAGES / "terminal.svg"), title=f"adamtune report {name}")
+                terminal(study.ranking)
+
+
+def terminal(ranking: Ranking) -> None:
+    """Draws the report of a study as a terminal shows it, without the commands to go on with."""
+    out = Console(record=True, width=80, file=io.StringIO(), markup=False, highlight=False)
+    show_ranking(out, ranking, 10)
+    show_verdict(out, ranking)
+    show_best(out, ranking, recommended_code(ranking))
+    show_scatter(out, ranking)
+    out.save_svg(str(IMAGES / "terminal.svg"), title=f"adamtune report {ranking.study.name}")
 
 
 def shrink(file: Path) -> None:
-    """Writes a picture with 128 colours, which a page does not have more of."""
-    Image.open(file).convert("RGB").quantize(128).save(file, optimize=True)
+    """Writes a picture with 192 colours, which hardly shows."""
+    Image.open(file).convert("RGB").quantize(192).save(file, optimize=True)
 
 
 if __name__ == "__main__":

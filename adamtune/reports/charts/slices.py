@@ -82,6 +82,7 @@ def slice_of(
             kind_shape(ranking.study.direction, legend),
             size=kind_size(),
             opacity=faded(),
+            order=alt.Order("rank:Q", sort="descending"),  # the best on top
             tooltip=tooltip(every, ranking.study.metric),
             **({"xOffset": offset} if axis.values else {}),
         )
