@@ -152,7 +152,7 @@ def betas(ranking: Ranking) -> alt.LayerChart | None:
         scale=alt.Scale(
             domain=ends, clamp=True, reverse=minimized, type="log" if scale and scale.is_log else "linear"
         ),
-        legend=alt.Legend(title=ranking.study.metric, format="~g", gradientLength=120),
+        legend=alt.Legend(title=ranking.study.metric, format=".3~g", gradientLength=120),
     )
     valued = base.transform_filter("isValid(datum.value)").mark_point(filled=True, size=50)
     valued = valued.encode(color, opacity=faded(0.9)).add_params(chosen(), brush())
