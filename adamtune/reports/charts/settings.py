@@ -46,7 +46,7 @@ def importance(ranking: Ranking) -> alt.LayerChart | None:
         alt.Y("setting:N", sort=None, title=None, axis=alt.Axis(labelLimit=140)),
         tooltip=["setting:N", *(alt.Tooltip(f"{name}:Q", format=".2f") for name in frame.columns[1:])],
     )
-    title = "part of the order of the trials that it explains, with its interval"
+    title = "share of the order explained, 95 % interval"
     x = alt.X("share:Q", title=title, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6, format="~g"))
     bars = base.mark_bar(color=COMPLETE, opacity=0.6, height={"band": 0.55}).encode(x)
     intervals = base.mark_rule(strokeWidth=2, color=BEST).encode(alt.X("low:Q"), alt.X2("high:Q"))
