@@ -34,8 +34,7 @@ from adamtune.search.task_check import Measured, largest_tasks
 from adamtune.search.trial import Tasks
 from adamtune.storage.local.lock import study_lock
 from adamtune.storage.location import local_path, trials_folder
-from adamtune.storage.open_session import open_session
-from adamtune.storage.server.connection import server_errors
+from adamtune.storage.open_session import open_session, storage_errors
 from adamtune.storage.session import Session
 from adamtune.storage.studies import read_study
 from adamtune.tasks.entry import TaskEntry
@@ -58,7 +57,7 @@ def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcom
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check_packages(config.search.sampler)
     shared = local_path(config.storage) is None
-    guard = server_errors(config.storage) if shared else study_lock(config.storage, config.name)
+    guard = storage_errors(config.storage) if shared else study_lock(config.storage, config.name)
     with guard, closing(open_session(config)) as session:
         if abandon:
             session.discard_running()

@@ -1,4 +1,4 @@
-"""Where a study is kept: a local file or a database server; and the files that belong to a database."""
+"""Where a study is kept: a local file, a journal or a database server; and the files that belong to it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from adamtune.errors import Refused, UsageError
 
 EXAMPLE = "runs/adamtune.db"
 
+_JOURNAL = re.compile(r"journal:", re.IGNORECASE)
 _SQLITE = re.compile(r"sqlite(\+\w+)?://", re.IGNORECASE)
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):(//)?(?P<rest>.*)", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(\w|\{)")
@@ -20,7 +21,7 @@ _COMPANION = r"(-wal|-shm|-journal|\.new|(\..*)?\.lock|\..*\.ckpt(\.tmp)?)?"
 
 
 def local_path(location: str) -> Path | None:
-    """The database file that ``location`` names, or None where it is the URL of a database server.
+    """The database file that ``location`` names; None where it is a journal or the URL of a database server.
 
     Every file that belongs to a study is named after this path, so a link is followed to its target.
 
@@ -30,6 +31,8 @@ def local_path(location: str) -> Path | None:
     Raises:
         UsageError: the path is a folder or a device, or looks like a spelling mistake.
     """
+    if journal_path(location) is not None:
+        return None
     match = _SQLITE.match(location)
     # A file: URL is SQLite's own way to name a file: it gets the advice for paths below.
     if match is None and "://" in location and not location.lower().startswith("file:"):
@@ -39,6 +42,34 @@ def local_path(location: str) -> Path | None:
     name = location[match.end() :].partition("?")[0].removeprefix("/") if match else location
     if match and not name:
         raise UsageError(f"{location}: names no file. Write the path alone, such as {EXAMPLE}.")
+    return _regular_file(name)
+
+
+def journal_path(location: str) -> Path | None:
+    """The file of a journal that ``location`` names, or None where it is a database.
+
+    Args:
+        location: such as ``journal:///shared/studies.log``, or ``journal:runs/studies.log`` for a path from
+            the working directory on.
+
+    Raises:
+        UsageError: the path is a folder or a device, or looks like a spelling mistake.
+    """
+    match = _JOURNAL.match(location)
+    if match is None:
+        return None
+    rest = location[match.end() :]
+    name = rest.removeprefix("//")
+    # In a URL, what follows the two slashes is a machine.
+    if not name or (name != rest and not name.startswith("/")):
+        raise UsageError(
+            f"{location}: write journal:///{name or 'shared/studies.log'} for a path from the root on,"
+            f" journal:{name or 'runs/studies.log'} for one from the working directory on."
+        )
+    return _regular_file(name)
+
+
+def _regular_file(name: str) -> Path:
     path = file_path(name)
     if os.path.exists(path) and not os.path.isfile(path):
         raise UsageError(f"{name}: this is a device, not a file. Write a path, such as {EXAMPLE}.")
@@ -115,7 +146,7 @@ def check_output(output: Path, location: str) -> None:
     Raises:
         Refused: it is the storage's file or belongs to it, or it is another SQLite database.
     """
-    path, database = Path(os.path.realpath(output)), local_path(location)
+    path, database = Path(os.path.realpath(output)), local_path(location) or journal_path(location)
     own = database is not None and _belongs(path, Path(os.path.realpath(database)))
     if own or _is_sqlite(path):
         what = "belongs to the storage" if own else "is an SQLite database"
@@ -147,9 +178,9 @@ def without_password(location: str) -> str:
 def trials_folder(location: str, study_name: str) -> Path:
     """The folder for logs and checkpoints of a study's functions or commands.
 
-    It lies beside the database file; for a database server in the folder ``runs``.
+    It lies beside the database file or the journal; for a database server in the folder ``runs``.
     """
-    return companion(local_path(location) or Path(EXAMPLE), study_name, ".trials")
+    return companion(local_path(location) or journal_path(location) or Path(EXAMPLE), study_name, ".trials")
 
 
 def companion(database: Path, study_name: str, suffix: str) -> Path:
