@@ -1,4 +1,4 @@
-# make quickstart: a real search, and its ranked table. make test: the fast tests. Both make .venv first.
+# make quickstart: a real search, its ranked table, and its page (runs/quickstart.html). make test: the fast tests. Both make .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -22,7 +22,7 @@ $(BIN)/python:
 	@touch $@
 
 quickstart: install
-	$(BIN)/adamtune search configs/quickstart.yaml
+	$(BIN)/adamtune search configs/quickstart.yaml --report runs/quickstart.html
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n 2

@@ -6,20 +6,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adamtune.api.search import search
+    from adamtune.api.study import Study, load, studies
     from adamtune.function import Run, trainable
     from adamtune.tasks.base import Task
     from adamtune.tasks.data import Data
 
 __version__ = "0.4.0"
 
-__all__ = ["Data", "Run", "Task", "__version__", "trainable"]
+__all__ = ["Data", "Run", "Study", "Task", "__version__", "load", "search", "studies", "trainable"]
 
 _MODULES = {
     "Data": "adamtune.tasks.data",
     "Run": "adamtune.function",
+    "Study": "adamtune.api.study",
     "Task": "adamtune.tasks.base",
+    "load": "adamtune.api.study",
+    "search": "adamtune.api.search",
+    "studies": "adamtune.api.study",
     "trainable": "adamtune.function",
 }
+
+# The import of the package of this name would later put it in the place of the function.
+import_module("adamtune.search")
+del globals()["search"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
+from adamtune.analysis.confirmation import LR, Confirmation, Result, of_lr
+from adamtune.analysis.importance import Importance
 from adamtune.analysis.ranking import BASELINE, Ranking, Row, in_order
 from adamtune.storage.records import State
 
@@ -23,6 +25,10 @@ _DTYPES = {
 # As categories, these group and plot in a fixed order.
 _CHOICES = {"state", "optimizer", "schedule"}
 _COLUMNS = ("rank", "number", "state", "value", "seeds", "steps", "seconds", "diverged_at")
+
+_ENDINGS = ("diverged_at", "failure")
+"""What the result of a fresh training has in place of metrics where it did not finish."""
+_TAKEN = ("side", "trial", "seed", *_ENDINGS)
 
 
 def trial_frame(ranking: Ranking, rows: Sequence[Row] | None = None) -> pd.DataFrame:
@@ -71,6 +77,72 @@ def curve_frame(ranking: Ranking) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(points, columns=["trial", "step", "value"])
     return frame.astype({"trial": "int64", "step": "int64", "value": "float64"})
+
+
+def confirmation_frame(ranking: Ranking) -> pd.DataFrame:
+    """One row a fresh training of the confirmation, in the order in which they are trained.
+
+    Returns:
+        ``side``, the ``trial`` whose settings were trained, the number of the ``seed`` among those of the
+        comparison, a column for each metric, then ``diverged_at`` and ``failure``. ``side`` is ``candidate``
+        or ``baseline`` for the pairs that the verdict is about, ``finalist`` where the best trials are
+        compared, ``without NAME`` where one setting is put back, and ``lr VALUE`` where the lr of the
+        baseline is tuned (first on a seed of its own, which is NA). No rows for a study without a
+        confirmation, or with one of other trials.
+    """
+    found = ranking.verdict.confirmation if ranking.verdict else None
+    trainings = [*_trainings(found)] if found else []
+    columns = {
+        "side": pd.Series([each.side for each in trainings], dtype="string"),
+        "trial": pd.array([each.trial for each in trainings], dtype="Int64"),
+        "seed": pd.array([each.seed for each in trainings], dtype="Int64"),
+        **_spread(
+            "metrics", [each.metrics for each in trainings], sorted, ("side", "trial", "seed", *_ENDINGS)
+        ),
+        "diverged_at": pd.array([each.result.get("diverged_at") for each in trainings], dtype="Int64"),
+        "failure": pd.Series([each.result.get("failure") for each in trainings], dtype="string"),
+    }
+    return pd.DataFrame(columns)
+
+
+class _Training(NamedTuple):
+    side: str
+    trial: int | None
+    seed: int | None
+    result: Result
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics by the names that the verdict has, without those of parts of the test rows."""
+        return {
+            name.replace("/", "_"): value
+            for name, value in self.result.items()
+            if name not in _ENDINGS and not name.startswith("test.")
+        }
+
+
+def _trainings(confirmation: Confirmation) -> Iterator[_Training]:
+    lrs = {of_lr(place): f"{LR} {lr:g}" for place, lr in enumerate(confirmation.lrs)}
+    for role, results in confirmation.results.items():
+        for number, result in sorted(results.items()):
+            if role == LR:
+                yield _Training(lrs[of_lr(number)], None, None, result)
+            elif role.isdigit():
+                yield _Training("finalist", int(role), number, result)
+            elif role == "baseline" or role in lrs:
+                yield _Training(lrs.get(role, role), None, number, result)
+            else:  # the winner, whole or with a setting put back
+                side = "candidate" if role == "winner" else role
+                yield _Training(side, confirmation.winner, number, result)
+
+
+def importance_frame(ranking: Ranking) -> pd.DataFrame:
+    """One row a searched setting: its ``share`` of the variance of the ranks and that of ``noise``.
+
+    The columns are the fields of ``importance.Importance``; no rows with too few trials.
+    """
+    frame = pd.DataFrame(ranking.importance, columns=list(Importance._fields))
+    return frame.astype({"setting": "string"} | dict.fromkeys(Importance._fields[1:], "float64"))
 
 
 def _spread(

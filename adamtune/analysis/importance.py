@@ -46,6 +46,37 @@ def importance(settings: Sequence[Mapping[str, Any]], ranks: Sequence[float]) ->
     Returns:
         Nothing with too few trials: fewer than five more than there are coefficients.
     """
+    from scipy.special import fdtri
+
+    return [
+        Importance(each.setting, each.share, float(fdtri(each.columns, each.free, each.level)) * each.unit)
+        for each in _shares(settings, ranks)
+    ]
+
+
+def by_importance(settings: Sequence[Mapping[str, Any]], ranks: Sequence[float]) -> list[str]:
+    """The settings as ``importance`` orders them, without the import of SciPy, which takes long."""
+    return [each.setting for each in _shares(settings, ranks)]
+
+
+class _Share(NamedTuple):
+    """The share of a setting.
+
+    Attributes:
+        columns, free: the degrees of freedom of its F.
+        level: the part of the F distribution below ``Importance.noise``.
+        unit: the share that an F of 1 is.
+    """
+
+    setting: str
+    share: float
+    columns: int
+    free: int
+    level: float
+    unit: float
+
+
+def _shares(settings: Sequence[Mapping[str, Any]], ranks: Sequence[float]) -> list[_Share]:
     names = dict.fromkeys(name for each in settings for name in each)
     columns = {name: _columns([each.get(name) for each in settings]) for name in names}
     total = [np.ones((len(ranks), 1))]
@@ -58,15 +89,11 @@ def importance(settings: Sequence[Mapping[str, Any]], ranks: Sequence[float]) ->
     for name in columns:
         without, rank = _fit([*total, *(columns[other] for other in columns if other != name)], ranks)
         if rank < most:  # else the other settings tell its value
-            noise = _quantile(most - rank, free, 0.05 / len(columns)) * (most - rank) / free * every / spread
-            found.append(Importance(name, (without - every) / spread, noise))
+            unit = (most - rank) / free * every / spread
+            found.append(
+                _Share(name, (without - every) / spread, most - rank, free, 1 - 0.05 / len(columns), unit)
+            )
     return sorted(found, key=lambda each: -each.share)
-
-
-def _quantile(explained: int, free: int, level: float) -> float:
-    from scipy.special import fdtri
-
-    return float(fdtri(explained, free, 1 - level))
 
 
 def _fit(columns: Sequence[Array], ranks: Sequence[float]) -> tuple[float, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adamtune.catalog import TRAINING
 from adamtune.optimizers.registry import OPTIMIZERS
@@ -82,13 +82,27 @@ class Ranking:
     @cached_property
     def importance(self) -> list[Importance]:
         """How much of the order of the trials each searched setting explains; nothing with too few trials."""
-        from adamtune.analysis.importance import importance, standings  # imports NumPy
+        from adamtune.analysis.importance import importance  # imports NumPy
+
+        return importance(*self._explained)
+
+    @cached_property
+    def by_importance(self) -> list[str]:
+        """The searched settings that ``importance`` has, in its order."""
+        from adamtune.analysis.importance import by_importance
+
+        return by_importance(*self._explained)
+
+    @property
+    def _explained(self) -> tuple[list[dict[str, Any]], list[float]]:
+        """The searched settings of the trials that ended, and their places in the order."""
+        from adamtune.analysis.importance import standings
 
         trials = [each for each in self.study.trials if each.state in ("complete", "pruned", "diverged")]
         settings = [
             {name: value for name, value in each.settings.items() if name in self.searched} for each in trials
         ]
-        return importance(settings, standings(trials, self.study.direction)) if trials else []
+        return settings, standings(trials, self.study.direction)
 
     @property
     def effects(self) -> list[Effect]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamtune.cli.options import STORAGE, Storage, complete_study, slow_imports
+from adamtune.cli.options import STORAGE, Storage, complete_study, say, slow_imports
 from adamtune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ def check(
         write_atomically(file, found.to_junit())
     if os.environ.get("GITHUB_ACTIONS") == "true":
         typer.echo(found.annotation(), err=True)
-    typer.echo(found.to_json() if format is Format.json else found.sentence)
+    if format is Format.json:
+        typer.echo(found.to_json())
+    else:
+        say(found.sentence)
     raise typer.Exit(found.exit_code)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamtune.cli.options import STORAGE, Storage, Study
+from adamtune.cli.options import STORAGE, Storage, Study, say
 from adamtune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,21 +18,58 @@ if TYPE_CHECKING:
 def export(
     study: Study,
     *,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="KIND:PLACE",
+            help="Write every trial to a tracker: mlflow:URI, tensorboard:FOLDER or wandb:FOLDER (offline)",
+        ),
+    ] = None,
     settings: Annotated[
-        str, typer.Option("--settings", metavar="FILE", help="Write the settings to this file (JSON)")
-    ],
+        str | None,
+        typer.Option("--settings", metavar="FILE", help="Write the recommended settings to this file (JSON)"),
+    ] = None,
     trial: Annotated[
         int | None,
         typer.Option(
             "--trial",
             min=0,
             metavar="N",
-            help="Settings of this trial (default: what the verdict recommends)",
+            help="With --settings: those of this trial (default: what the verdict recommends)",
         ),
     ] = None,
     storage: Storage = STORAGE,
 ) -> None:
-    """Write the settings that a study recommends to a file."""
+    """Write trials to a tracker, or recommended settings to a file."""
+    if (to is None) == (settings is None) or (to is not None and trial is not None):
+        raise UsageError("write one of --to KIND:PLACE and --settings FILE; --trial N goes with --settings")
+    if to is not None:
+        _to_tracker(study, to, storage)
+    if settings is not None:
+        _to_file(study, settings, trial, storage)
+
+
+def _to_tracker(study: str, to: str, storage: str) -> None:
+    from adamtune.analysis.ranking import rank
+    from adamtune.exports.registry import find_place, tracker_error
+    from adamtune.exports.runs import runs
+    from adamtune.storage.studies import read_study
+
+    place = find_place(to, "--to", storage)
+    found = list(runs(rank(read_study(storage, study))))
+    try:
+        target = place.open(study)
+        with typer.progressbar(found, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+            written = sum(target.write(run) for run in bar)
+        target.close()
+    except Exception as error:  # whatever the tracker's library raises
+        raise tracker_error(place, error) from error
+    there = f"{written} runs of {study} written, {len(found) - written} were there"
+    typer.echo(f"{place}: {there}. View: {place.view}", err=True)
+
+
+def _to_file(study: str, settings: str, trial: int | None, storage: str) -> None:
     from adamtune.analysis.ranking import BASELINE, rank
     from adamtune.reports.files import to_settings, write_atomically
     from adamtune.storage.location import check_output, file_path
@@ -44,7 +82,7 @@ def export(
     write_atomically(file, to_settings(ranking, chosen))
     which = "the baseline" if chosen.number == BASELINE else f"trial {chosen.number}"
     said = f" {ranking.verdict.sentence}" if trial is None and ranking.verdict else ""
-    typer.echo(f"{file}: {which} of {study}.{said}", err=True)
+    say(f"{file}: {which} of {study}.{said}", err=True)
 
 
 def _chosen(ranking: Ranking, number: int | None) -> TrialRecord:

@@ -15,8 +15,9 @@ from typing import Annotated
 import typer
 
 from adamtune.errors import AdamtuneError
+from adamtune.storage import location
 
-STORAGE = "runs/adamtune.db"
+STORAGE = location.STORAGE
 
 
 def complete_study(context: typer.Context, incomplete: str) -> list[str]:
@@ -56,6 +57,20 @@ Confirm = Annotated[
 ]
 NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="The same as --confirm off")]
 
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to",
+        metavar="KIND:PLACE",
+        help="Export the trials while the search runs, as export --to does; may be repeated",
+    ),
+]
+
+Report = Annotated[
+    str | None,
+    typer.Option("--report", metavar="FILE", help="Write the HTML page here, again while the search runs"),
+]
+
 
 def confirmation(confirm: str | None, no_confirm: bool) -> dict[str, object]:
     """The override that ``--confirm`` and ``--no-confirm`` are."""
@@ -72,6 +87,16 @@ def program() -> str:
     if started.stem == "adamtune" and not (on_path and Path(on_path).samefile(started)):
         return shlex.quote(sys.argv[0])
     return "adamtune"
+
+
+def say(text: str, err: bool = False) -> None:
+    """Prints a paragraph: on a terminal in lines of its width, elsewhere on one line."""
+    stream = sys.stderr if err else sys.stdout
+    if stream is not None and stream.isatty():
+        from adamtune.reports.text import paragraph
+
+        text = "\n".join(paragraph(text, shutil.get_terminal_size().columns))
+    typer.echo(text, err=err)
 
 
 def given(overrides: Mapping[str, object]) -> dict[str, object]:

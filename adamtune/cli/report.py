@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ class Format(StrEnum):
     json = "json"
     csv = "csv"
     markdown = "markdown"
+    html = "html"
 
 
 SUFFIXES = {
@@ -32,6 +34,8 @@ SUFFIXES = {
     ".csv": Format.csv,
     ".md": Format.markdown,
     ".markdown": Format.markdown,
+    ".html": Format.html,
+    ".htm": Format.html,
     ".txt": Format.table,
 }
 
@@ -57,6 +61,9 @@ def report(
     importance: Annotated[
         bool, typer.Option("--importance", help="Say how much each setting explains (table, JSON)")
     ] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the HTML page in a browser (default file: STUDY.html)")
+    ] = False,
     storage: Storage = STORAGE,
 ) -> None:
     """Rank the trials of a study (default: the latest study)."""
@@ -65,16 +72,47 @@ def report(
     from adamtune.storage.studies import latest_study, read_study
 
     file = None if output is None else file_path(output)
+    format = format or (Format.html if open_page and file is None else format_of(file))
+    _check_options(format, top, importance, open_page)
     if file is not None:
         check_output(file, storage)
-    format = format or format_of(file)
     ranking = rank(read_study(storage, study or latest_study(storage)))
+    if open_page and file is None:
+        file = Path(_file_name(ranking.study.name) + ".html")
+        check_output(file, storage)
     if file is None:
         typer.echo(_text(ranking, format, top, storage, None, importance), nl=False)
     else:
         from adamtune.reports.files import write_atomically
 
         write_atomically(file, _text(ranking, format, top, storage, io.StringIO(), importance))
+        if open_page:
+            _open(file)
+
+
+def _check_options(format: Format, top: int | None, importance: bool, open_page: bool) -> None:
+    """Checks that the options fit the format.
+
+    Raises:
+        UsageError: ``--open`` of another format than HTML, or ``--top`` of it.
+    """
+    if open_page and format is not Format.html:
+        raise UsageError(f"--open opens an HTML page, and the format is {format}. Use --format html.")
+    if format is Format.html and top is not None:
+        raise UsageError("--top: the HTML page has every trial. Leave --top out.")
+
+
+def _file_name(study: str) -> str:
+    """The name of a study as the name of a file in the current folder."""
+    return re.sub(r"[^\w.-]+", "-", study).strip(".-") or "study"
+
+
+def _open(file: Path) -> None:
+    """Opens a page in the browser, or says where it is."""
+    import webbrowser
+
+    if not webbrowser.open(file.absolute().as_uri()):
+        typer.echo(f"No browser could be started. The page is {file}.", err=True)
 
 
 def format_of(output: Path | None) -> Format:
@@ -114,5 +152,9 @@ def _text(
         return captured.get()
     if format is Format.json:
         return files.to_json(ranking, ranking.rows[:top], importance)
+    if format is Format.html:
+        from adamtune.reports.page.page import to_html
+
+        return to_html(ranking)
     write = {Format.csv: files.to_csv, Format.markdown: files.to_markdown}
     return write[format](ranking, ranking.rows[:top])

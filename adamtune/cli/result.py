@@ -8,11 +8,11 @@ from collections.abc import Callable
 import typer
 from rich.console import Console
 
-from adamtune.analysis.ranking import Ranking, rank
+from adamtune.analysis.ranking import Ranking
+from adamtune.api import search as api
 from adamtune.cli.options import STORAGE, program
 from adamtune.errors import AdamtuneError
-from adamtune.recipe import Recipe
-from adamtune.reports.as_code import render
+from adamtune.reports.as_code import recommended_code
 from adamtune.reports.console import (
     console,
     show_best,
@@ -28,11 +28,7 @@ from adamtune.reports.live import progress_view
 from adamtune.reports.text import duration
 from adamtune.search.progress import Observer, Outcome, Progress
 from adamtune.storage.location import without_password
-from adamtune.storage.records import TrialRecord
-from adamtune.storage.studies import read_study
 
-SEED = 0
-"""The seed in the command that a result shows."""
 TOP = 10
 """Rows of the table at the end of a search."""
 
@@ -50,13 +46,11 @@ def follow(run: Callable[[Observer], Outcome], location: str, name: str) -> None
     """
     resume = f"Continue with:\n  {command('resume', name, location)}"
     try:
-        with progress_view(console(stderr=True)) as observe:
-            outcome = run(observe)
+        outcome, study = api.follow(run, progress_view(console(stderr=True)), location, name)
     except KeyboardInterrupt as error:  # the second Ctrl-C
         typer.echo(f"Stopped at once; everything up to the last commit is saved. {resume}", err=True)
         raise typer.Exit(130) from error
-    # Read again from the storage: on a server, other processes have added trials.
-    ranking = rank(read_study(location, name))
+    ranking = study.ranking
     interrupted = outcome.reason == "interrupted"
     if not interrupted:
         typer.echo(f"{_ending(outcome, is_exhausted(ranking))}\n")
@@ -102,31 +96,17 @@ def show_result(
         importance: whether to say how much each setting explains.
         plot: whether to plot the value against lr.
     """
-    study, best = ranking.study, ranking.recommended
+    study = ranking.study
     show_ranking(out, ranking, top)
     show_failures(out, study.trials)
     show_verdict(out, ranking)
-    show_best(out, ranking, _as_code(ranking, best) if best and "optimizer" in best.settings else "")
+    show_best(out, ranking, recommended_code(ranking))
     show_effects(out, ranking)
     if plot:
         show_scatter(out, ranking)
     if importance:
         show_importance(out, ranking)
     show_hints(out, _hints(ranking, location, top))
-
-
-def _as_code(ranking: Ranking, best: TrialRecord) -> str:
-    """The settings of a trial as Python code, or the command with them."""
-    known = ranking.study.study or {}
-    task = known.get("task", {})
-    if "command" not in task:
-        longest = best if best.steps else ranking.best or best  # the baseline has no trial
-        recipe = Recipe(**{name: known[name] for name in Recipe._fields if name in known})
-        return render(best.settings, longest.total_steps or longest.steps, recipe=recipe)
-    from adamtune.tasks.program import command_values, fill
-
-    values = command_values({**task["settings"], **best.settings}, SEED, best.number)
-    return shlex.join(fill(task["command"], values)) + "\n"
 
 
 def _hints(ranking: Ranking, location: str, top: int) -> list[tuple[str, str]]:

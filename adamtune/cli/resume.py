@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
+from adamtune.cli.live_page import live_page
+from adamtune.cli.log_to import log_to
 from adamtune.cli.options import (
     STORAGE,
     Confirm,
+    LogTo,
     NoConfirm,
+    Report,
     Storage,
     Study,
     Timeout,
@@ -32,6 +36,8 @@ def resume(
             "--abandon", help="Discard in-progress trials whose checkpoint is missing and run replacements"
         ),
     ] = False,
+    to: LogTo = None,
+    report: Report = None,
     storage: Storage = STORAGE,
 ) -> None:
     """Resume a study from the database (no study file needed)."""
@@ -39,10 +45,17 @@ def resume(
 
     check_free(storage, study)
 
-    with slow_imports():
-        from adamtune.cli.result import follow
-        from adamtune.search.run import resume as continue_study
-
     overrides = given({"search.trials": trials, "search.timeout": timeout})
     overrides |= confirmation(confirm, no_confirm)
-    follow(lambda observe: continue_study(storage, study, overrides, observe, abandon), storage, study)
+    with log_to(to or (), storage, study) as with_notes, live_page(report, storage, study) as with_page:
+        with slow_imports():
+            from adamtune.cli.result import follow
+            from adamtune.search.run import resume as continue_study
+
+        follow(
+            lambda observe: continue_study(
+                storage, study, overrides, with_page(with_notes(observe)), abandon
+            ),
+            storage,
+            study,
+        )

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from adamtune.cli.options import Confirm, NoConfirm, Timeout, Trials, confirmation, given, slow_imports
+from adamtune.cli.live_page import live_page
+from adamtune.cli.log_to import log_to
+from adamtune.cli.options import (
+    Confirm,
+    LogTo,
+    NoConfirm,
+    Report,
+    Timeout,
+    Trials,
+    confirmation,
+    given,
+    slow_imports,
+)
 
 
 def search(
@@ -28,9 +40,19 @@ def search(
     ] = None,
     confirm: Confirm = None,
     no_confirm: NoConfirm = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS|auto|local",
+            help="Train on a Ray cluster: of this address, the one that runs here, or one for this search",
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the study; overrides the study file")
     ] = None,
+    to: LogTo = None,
+    report: Report = None,
 ) -> None:
     """Run the search that a study file describes, or resume it.
 
@@ -44,14 +66,19 @@ def search(
         "search.timeout": timeout,
         "search.seed": seed,
         "storage": storage,
+        "cluster": None if ray is None else f"ray:{ray}",
         "name": name,
     }
     study = load_study(config, given(overrides) | confirmation(confirm, no_confirm))
     # Before the imports: a study in use is refused in a tenth of a second instead of two.
     check_free(study.storage, study.name)
 
-    with slow_imports():
-        from adamtune.cli.result import follow
-        from adamtune.search.run import run
+    with (
+        log_to(to or (), study.storage, study.name) as with_notes,
+        live_page(report, study.storage, study.name) as with_page,
+    ):
+        with slow_imports():
+            from adamtune.cli.result import follow
+            from adamtune.search.run import run
 
-    follow(lambda observe: run(study, observe), study.storage, study.name)
+        follow(lambda observe: run(study, with_page(with_notes(observe))), study.storage, study.name)

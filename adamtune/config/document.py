@@ -8,10 +8,13 @@ problem.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from stat import S_ISFIFO
+from typing import Any
 
 import yaml
 
@@ -107,6 +110,36 @@ def read_yaml(text: str, problems: Problems) -> object:
         problems.add((), "not a study: nested too deeply")
     problems.raise_if_any()
     raise AssertionError("unreachable: a problem was recorded")
+
+
+def write_yaml(data: Mapping[Any, object], source: str) -> str:
+    """A mapping as YAML text: one line a key, with its value as JSON, which is YAML, too.
+
+    Args:
+        data: plain values, NumPy's, and paths; any other object becomes text.
+        source: the name of the mapping in messages.
+
+    Raises:
+        StudyFileError: it holds itself, or a key that is no text.
+    """
+    try:
+        return "".join(
+            f"{key if key.isidentifier() else _json(key)}: {_json(value)}\n"
+            for key, value in ((str(key), value) for key, value in data.items())
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StudyFileError([f"{source}: cannot be written as YAML: {error}"]) from error
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    return text if text.isprintable() else json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)  # NumPy's arrays and numbers
 
 
 class _Constructor:

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, SkipValidation, ValidationError, WithJsonSchema
 
 from adamtune.config.duration import Duration
 from adamtune.config.space import Frozen, Space, Value
@@ -49,6 +49,9 @@ Ablate = Annotated[
 Settings = Mapping[str, Value]
 """Everything that an optimizer and a schedule are made with, by the names that trials have them under."""
 
+WORKER_KEYS = ("workers", "cluster", "cpus", "gpus", "deterministic")
+"""The keys that say which workers there are. The result of a trial does not depend on them."""
+
 DEFAULT_SPACE = {"lr": {"low": 1e-5, "high": 1e-1, "log": True}}
 """The space of a file without ``space``."""
 
@@ -65,7 +68,24 @@ class ScalarKeys(Frozen):
     population: Literal["auto"] | Count = Field("auto", description="how many trainings run at once")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where tensors live")
     workers: Literal["auto"] | Count = Field(
-        "auto", description="how many functions or commands run at once; auto is one"
+        "auto",
+        description="how many processes train at once; auto is one, or as many as a cluster has room for",
+    )
+    cluster: str = Field(
+        "none",
+        pattern=r"^(none|ray|ray:.+)$",
+        description="where the workers are: none is this machine, ray a Ray cluster, ray:ADDRESS another one",
+    )
+    cpus: Literal["auto"] | Annotated[float, Field(gt=0, le=1024)] = Field(
+        "auto", description="cores of each worker; auto is an equal part of this machine's, or one"
+    )
+    gpus: Annotated[float, Field(ge=0, le=64)] = Field(
+        0.0, description="GPUs of each worker; 0.5 lets two workers share one"
+    )
+    deterministic: Literal["auto"] | bool = Field(
+        "auto",
+        description="whether workers train in rounds, so that suggestions repeat; auto is true for tasks on"
+        " one machine",
     )
     precision: Precision = Field(
         USUAL.precision,
@@ -133,10 +153,17 @@ class StudyFile(ScalarKeys):
 
 
 class TaskChoice(Frozen):
-    """The task of a study: its name and every setting that is not searched."""
+    """The task of a study.
+
+    Attributes:
+        name: its name.
+        settings: every setting that is not searched.
+        given: the task itself where its name does not lead to it. It is not stored.
+    """
 
     name: str
     settings: Mapping[str, Value]
+    given: SkipValidation[TaskEntry | None] = Field(default=None, exclude=True, repr=False)
 
     @property
     def entry(self) -> TaskEntry | ProgramEntry:
@@ -145,7 +172,7 @@ class TaskChoice(Frozen):
         Raises:
             UsageError: it is not there, or is wrong.
         """
-        entry = find_task(self.name)
+        entry = self.given or find_task(self.name)
         if entry is None:
             raise UsageError(f"there is no task {self.name}: install the package that has it")
         return entry
@@ -261,10 +288,10 @@ class StudyConfig(ScalarKeys):
         """The part of ``canonical`` that decides the settings and the result of every trial.
 
         It lacks the name, the storage, and what may be changed later: the end of the search, how its result
-        is confirmed, how many processes there are, and the folder of a command.
+        is confirmed, which workers there are, and the folder of a command.
         """
         canonical = self.canonical()
-        for key in ("name", "storage", "workers", "baseline"):
+        for key in ("name", "storage", "baseline", *WORKER_KEYS):
             del canonical[key]
         for key in ("trials", "timeout", "trial_timeout", "max_failures", "confirm", "ablate"):
             del canonical["search"][key]

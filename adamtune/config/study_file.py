@@ -28,6 +28,8 @@ from adamtune.config.study import (
 from adamtune.config.task_section import read_task
 from adamtune.config.validation import validate
 from adamtune.recipe import USUAL
+from adamtune.tasks.entry import TaskEntry
+from adamtune.tasks.objects import GivenTask
 from adamtune.tasks.program import ProgramEntry
 
 Overrides = Mapping[str, object]
@@ -36,28 +38,37 @@ Overrides = Mapping[str, object]
 NO_OVERRIDES: Overrides = MappingProxyType({})
 
 
-def load_study(path: Path, overrides: Overrides = NO_OVERRIDES) -> StudyConfig:
+def load_study(
+    path: Path, overrides: Overrides = NO_OVERRIDES, option: str = "--", task: GivenTask | None = None
+) -> StudyConfig:
     """The study of a file.
 
     Args:
         path: the study file.
         overrides: values that replace the file's. Problems with them name the option, such as ``--trials``.
+        option: what the name of an option begins with.
+        task: replaces the file's task, but for settings that the file has and it has not.
 
     Raises:
         StudyFileError: the file or an override is wrong; the error has all problems.
     """
-    return parse_study(read_text(path), str(path), overrides, path.parent)
+    return parse_study(read_text(path), str(path), overrides, path.parent, option, task)
 
 
 def parse_study(
-    text: str, source: str, overrides: Overrides = NO_OVERRIDES, folder: Path = Path()
+    text: str,
+    source: str,
+    overrides: Overrides = NO_OVERRIDES,
+    folder: Path = Path(),
+    option: str = "--",
+    task: GivenTask | None = None,
 ) -> StudyConfig:
     """The study of a text.
 
     Args:
         text: the content of a study file.
         source: the name of the text in messages.
-        overrides: as for ``load_study``.
+        overrides, option, task: as for ``load_study``.
         folder: the folder that files named in the text are relative to.
 
     Raises:
@@ -69,32 +80,36 @@ def parse_study(
         problems.add((), illegal_value(data, f"a mapping of {', '.join(StudyFile.model_fields)}"))
         problems.raise_if_any()
     assert isinstance(data, dict)
-    _override(data, overrides, problems)
-    study = _read(data, text, problems, folder)
+    _override(data, overrides, problems, option)
+    if task is not None:
+        own = data.get("task")
+        data["task"] = {**(own if isinstance(own, dict) else {}), **task.settings, "name": task.entry.name}
+    study = _read(data, text, problems, folder, task and task.object)
     problems.raise_if_any()
     assert study is not None
     return study
 
 
-def override_search(study: StudyConfig, overrides: Overrides) -> StudyConfig:
+def override_search(study: StudyConfig, overrides: Overrides, option: str = "--") -> StudyConfig:
     """A stored study with other values of its ``search`` section.
 
     Args:
         study: the stored study.
         overrides: the values, such as ``{"search.trials": 8}``.
+        option: what the name of an option begins with in messages.
 
     Raises:
         StudyFileError: an override is wrong.
     """
     problems = Problems(study.name)
     data: dict[str, Any] = {"search": study.search.model_dump(mode="json")}
-    _override(data, overrides, problems)
+    _override(data, overrides, problems, option)
     search = validate(Search, data["search"], ("search",), problems)
     problems.raise_if_any()
     return study.model_copy(update={"search": search})
 
 
-def _override(data: dict[str, Any], overrides: Overrides, problems: Problems) -> None:
+def _override(data: dict[str, Any], overrides: Overrides, problems: Problems, option: str) -> None:
     for dotted_path, value in overrides.items():
         *sections, key = path = dotted_path.split(".")
         holder: Any = data
@@ -102,7 +117,7 @@ def _override(data: dict[str, Any], overrides: Overrides, problems: Problems) ->
             holder = holder.setdefault(section, {}) if isinstance(holder, dict) else None
         if not isinstance(holder, dict):  # the file's own section is the problem
             continue
-        problems.options[tuple(path)] = f"--{key}"
+        problems.options[tuple(path)] = f"{option}{key}"
         if isinstance(value, str):
             text = encodable(value, tuple(path), problems)
             holder[key] = read_number(text) if sections else text  # name and storage are texts
@@ -110,13 +125,15 @@ def _override(data: dict[str, Any], overrides: Overrides, problems: Problems) ->
             holder[key] = value
 
 
-def _read(data: dict[str, Any], text: str, problems: Problems, folder: Path) -> StudyConfig | None:
+def _read(
+    data: dict[str, Any], text: str, problems: Problems, folder: Path, given: TaskEntry | None
+) -> StudyConfig | None:
     """The study, or None after problems are recorded."""
     file = validate(StudyFile, data, (), problems)
     section = {name: data.get(name, each.get_default()) for name, each in StudyFile.model_fields.items()}
     raw_space = section["space"]
     raw_searched = raw_space.get("task", {}) if isinstance(raw_space, dict) else {}
-    chosen = read_task(data["task"], raw_searched, problems, folder) if "task" in data else (None, {})
+    chosen = read_task(data["task"], raw_searched, problems, folder, given) if "task" in data else (None, {})
     task, searched = chosen
     settings = [*task.entry.fields, *task.settings] if task else ()
     space = read_space(section["optimizer"], raw_space, searched, problems, settings)
@@ -163,9 +180,8 @@ def _check_engine(file: StudyFile, task: TaskChoice | CommandChoice, problems: P
     is_program = isinstance(task.entry, ProgramEntry)
     if file.device == "mps" and file.precision == "float64":
         problems.add(("precision",), "found float64, which device: mps does not have; use device: cpu")
-    for key in ("engine", "population", "device", *USUAL._fields) if is_program else ("workers",):
-        value = getattr(file, key)
-        advice = "functions and commands have workers" if is_program else "write population"
+    for key in ("engine", "population", "device", *USUAL._fields) if is_program else ():
+        value, advice = getattr(file, key), "functions and commands have workers"
         if key in USUAL._fields:
             advice = "functions and commands have a training loop of their own"
         if value != StudyFile.model_fields[key].default:

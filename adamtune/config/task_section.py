@@ -27,7 +27,7 @@ ONE_EACH = "move it to the task, with one value, and make a study for each"
 
 
 def read_task(
-    raw: object, searched: object, problems: Problems, folder: Path
+    raw: object, searched: object, problems: Problems, folder: Path, given: TaskEntry | None = None
 ) -> tuple[TaskChoice | CommandChoice | None, dict[str, Distribution]]:
     """The task of a study and its searched settings.
 
@@ -36,6 +36,7 @@ def read_task(
         searched: the file's ``space.task``.
         problems: receives the problems found.
         folder: the folder of the study file, to which the file of a task is relative.
+        given: a task that no name leads to; then the name is its own.
 
     Returns:
         The task, or None after problems with its name are recorded; and the searched settings by name.
@@ -49,14 +50,15 @@ def read_task(
             ("task",), f"is missing 'name'; allowed: {', '.join(known_names())}, {FORMS}; or give a command"
         )
         return None, {}
-    entry = _find(settings.pop("name"), path, problems, folder)
+    name = settings.pop("name")
+    entry = given or _find(name, path, problems, folder)
     if entry is None:
         return None, {}
     if isinstance(entry, ProgramEntry):
         return read_function(entry, settings, searched, problems)
     distributions = _searched(entry, searched, settings, problems)
     fixed = _fixed(entry, settings, distributions, problems, folder)
-    return TaskChoice(name=entry.name, settings=fixed), distributions
+    return TaskChoice(name=entry.name, settings=fixed, given=given), distributions
 
 
 def _find(name: object, path: KeyPath, problems: Problems, folder: Path) -> TaskEntry | ProgramEntry | None:

@@ -20,6 +20,15 @@ BATCHES = 32
 """A model is called on at most as many validation rows at once as this many batches have."""
 
 
+def gradients_of(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+    """The gradient of each parameter, as a training loop computes it; None where the loss has none."""
+    loss.backward()
+    found = {name: each.grad for name, each in parameters.items()}
+    for each in parameters.values():
+        each.grad = None
+    return found
+
+
 def checked_loss(loss: Any) -> Tensor:
     """The loss of a batch, if it is one.
 

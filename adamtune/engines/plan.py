@@ -68,9 +68,29 @@ class Plan:
         fitted = replace(self, slots=slots)
         return replace(fitted, why=_why(fitted, self.why.partition(": ")[2]))
 
+    def for_worker(self, cpus: int, seeds: int, population: int | Literal["auto"]) -> Plan:
+        """The plan of each of several workers, which have a part of the cores that this plan is for.
+
+        Args:
+            cpus: the cores of a worker.
+            seeds: members of a trial.
+            population: members in training at once in each worker, or "auto".
+        """
+        if self.engine == "workers":
+            return workers_plan(1, seeds)
+        if self.engine == "sequential" or (self.engine == "side_by_side" and cpus == 1):
+            reason = self.why.partition(": ")[2]
+            return sequential_plan(seeds, self.device, reason and f": {reason}")
+        each = (
+            self.slots // self.threads * cpus if population == "auto" and self.device == "cpu" else self.slots
+        )
+        slots = max(seeds, each // seeds * seeds)
+        fitted = replace(self, slots=slots, threads=min(cpus, slots) if self.device == "cpu" else 1)
+        return replace(fitted, why=_why(fitted, self.why.partition(": ")[2]))
+
     @contextmanager
     def start(self, folder: Path, timeout: float | None) -> Iterator[Engine]:
-        """The engine, which ends its processes afterwards.
+        """The engine, which ends its threads and processes afterwards.
 
         Args:
             folder: the folder for logs and checkpoints of functions and commands.
@@ -80,7 +100,7 @@ class Plan:
         try:
             yield engine
         finally:
-            if self.engine in ("side_by_side", "workers"):
+            if self.engine != "sequential":
                 engine.close()  # type: ignore[attr-defined]
 
     def _workers(self, folder: Path, timeout: float | None) -> Engine:
@@ -139,9 +159,11 @@ def make_plan(
     except CannotCapture as error:
         if engine == "population":
             raise UsageError(f"engine: population cannot train this study: {error}; use auto") from error
-        if device == "cpu" and cores() > 1 and _can_move(task):
-            return side_by_side_plan(population, seeds, str(error))
-        return sequential_plan(seeds, device, f": {error}")
+        if device != "cpu" or cores() == 1:
+            return sequential_plan(seeds, device, f": {error}")
+        if reason := _why_not_moved(task):
+            return sequential_plan(seeds, device, f": {error}; not in several processes, because {reason}")
+        return side_by_side_plan(population, seeds, str(error))
     return lockstep_plan(population, device, seeds, measured if step_bytes is None else step_bytes)
 
 
@@ -227,15 +249,15 @@ def _lockstep_memory(task: LoadedTask, optimizers: Sequence[str]) -> int:
     return working_set(task)
 
 
-def _can_move(task: LoadedTask) -> bool:
-    """Whether processes of this system can get the task."""
+def _why_not_moved(task: LoadedTask) -> str:
+    """Why processes of this system cannot get the task; empty if they can."""
     from adamtune.engines.side_by_side.transport import pack
 
     try:
         pack(task)
-    except ValueError:
-        return False
-    return os.name == "posix"
+    except ValueError as error:
+        return str(error)
+    return "" if os.name == "posix" else "the system is not POSIX"
 
 
 def cores() -> int:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch._C._functorch import (
     _add_batch_dim,
@@ -33,6 +34,7 @@ __all__ = [
     "DispatchMode",
     "OpOverload",
     "arguments",
+    "capturable",
     "change_counts",
     "compiling",
     "is_batched",
@@ -173,6 +175,39 @@ def require_gradient(tensor: Tensor, wanted: bool) -> None:
         tensor.requires_grad_(wanted)
     finally:
         set_inplace_requires_grad_allowed(allowed)
+
+
+@contextmanager
+def capturable() -> Iterator[None]:
+    """While it is entered, torch's own Python code leaves out checks, savings of memory, and a warning.
+
+    Distributions do not check their arguments, for which they read values. Checkpointed functions are called
+    like others, because a capture keeps what the backward pass needs. Without it, models with
+    ``torch.distributions`` or ``torch.utils.checkpoint`` could not be captured.
+    """
+
+    def begin_and_end(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+    class Called:
+        @staticmethod
+        def apply(function: Any, preserve: bool, *args: Any) -> Any:
+            return function(*args)
+
+    distributions, functorch = torch.distributions.Distribution, cast(Any, torch._C._functorch)
+    checkpoints = cast(Any, torch.utils.checkpoint)
+    before = distributions._validate_args
+    own = checkpoints._checkpoint_without_reentrant_generator, checkpoints.CheckpointFunction
+    distributions.set_default_validate_args(False)
+    functorch._set_vmap_fallback_warning_enabled(False)  # it asks for an issue of torch's
+    checkpoints._checkpoint_without_reentrant_generator = begin_and_end
+    checkpoints.CheckpointFunction = Called
+    try:
+        yield
+    finally:
+        distributions.set_default_validate_args(before)
+        functorch._set_vmap_fallback_warning_enabled(True)
+        checkpoints._checkpoint_without_reentrant_generator, checkpoints.CheckpointFunction = own
 
 
 @contextmanager

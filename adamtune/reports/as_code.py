@@ -6,11 +6,12 @@ Numbers are rounded to four significant digits, a decay such as beta2 by its dis
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adamtune.catalog import NONE, TRAINING, Hyperparameter
 from adamtune.optimizers.registry import OPTIMIZERS, arguments
@@ -18,14 +19,39 @@ from adamtune.recipe import USUAL, Recipe
 from adamtune.schedules.base import call, indented, number, scheduler
 from adamtune.schedules.registry import SCHEDULES
 
+if TYPE_CHECKING:
+    from adamtune.analysis.ranking import Ranking
+
 REMINDER = "# call scheduler.step() after every optimizer.step()\n"
 DOUBLE = "# weights and data are float64: model.double() comes before the optimizer\n"
 GROUPS = """[
     {"params": [each for each in model.parameters() if each.dim() >= 2]},
     {"params": [each for each in model.parameters() if each.dim() < 2], "weight_decay": 0.0},
 ]"""
+SEED = 0
+"""The seed in a command with the recommended settings."""
 EXACT = 17
 """Significant digits that give a float64 back to the last bit."""
+
+
+def recommended_code(ranking: Ranking) -> str:
+    """The recommended settings of a study as code; a command with them, of a task that is a command.
+
+    Empty if no trial is complete, or another program made the study.
+    """
+    best = ranking.recommended
+    if best is None or "optimizer" not in best.settings:
+        return ""
+    known = ranking.study.study or {}
+    task = known.get("task", {})
+    if "command" not in task:
+        longest = best if best.steps else ranking.best or best  # the baseline has no trial
+        recipe = Recipe(**{name: known[name] for name in Recipe._fields if name in known})
+        return render(best.settings, longest.total_steps or longest.steps, recipe=recipe)
+    from adamtune.tasks.program import command_values, fill
+
+    values = command_values({**task["settings"], **best.settings}, SEED, best.number)
+    return shlex.join(fill(task["command"], values)) + "\n"
 
 
 def render(settings: Mapping[str, Any], total: int, digits: int = 4, recipe: Recipe = USUAL) -> str:

@@ -6,9 +6,9 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from textwrap import wrap
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, ORDER, Ranking, Row
 from adamtune.reports.scatter import scatter
 from adamtune.reports.table import table
-from adamtune.reports.text import aligned, rounded, setting
+from adamtune.reports.text import aligned, paragraph, rounded, setting
 from adamtune.storage.records import State, TrialRecord, counted, shown_state
 
 if TYPE_CHECKING:
@@ -50,9 +50,11 @@ def is_unicode(out: Console) -> bool:
 def without_echo() -> Iterator[None]:
     """Turns off the echo of keys on the terminal of stdin, which would move the lines that are redrawn.
 
-    Echo is restored at the end, also where SIGTERM or SIGHUP ends the process.
+    Echo is restored at the end, also where SIGTERM or SIGHUP ends the process. In another thread than the
+    main one it stays on, because that could not see to it.
     """
-    if os.name != "posix" or sys.stdin is None or not sys.stdin.isatty():
+    is_main = threading.current_thread() is threading.main_thread()
+    if os.name != "posix" or not is_main or sys.stdin is None or not sys.stdin.isatty():
         yield
         return
     import termios
@@ -71,11 +73,12 @@ def without_echo() -> Iterator[None]:
 
     with _endings():
         set_modes(silent)
-        signal.signal(signal.SIGCONT, lambda *_: set_modes(silent))  # a shell turns echo on at Ctrl-Z
+        # A shell turns echo on at Ctrl-Z.
+        previous = signal.signal(signal.SIGCONT, lambda *_: set_modes(silent))
         try:
             yield
         finally:
-            signal.signal(signal.SIGCONT, signal.SIG_DFL)
+            signal.signal(signal.SIGCONT, previous)
             set_modes(before)
 
 
@@ -136,8 +139,7 @@ def show_verdict(out: Console, ranking: Ranking) -> None:
     """Prints whether the best trial is better than the baseline."""
     if ranking.verdict is not None:
         style = "bold" if ranking.verdict.outcome != "not_confirmed" else "dim"
-        lines = wrap(ranking.verdict.sentence, out.width, break_long_words=False, break_on_hyphens=False)
-        out.print("\n" + "\n".join(lines), style=style)
+        out.print("\n" + "\n".join(paragraph(ranking.verdict.sentence, out.width)), style=style)
 
 
 def show_effects(out: Console, ranking: Ranking) -> None:
@@ -152,8 +154,7 @@ def show_effects(out: Console, ranking: Ranking) -> None:
     if advice:
         out.print()
     for each in advice:
-        lines = wrap(each.text, out.width - 2, break_long_words=False, break_on_hyphens=False)
-        out.print("\n  ".join(lines).join(("- ", "")))
+        out.print("- " + "\n  ".join(paragraph(each.text, out.width - 2)))
 
 
 def show_importance(out: Console, ranking: Ranking) -> None:

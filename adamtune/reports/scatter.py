@@ -67,7 +67,7 @@ def _plotted(ranking: Ranking) -> str:
         for name, found in values.items()
         if len(found) > 1 and all(type(each) in (int, float) for each in found)
     }
-    order = ["lr"] if "lr" in varied else [each.setting for each in ranking.importance]
+    order = ["lr"] if "lr" in varied else ranking.by_importance
     return next((varied[each] for each in [*order, *varied] if each in varied), "")
 
 

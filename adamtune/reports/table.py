@@ -167,7 +167,7 @@ def _folded(ranking: Ranking, cells: list[Column], width: int, brief: bool) -> T
 def _by_importance(ranking: Ranking) -> list[str]:
     """The columns that may leave the table, the least important one first."""
     # With too few trials to say, those that the catalogs list first, such as the betas, are the important.
-    known = [each.setting for each in ranking.importance]
+    known = ranking.by_importance
     settings = [*known, *(name for name in ranking.searched if name not in known)]
     return [*_LEAST, *reversed(settings)]
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
 from adamtune.optimizers.registry import OPTIMIZERS
@@ -121,6 +122,13 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
     """Rows of one length, their cells aligned left."""
     _, lines = grid([Column("", cells, left=True) for cells in zip(*rows, strict=True)])
     return [indent + line for line in lines]
+
+
+def paragraph(text: str, width: int) -> list[str]:
+    """The lines of a text, broken between words at ``width`` characters; a longer word is never broken."""
+    kept = text.replace(" %", "\xa0%")  # a number and its unit stay together
+    lines = wrap(kept, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def fill(pieces: Iterable[str], width: int, gap: str) -> list[str]:

@@ -94,7 +94,7 @@ def _reporter(
                 elapsed=perf_counter() - began,
                 ended=0,
                 notes=notes,
-                stage=Stage("check", gate.done, gate.most),
+                stage=Stage("checking", gate.done, gate.most),
             )
         )
 

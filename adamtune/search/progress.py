@@ -9,6 +9,7 @@ from heapq import nsmallest
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from adamtune.engines.distributed.base import WorkerStatus
 from adamtune.storage.records import STATES, State, TrialRecord, counted, record_of, state_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Progress:
         improvements: how many trials had ended when the best value became another, and that value.
         notes: lines for people, such as the engine that was chosen and why. They are only ever added to.
         last_batch: the trials that ended in this round.
+        workers: what each worker does; empty where the search trains in its own process.
         stage: what is trained after the search; None during the search.
     """
 
@@ -67,6 +69,7 @@ class Progress:
     under_way: float = 0.0
     notes: tuple[str, ...] = ()
     last_batch: tuple[TrialRecord, ...] = ()
+    workers: tuple[WorkerStatus, ...] = ()
     stage: Stage | None = None
 
     @property
@@ -109,6 +112,7 @@ class Tracker:
         self._notes: list[str] = []
         self.under_way = 0.0
         self.stage: Stage | None = None
+        self.workers: tuple[WorkerStatus, ...] = ()
         self.failures = 0
         self.last_failure = ""
         self.recount()
@@ -206,5 +210,6 @@ class Tracker:
             under_way=self.under_way,
             notes=tuple(self._notes),
             last_batch=self._last,
+            workers=self.workers,
             stage=self.stage,
         )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, replace
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict
 from hashlib import sha256
 from types import FrameType
 from typing import Any
 
 import optuna
+import torch
 
 from adamtune.analysis.confirmation import confirmation_plan
 from adamtune.analysis.looks import Plan as Looks
@@ -32,13 +34,15 @@ from adamtune.search.progress import Observer, Outcome, Reason, Tracker
 from adamtune.search.samplers.per_trial import check_packages
 from adamtune.search.task_check import Measured, largest_tasks
 from adamtune.search.trial import Tasks
+from adamtune.search.workers import Staff
 from adamtune.storage.local.lock import study_lock
-from adamtune.storage.location import local_path, trials_folder
+from adamtune.storage.location import local_path
 from adamtune.storage.open_session import open_session, storage_errors
 from adamtune.storage.session import Session
-from adamtune.storage.studies import read_study
+from adamtune.storage.studies import stored_config
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.program import ProgramEntry
+from adamtune.tasks.randomness import kept_generators
 
 
 def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcome:
@@ -54,14 +58,24 @@ def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcom
         UsageError: the task's settings do not fit its data, or the device is not there.
         AdamtuneError: the run failed; what was committed is kept.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     check_packages(config.search.sampler)
     shared = local_path(config.storage) is None
     guard = storage_errors(config.storage) if shared else study_lock(config.storage, config.name)
-    with guard, closing(open_session(config)) as session:
+    with _quiet_optuna(), guard, closing(open_session(config)) as session:
         if abandon:
             session.discard_running()
         return _search(session, observe)
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """While it is entered, Optuna logs warnings alone."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def resume(
@@ -80,12 +94,7 @@ def resume(
         UsageError: there is no such study, or an override is wrong.
         AdamtuneError: as ``run``.
     """
-    record = read_study(location, name)
-    if record.study is None:
-        raise UsageError(f"study {name} was not made by adamtune: it cannot be resumed")
-    stored = dict(record.study) | {"name": name, "storage": location}
-    config = StudyConfig.from_canonical(stored, record.study_file or "")
-    return run(override_search(config, overrides), observe, abandon)
+    return run(override_search(stored_config(location, name), overrides), observe, abandon)
 
 
 def _search(session: Session, observe: Observer) -> Outcome:
@@ -95,25 +104,45 @@ def _search(session: Session, observe: Observer) -> Outcome:
     searched = not tracker.counts["running"] and tracker.begun >= config.trials
     confirming = confirmation_plan(config, isinstance(config.task.entry, ProgramEntry))
     if searched and not (saved or (confirming and _lacks_verdict(session, confirming))):
+        _check_code(session, config.task.entry)
         return Outcome("already_complete", tracker.progress())
-    try:
-        with training_faults(config.name):
-            tasks, kept = _prepare(session)
-    except AdamtuneError:
-        session.delete_if_empty()  # it is not to be listed as a study that was begun
-        raise
+    staff = Staff(config, tracker, saved["engine"] if saved else None)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(staff.gather())
+            with training_faults(config.name):
+                tasks, kept = _prepare(session)
+        except AdamtuneError:
+            session.delete_if_empty()  # it is not to be listed as a study that was begun
+            raise
+        reason = _train(session, staff, tasks, kept, tracker, observe, confirming)
+    return Outcome(reason, tracker.progress())
+
+
+def _train(
+    session: Session,
+    staff: Staff,
+    tasks: Tasks | Programs,
+    kept: Plan,
+    tracker: Tracker,
+    observe: Observer,
+    confirming: Looks | None,
+) -> Reason:
+    """Trains the remaining trials, then confirms the result."""
+    config, saved = session.config, session.checkpoint()
     saved_search = None if saved and "confirmation" in saved else saved
     # Members in training keep their slots, though the total may be lower now.
-    least = saved_search.get("slots", kept.slots) if saved_search else 0
-    plan = kept.for_trials(config.trials, config.search.seeds, config.population, least)
-    for line in (plan.why, *notes(config, plan.slots), *_surprises(tracker, config.trials, foreign)):
+    plan = staff.plan(kept, saved_search.get("slots", kept.slots) if saved_search else 0)
+    surprises = _surprises(tracker, config.trials, session.foreign_trials())
+    for line in (plan.why, *notes(config, staff.slots(plan)), *surprises):
         tracker.note(line)
-    folder = trials_folder(config.storage, config.name)
 
     def observe_now() -> None:
+        staff.report()
         observe(tracker.progress())
 
-    with interruptions(lambda: tracker.note(STOPPING)) as interrupted:
+    device = torch.device(plan.device)
+    with interruptions(lambda: tracker.note(STOPPING)) as interrupted, kept_generators(device):
 
         def stop() -> Reason | None:
             if interrupted():
@@ -121,20 +150,20 @@ def _search(session: Session, observe: Observer) -> Outcome:
             timeout = config.search.timeout
             return "timeout" if timeout is not None and tracker.elapsed > timeout else None
 
-        with plan.start(folder, config.search.trial_timeout) as engine:
+        with staff.start(plan, kept) as engine:
             loop = Loop(session, engine, tasks, tracker)
             if saved_search is not None:
                 loop.restore(saved_search)
             reason = loop.run(stop, observe_now)
         if reason == "complete" and confirming is not None and session.claim_confirmation():
             confirmation = begin_confirmation(session, confirming)
-            plan = replace(kept, slots=min(kept.slots, most_at_once(confirming)))
-            with plan.start(folder / "confirmation", config.search.trial_timeout) as engine:
+            plan = staff.confirmation_plan(kept, most_at_once(confirming))
+            with staff.start(plan, kept, "confirmation") as engine:
                 stage = ConfirmationLoop(session, engine, tasks, tracker, confirmation)
                 if saved is not None and saved is not saved_search:
                     stage.restore(saved)
                 reason = stage.run(stop, observe_now)
-    return Outcome(reason, tracker.progress())
+    return reason
 
 
 def _lacks_verdict(session: Session, plan: Looks) -> bool:
@@ -185,10 +214,13 @@ def _check_code(session: Session, entry: TaskEntry | ProgramEntry) -> None:
     if kept is None and now is not None:
         session.set_attribute("code_hash", now)
     elif kept != now:
+        what = f"{entry.file}, or a file that it imports from its folder, has changed since"
+        if entry.file is None:
+            changed = f"{entry.label}, or something that it uses, has changed since"
+            what = changed if now else f"the source of {entry.label} is not known here"
         raise Refused(
-            f"study {session.config.name} was trained with other code: {entry.file}, or a file that it"
-            " imports from its folder, has changed since. Put the old code back, or start a new study with"
-            " --name."
+            f"study {session.config.name} was trained with other code: {what}. Put the old code back, or"
+            " start a new study with --name."
         )
 
 
@@ -212,7 +244,7 @@ def _check_data(session: Session, tasks: Tasks) -> None:
 
 def _way_back(session: Session, tasks: Tasks) -> str:
     """What to do to have the data again that a study was begun with."""
-    if tasks.entry.file is not None:
+    if tasks.entry.is_own:
         return "Put the old data back (and seed what data() draws)"
     if path := session.config.task.settings.get("data"):
         return f"Put the old {path} back"
@@ -274,10 +306,15 @@ STOPPING = "stopping: what is done is being saved; Ctrl-C again stops at once"
 def interruptions(note_stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     """A function that tells whether Ctrl-C or SIGTERM came. The second of them ends at once.
 
+    Signals come to the main thread alone: in another, nothing interrupts.
+
     Args:
         note_stop: called at the first.
     """
     came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         if came:

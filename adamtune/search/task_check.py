@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adamtune.config import StudyConfig
 from adamtune.engines.base import Source, in_precision
-from adamtune.engines.metrics import checked_loss, plain_metrics
+from adamtune.engines.metrics import checked_loss, gradients_of, plain_metrics
 from adamtune.errors import UsageError
 from adamtune.search.trial import Tasks
 from adamtune.tasks.base import Rows
@@ -174,8 +174,7 @@ def _gradients(source: Source, model: nn.Module) -> dict[str, Tensor | None]:
     loss = _loss(source, model, batch, "the first batch")
     if not loss.requires_grad:
         raise _mistake(source.task, "loss", "the loss does not depend on the model's parameters")
-    found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
-    return dict(zip(trained, found, strict=True))
+    return gradients_of(loss, trained)
 
 
 def _loss(source: Source, model: nn.Module, batch: Rows, rows: str) -> Tensor:

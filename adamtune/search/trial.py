@@ -105,7 +105,7 @@ class Tasks:
 
     def _user_errors(self) -> AbstractContextManager[None]:
         """Messages about the task have the line of a user's ``data``, where it is not known better."""
-        own = self.entry.file is not None
+        own = self.entry.is_own
         return user_errors(line_of(self.entry.settings, "data") if own else f"task {self.entry.label}")
 
 

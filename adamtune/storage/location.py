@@ -10,7 +10,8 @@ from pathlib import Path
 
 from adamtune.errors import Refused, UsageError
 
-EXAMPLE = "runs/adamtune.db"
+STORAGE = "runs/adamtune.db"
+"""The storage where nothing else is said; an example in messages."""
 
 _JOURNAL = re.compile(r"journal:", re.IGNORECASE)
 _SQLITE = re.compile(r"sqlite(\+\w+)?://", re.IGNORECASE)
@@ -41,7 +42,7 @@ def local_path(location: str) -> Path | None:
     # sqlite:///x names x, sqlite:////x names /x: one slash belongs to the URL. What follows ? are options.
     name = location[match.end() :].partition("?")[0].removeprefix("/") if match else location
     if match and not name:
-        raise UsageError(f"{location}: names no file. Write the path alone, such as {EXAMPLE}.")
+        raise UsageError(f"{location}: names no file. Write the path alone, such as {STORAGE}.")
     return _regular_file(name)
 
 
@@ -72,7 +73,7 @@ def journal_path(location: str) -> Path | None:
 def _regular_file(name: str) -> Path:
     path = file_path(name)
     if os.path.exists(path) and not os.path.isfile(path):
-        raise UsageError(f"{name}: this is a device, not a file. Write a path, such as {EXAMPLE}.")
+        raise UsageError(f"{name}: this is a device, not a file. Write a path, such as {STORAGE}.")
     return path
 
 
@@ -102,7 +103,7 @@ def _check_spelling(location: str) -> None:
     if not written.isprintable():
         raise UsageError(
             f"{without_password(location)!r}: holds a character that cannot be printed."
-            f" Write it without, such as {EXAMPLE}."
+            f" Write it without, such as {STORAGE}."
         )
     # A name may end in a space, but quotes in YAML or in the shell put it there more often than a user.
     if written and written != location:
@@ -115,10 +116,10 @@ def _check_spelling(location: str) -> None:
 def _mistake(name: str) -> str | None:
     """What is wrong with the name of a file, and the right spelling; None where nothing is."""
     if name.strip() in ("", "-", ":memory:"):
-        return f"names no file. Write a path, such as {EXAMPLE}."
+        return f"names no file. Write a path, such as {STORAGE}."
     url = _SCHEME.fullmatch(name)
     if url is not None and url["scheme"].partition("+")[0].lower() in ("sqlite", "file"):
-        return f"write the path alone: {url['rest'] or EXAMPLE}"
+        return f"write the path alone: {url['rest'] or STORAGE}"
     if url is not None:
         return (
             f"write the URL of a server as {url['scheme']}://{url['rest']}, a file of this name as ./{name}"
@@ -132,28 +133,33 @@ def _mistake(name: str) -> str | None:
     if home.startswith("~"):
         return f"there is no home folder for {Path(name).parts[0]}. Write the path in full."
     if os.path.isdir(home) or not os.path.basename(home):
-        return f"this is a folder. Name a file in it, such as {os.path.join(name, Path(EXAMPLE).name)}."
+        return f"this is a folder. Name a file in it, such as {os.path.join(name, Path(STORAGE).name)}."
     return None
 
 
-def check_output(output: Path, location: str) -> None:
+def check_output(output: Path, location: str, option: str = "--output") -> None:
     """Checks that a file to be written holds no studies.
 
     Args:
         output: the file, which may exist.
         location: the storage in use.
+        option: what the file is named with.
 
     Raises:
         Refused: it is the storage's file or belongs to it, or it is another SQLite database.
     """
-    path, database = Path(os.path.realpath(output)), local_path(location) or journal_path(location)
-    own = database is not None and _belongs(path, Path(os.path.realpath(database)))
+    path, own = Path(os.path.realpath(output)), belongs(output, location)
     if own or _is_sqlite(path):
         what = "belongs to the storage" if own else "is an SQLite database"
-        raise Refused(f"{output}: this file {what}, and was left as it is. Name another file with --output.")
+        raise Refused(f"{output}: this file {what}, and was left as it is. Name another file with {option}.")
 
 
-def _belongs(path: Path, database: Path) -> bool:
+def belongs(file: Path, location: str) -> bool:
+    """Whether a file, which may not exist yet, is the database of a storage or one of its other files."""
+    path, database = Path(os.path.realpath(file)), local_path(location) or journal_path(location)
+    if database is None:
+        return False
+    database = Path(os.path.realpath(database))
     found = re.fullmatch(re.escape(database.name) + _COMPANION, path.name)
     return found is not None and path.parent == database.parent
 
@@ -180,7 +186,7 @@ def trials_folder(location: str, study_name: str) -> Path:
 
     It lies beside the database file or the journal; for a database server in the folder ``runs``.
     """
-    return companion(local_path(location) or journal_path(location) or Path(EXAMPLE), study_name, ".trials")
+    return companion(local_path(location) or journal_path(location) or Path(STORAGE), study_name, ".trials")
 
 
 def companion(database: Path, study_name: str, suffix: str) -> Path:

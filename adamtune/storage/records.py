@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -163,6 +163,7 @@ class TrialRecord:
         params: the searched hyperparameters, as searched.
         failure: why a trial failed, and the last lines of its log.
         total_steps: the steps of its whole training, where a function or command told them.
+        begun, ended: naive UTC; None where it has not ended, or where its program did not say.
     """
 
     number: int
@@ -178,6 +179,8 @@ class TrialRecord:
     params: Mapping[str, Any]
     failure: str | None = None
     total_steps: int | None = None
+    begun: datetime | None = field(default=None, compare=False)
+    ended: datetime | None = field(default=None, compare=False)
 
     @property
     def final_value(self) -> float:
@@ -266,6 +269,7 @@ def study_record(study: StoredStudy, trials: Iterable[StoredTrial | FrozenTrial]
 def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
     """A trial's record. That of another program's trial has only what Optuna stores with every trial."""
     attrs, intermediate = trial.user_attrs, trial.intermediate_values
+    begun, ended = _times(trial)
     value = trial.values[0] if trial.values else None
     return TrialRecord(
         number=trial.number,
@@ -282,7 +286,18 @@ def record_of(trial: StoredTrial | FrozenTrial) -> TrialRecord:
         params=trial.params,
         failure=attrs.get("failure"),
         total_steps=attrs.get("total_steps"),
+        begun=begun,
+        ended=ended,
     )
+
+
+def _times(trial: StoredTrial | FrozenTrial) -> tuple[datetime | None, datetime | None]:
+    """When a trial began and ended, naive UTC."""
+    if isinstance(trial, StoredTrial):
+        return trial.start, trial.complete
+    times = trial.datetime_start, trial.datetime_complete  # naive local time
+    begun, ended = (each and each.astimezone(UTC).replace(tzinfo=None) for each in times)
+    return begun, ended
 
 
 def _name(state: str | TrialState) -> str:

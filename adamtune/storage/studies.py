@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adamtune.errors import UsageError
 from adamtune.storage.journal.connection import JournalReader, read_journal
@@ -29,7 +29,12 @@ from adamtune.storage.records import (
     state_of,
     study_record,
 )
-from adamtune.storage.server.connection import ServerReader, read_server
+from adamtune.storage.server.connection import ServerReader, read_server, with_driver
+
+if TYPE_CHECKING:
+    import optuna
+
+    from adamtune.config import StudyConfig
 
 
 def read_study(location: str, name: str) -> StudyRecord:
@@ -42,6 +47,39 @@ def read_study(location: str, name: str) -> StudyRecord:
     with _open(location) as reader:
         study = _find(reader, location, name)
         return study_record(study, reader.trials(study.study_id))
+
+
+def stored_config(location: str, name: str) -> StudyConfig:
+    """The study file of a study, as the storage has it.
+
+    Raises:
+        UsageError: there is no such study, or adamtune did not make it.
+        AdamtuneError: the storage cannot be read, or another version of adamtune made the study.
+    """
+    from adamtune.config import StudyConfig
+
+    record = read_study(location, name)
+    if record.study is None:
+        raise UsageError(f"study {name} was not made by adamtune: it cannot be resumed")
+    stored = dict(record.study) | {"name": name, "storage": location}
+    return StudyConfig.from_canonical(stored, record.study_file or "")
+
+
+def optuna_study(location: str, name: str) -> optuna.Study:
+    """The study as Optuna's own object, on Optuna's own storage.
+
+    Raises:
+        UsageError: there is no such file or study.
+        AdamtuneError, Refused: the storage cannot be read.
+    """
+    with _open(location) as reader:  # Optuna would make a file that is not there
+        _find(reader, location, name)
+    import optuna
+
+    path = local_path(location)
+    url = with_driver(location) if path is None else f"sqlite:///{path}"
+    # Optuna reads the URL as a template.
+    return optuna.load_study(study_name=name, storage=url.replace("{", "{{").replace("}", "}}"))
 
 
 def list_studies(location: str) -> list[StudySummary]:

@@ -18,7 +18,7 @@ def code_hash(path: Path) -> str:
         root = root.parent
     digest = sha256()
     for each in sorted(_imports_of(path, root, {})):
-        code = ast.unparse(_without_docstrings(ast.parse(each.read_bytes(), each)))
+        code = ast.unparse(without_docstrings(ast.parse(each.read_bytes(), each)))
         digest.update(f"{each.relative_to(root)}\0{code}\0".encode())
     return digest.hexdigest()
 
@@ -48,7 +48,8 @@ def _imported_names(node: ast.AST, path: Path, root: Path) -> list[str]:
     return [".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)]
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The tree itself, whose docstrings are taken out."""
     for node in ast.walk(tree):
         body: Any = getattr(node, "body", None)
         first = body[0] if isinstance(body, list) and body else None

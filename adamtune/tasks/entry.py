@@ -43,6 +43,11 @@ class TaskEntry:
         return None if self.file is None else code_hash(self.file)
 
     @property
+    def is_own(self) -> bool:
+        """Whether it is a user's task."""
+        return self.file is not None
+
+    @property
     def label(self) -> str:
         """The name in messages: that of the class for a task of a file or module."""
         return self.name if self.name.isidentifier() else self.settings.__name__
@@ -79,7 +84,7 @@ class TaskEntry:
     def has_other_metrics(self) -> bool:
         """Whether the task may report metrics whose directions it does not give."""
         own = self.settings
-        return self.file is not None and own.metrics is not Task.metrics
+        return self.is_own and own.metrics is not Task.metrics
 
     def build(self, settings: Mapping[str, Any]) -> LoadedTask:
         """Loads the task with its data (imports torch).

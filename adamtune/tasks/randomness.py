@@ -40,28 +40,42 @@ def derive(*parts: int | str) -> int:
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Seeds the global generators of torch, NumPy and Python, and puts their states back afterwards.
+def kept_generators(device: torch.device | None = None) -> Iterator[None]:
+    """Puts the states of the global generators of torch, NumPy and Python back afterwards.
 
     Args:
-        seed: of all of them.
-        device: the GPU whose generator is seeded along with the CPU's, if it is one.
+        device: the GPU whose generator is meant along with the CPU's, if it is one.
     """
     kept, numpy_state = random.getstate(), np.random.get_state()
-    gpus = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        # torch.manual_seed would also seed the accelerators, whose state fork_rng does not restore here.
-        torch.default_generator.manual_seed(seed)
-        for each in gpus:
-            with torch.cuda.device(each):
-                torch.cuda.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
+    with torch.random.fork_rng(devices=_gpus(device)):
         try:
             yield
         finally:
             random.setstate(kept)
             np.random.set_state(numpy_state)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seeds the global generators of torch, NumPy and Python, and puts their states back afterwards.
+
+    Args:
+        seed: of all of them.
+        device: as for ``kept_generators``.
+    """
+    with kept_generators(device):
+        # torch.manual_seed would also seed the accelerators, whose state is not restored here.
+        torch.default_generator.manual_seed(seed)
+        for each in _gpus(device):
+            with torch.cuda.device(each):
+                torch.cuda.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        yield
+
+
+def _gpus(device: torch.device | None) -> list[torch.device]:
+    return [device] if device is not None and device.type == "cuda" else []
 
 
 def initial_module(task: LoadedTask, seed: int, replicate: int) -> nn.Module:

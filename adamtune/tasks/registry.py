@@ -32,6 +32,9 @@ TASKS: Mapping[str, TaskEntry] = {
 GROUP = "adamtune.tasks"
 """The entry-point group under which a package offers tasks."""
 
+OBJECT = "__main__"
+"""The module in the names of tasks that were given as Python objects: ``__main__:NAME``."""
+
 FORMS = "a file such as churn.py, a module such as package.module"
 """The other names of tasks, for messages."""
 
@@ -53,22 +56,27 @@ def find_task(name: str, folder: Path | None = None) -> TaskEntry | ProgramEntry
     if name in TASKS:
         return TASKS[name]
     place, own_name = re.fullmatch(r"(.*?)(?::(\w+))?", name, re.DOTALL).groups("")  # type: ignore[union-attr]
+    if place == OBJECT:
+        raise UsageError(
+            f"the task {own_name} is a Python class of a notebook or a program: run that again, which calls"
+            f" adamtune.search(..., task={own_name})"
+        )
     if place.endswith(".py"):
         path = _existing((folder or Path()).resolve() / Path(place).expanduser())
         found, own = _choose(load_file(path), own_name, place)
         if isinstance(own, Trainable):
             return function_entry(f"{path}:{found}", own, path, path.parent)
-        return _checked(TaskEntry(f"{path}:{own_name}" if own_name else str(path), own, path))
+        return checked(TaskEntry(f"{path}:{own_name}" if own_name else str(path), own, path))
     for each in entry_points(group=GROUP, name=name):
         with user_errors(f"the entry point {name} of {GROUP}"):
             task = each.load()
-        return _checked(TaskEntry(name, task, _file_of(task)))
+        return checked(TaskEntry(name, task, _file_of(task)))
     if "." in place.strip(".") or own_name:
         module = load_module(place)
         found, own = _choose(module, own_name, place)
         if isinstance(own, Trainable):
             return function_entry(f"{place}:{found}", own, _file_of(module), Path())
-        return _checked(TaskEntry(name, own, _file_of(module)))
+        return checked(TaskEntry(name, own, _file_of(module)))
     return None
 
 
@@ -127,7 +135,7 @@ def _tasks(module: ModuleType) -> Iterator[tuple[str, type[Task] | Trainable]]:
             yield name, each
 
 
-def _checked(entry: TaskEntry) -> TaskEntry:
+def checked(entry: TaskEntry) -> TaskEntry:
     """The entry. Raises UsageError if its class lacks a method, or a default is illegal."""
     task = entry.settings
     if not (isclass(task) and issubclass(task, Task)):

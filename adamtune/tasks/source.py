@@ -138,7 +138,7 @@ def _execute(path: Path) -> ModuleType:
     sys.modules[module.__name__] = module
     writing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        with _ignored("Field name .* shadows an attribute"):  # the task says it itself
+        with ignored("Field name .* shadows an attribute"):  # the task says it itself
             exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
     finally:
         sys.dont_write_bytecode = writing
@@ -148,7 +148,7 @@ def _execute(path: Path) -> ModuleType:
 
 
 @contextmanager
-def _ignored(message: str) -> Iterator[None]:
+def ignored(message: str) -> Iterator[None]:
     """Ignores a warning; filters that the user's code sets meanwhile stay."""
     warnings.filterwarnings("ignore", message)
     ours = warnings.filters[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from adamtune.analysis.importance import Importance, importance, standings
+from adamtune.analysis.importance import Importance, by_importance, importance, standings
 from tests.reports.records import trial
 
 
@@ -128,3 +128,12 @@ def test_a_pruned_trial_is_ranked_among_those_at_its_step() -> None:
         trial(6, state="pruned", intermediate={}),
     ]
     assert standings(trials, "minimize") == [0, 1, 2, 0, 1, 0, 7]
+
+
+def test_the_order_is_that_of_the_shares() -> None:
+    generator = np.random.default_rng(0)
+    settings = [{"lr": float(each), "eps": float(other)} for each, other in generator.random((40, 2))]
+    ranks = [each["eps"] for each in settings]
+    assert by_importance(settings, ranks) == ["eps", "lr"]
+    assert by_importance(settings, ranks) == [each.setting for each in importance(settings, ranks)]
+    assert by_importance([{}] * 20, ranks[:20]) == []

@@ -124,8 +124,8 @@ def test_unknown_suffix_names_the_known_ones(adamtune: Adamtune, storage: Path, 
     code, out, err = adamtune("report", "--storage", storage, "--output", written)
     assert (code, out) == (2, "")
     assert err == (
-        f"--output {written}: no format has the suffix .xlsx. Use one of .json, .csv, .md, .markdown, .txt,"
-        " or choose with --format table|json|csv|markdown.\n"
+        f"--output {written}: no format has the suffix .xlsx. Use one of .json, .csv, .md, .markdown, .html,"
+        " .htm, .txt, or choose with --format table|json|csv|markdown|html.\n"
     )
     assert not written.exists()
 

@@ -154,7 +154,12 @@ def test_wrong_functions(tmp_path: Path) -> None:
     assert "wrong.py:3: ValueError: the metric accuracy has the direction 'max': write minimize" in found
 
 
-def test_workers_are_for_functions_and_commands() -> None:
-    assert "workers: found 2, which does not apply to mlp: write population" in problems(
-        "name: x\ntask: mlp\nworkers: 2\n"
-    )
+@pytest.mark.parametrize("text", ["name: x\ntask: mlp\n", COMMAND])
+def test_which_workers_there_are_is_no_difference(text: str) -> None:
+    later = "workers: 3\ncluster: ray:10.0.0.1:6379\ncpus: 2\ngpus: 0.5\ndeterministic: false\n"
+    assert read(text).hash == read(text + later).hash
+    assert read(text + "cluster: ray\n").cluster == "ray"
+
+
+def test_a_cluster_is_of_ray() -> None:
+    assert "cluster: " in problems("name: x\ntask: mlp\ncluster: slurm\n")

@@ -216,6 +216,10 @@ def test_the_hash_is_the_same_in_every_process():
     later |= {"start": "default", "confirm": "auto", "ablate": "auto"}
     added = {
         "workers": "auto",
+        "cluster": "none",
+        "cpus": "auto",
+        "gpus": 0.0,
+        "deterministic": "auto",
         "baseline": "default",
         "precision": "float32",
         "weight_decay_on": "all",

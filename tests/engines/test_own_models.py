@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from adamtune.engines.base import Member, Source
 from adamtune.engines.plan import make_plan
@@ -166,6 +167,107 @@ def by_attributes(model: Any, inputs: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(found.squeeze(-1), target) + 0.1 * model[0].weight.square().sum()
 
 
+class Kept(nn.Module):
+    """Keeps a result where others may look at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head, self.last = nn.Linear(FEATURES, 5), head(5), {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.found = self.layer(x)
+        self.last["found"], self.chosen = self.found, self.found.argmax(-1)
+        return self.head(self.found.tanh())
+
+
+class Averaged(nn.Module):
+    """Changes buffers by their ``data``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = head()
+        self.register_buffer("mean", torch.zeros(FEATURES))
+        self.register_buffer("size", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean.data.mul_(0.9).add_(x.mean(0), alpha=0.1)
+            self.size.data = 0.9 * self.size.data + 0.1 * x.detach().abs().mean()
+        return self.head((x - self.mean) / self.size)
+
+
+def checkpointed(reentrant: bool) -> nn.Module:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return self.head(checkpoint(self.body, self.layer(x), use_reentrant=reentrant))
+
+    body = nn.Sequential(nn.ReLU(), nn.Dropout(0.3))
+    return Calls(forward, layer=nn.Linear(FEATURES, 8), body=body, head=head(8))
+
+
+class Rounded(torch.autograd.Function):
+    """The sign, with a gradient near 0; and the argument itself, whose gradient is scaled."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(x, None)
+        ctx.factor, ctx.inside = factor, x.abs() < 1
+        chosen = x.argmax(-1)
+        ctx.mark_non_differentiable(chosen)
+        return x.sign() + bias, x.view_as(x), chosen
+
+    @staticmethod
+    def backward(ctx: Any, first: Tensor, second: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, nothing = ctx.saved_tensors
+        assert nothing is None
+        assert ctx.needs_input_grad == (True, False, True)
+        return first * ctx.inside * x + ctx.factor * second, None, first.sum(0)
+
+
+class Doubled(torch.autograd.Function):
+    """Has a context apart, and no rule for ``vmap``."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x * 2
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * ctx.saved_tensors[0].cos()
+
+
+def own_functions(self: Any, x: Tensor) -> Tensor:
+    first, second, chosen = Rounded.apply(self.layer(x), -0.5, self.bias)
+    return self.head(first * second + F.one_hot(chosen, 5)) + self.head(Doubled.apply(first))
+
+
+def scattered(self: Any, x: Tensor) -> Tensor:
+    """Adds results up in a tensor of zeros, which is the same for all members before."""
+    groups = torch.zeros(len(x), 3, dtype=x.dtype, device=x.device)
+    groups.scatter_add_(1, torch.arange(5, device=x.device).expand(len(x), 5) % 3, self.layer(x))
+    return self.head(groups)
+
+
+def of_distributions(self: Any, x: Tensor) -> Tensor:
+    mean, scale = self.layer(x).chunk(2, -1)
+    found = torch.distributions.Normal(mean, F.softplus(scale) + 0.1)
+    prior = torch.distributions.Normal(torch.zeros_like(mean), torch.ones_like(mean))
+    return self.head(found.rsample()) + torch.distributions.kl_divergence(found, prior).mean()
+
+
+def likelihood(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    found = model(inputs).squeeze(-1)
+    losses = [
+        F.gaussian_nll_loss(found, target, found.square() - spread, full=True, eps=0.3, reduction=reduction)
+        for reduction in ("mean", "sum")
+        for spread in (-0.1, 0 * found.detach())
+    ]
+    return sum(losses) + F.gaussian_nll_loss(found, target, 2.0)
+
+
 def plain() -> nn.Module:
     return nn.Sequential(nn.Linear(FEATURES, 5), nn.Linear(5, 1))
 
@@ -220,6 +322,28 @@ OWN: dict[str, Toy] = {
     "a second derivative": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.Tanh(), head(5)), penalised),
     "torch.func": Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.Tanh(), head(5)), functional),
     "the module's attributes": Toy(plain, by_attributes),
+    "results kept in attributes": Toy(Kept),
+    "buffers by their data": Toy(Averaged),
+    "the old spectral norm": Toy(
+        lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(FEATURES, 5)), nn.Tanh(), head(5))
+    ),
+    "checkpoints": Toy(lambda: checkpointed(False)),
+    "reentrant checkpoints": Toy(lambda: checkpointed(True)),
+    "a constant changed in place": Toy(lambda: Calls(scattered, layer=nn.Linear(FEATURES, 5), head=head(3))),
+    "functions with a gradient of their own": Toy(
+        lambda: Calls(
+            own_functions, layer=nn.Linear(FEATURES, 5), bias=nn.Parameter(torch.ones(5)), head=head(5)
+        )
+    ),
+    "distributions": Toy(lambda: Calls(of_distributions, layer=nn.Linear(FEATURES, 4), head=head(2))),
+    "Gaussian likelihood": Toy(plain, likelihood),
+    "a complex number": Toy(lambda: Calls(lambda self, x: (self.layer(x) * 1j).exp().real, layer=head())),
+    "a norm over a dimension": Toy(
+        lambda: Calls(lambda self, x: self.layer(x).norm(2, -1, keepdim=True), layer=nn.Linear(FEATURES, 5))
+    ),
+    "a shape changed in place": Toy(
+        lambda: Calls(lambda self, x: self.layer(x).mul(2).squeeze_(-1).sin().unsqueeze_(-1), layer=head())
+    ),
     **{
         f"{kind.__name__} {options}": Toy(recurrent(kind, **options))
         for kind, options in (
@@ -288,7 +412,7 @@ def at_the_end(task: Toy, engine: type[Population | Sequential]) -> list[dict[st
 @pytest.mark.parametrize("engine", [Population, Sequential])
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
-@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_parameters_and_buffers_are_those_of_a_plain_loop(
     name: str, engine: type[Population | Sequential]
@@ -309,7 +433,7 @@ def test_parameters_and_buffers_are_those_of_a_plain_loop(
 
 
 @pytest.mark.parametrize("name", OWN)
-@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_they_are_trained_in_lockstep(name: str) -> None:
     assert make_plan(OWN[name], "auto", "auto", "cpu", 1).engine == "population"
@@ -387,6 +511,48 @@ def branching(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
     return loss * 2 if loss > 1 else loss
 
 
+class Nested(nn.Module):
+    """Counts in a dictionary, and not in every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.state = head(), {"calls": [0]}
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.state["calls"][0] += 1
+        return self.head(x) * (1 + self.state["calls"][0] // 10)
+
+
+class Remembers(nn.Module):
+    """Uses the result of the step before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.last = head(), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.head(x) if self.last is None else self.head(x) + self.last
+        self.last = found.detach() if self.training else self.last
+        return found
+
+
+def counting(calls: list[int] = [0]) -> Callable[..., Tensor]:  # noqa: B006
+    def counted(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+        calls[0] += 1
+        return squared(model, inputs, target) / calls[0]
+
+    return counted
+
+
+def generating() -> nn.Module:
+    """A model with a generator of its own."""
+    generator = torch.Generator()
+    model = Calls(lambda self, x: self.head(x + torch.rand(FEATURES, generator=self.generator)), head=head())
+    model.generator = generator  # type: ignore[assignment]
+    return model
+
+
 class KeyErrorInLockstep(nn.Module):
     """Raises an error of any type where it is not called with plain tensors."""
 
@@ -400,6 +566,17 @@ class KeyErrorInLockstep(nn.Module):
 
 SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "a counter in Python": (Toy(Annealed), r"attribute calls: make it a buffer"),
+    "a counter in a dictionary": (Toy(Nested), r"attribute state\['calls'\]\[0\]: make it a buffer"),
+    "a result of the step before": (Toy(Remembers), r"attribute last: make it a buffer"),
+    "a counter elsewhere": (Toy(plain, counting()), "changes from call to call .*count in a buffer"),
+    "a mask as an index": (
+        Toy(plain, lambda model, x, y: squared(model, x[y > 0], y[y > 0])),
+        r"test_own_models\.py:\d+: how many elements .*torch\.where",
+    ),
+    "a generator": (
+        Toy(generating),
+        "without a generator",
+    ),
     "NumPy's generator": (Toy(plain, numpy_mixup), r"NumPy's global generator: draw with torch"),
     "Python's generator": (Toy(plain, python_draw), r"Python's random module: draw with torch"),
     "a branch": (Toy(plain, branching), r"test_own_models\.py:\d+: .*control flow"),

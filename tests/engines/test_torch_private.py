@@ -21,6 +21,7 @@ from adamtune.engines.torch_private import (
     DispatchMode,
     OpOverload,
     arguments,
+    capturable,
     change_counts,
     compiling,
     is_batched,
@@ -253,6 +254,33 @@ def test_change_counts_are_those_of_all_members_under_vmap() -> None:
     vmap(body)(torch.zeros(3, 2))
     vmap(vmap(body))(torch.zeros(3, 2, 2))
     assert found == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_capturable_leaves_out_checks_of_distributions_and_checkpoints(
+    reentrant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", True)  # compiling turns it off
+    checkpoints = torch.utils.checkpoint
+    calls: list[int] = []
+
+    def computed(x: Tensor) -> Tensor:
+        calls.append(1)
+        return x.sin()
+
+    def backward() -> int:
+        calls.clear()
+        checkpoints.checkpoint(
+            computed, torch.ones(2, requires_grad=True), use_reentrant=reentrant
+        ).sum().backward()
+        return len(calls)
+
+    with capturable():
+        assert torch.distributions.Normal(torch.zeros(2), -torch.ones(2)).scale.sum() == -2
+        assert backward() == 1
+    with pytest.raises(ValueError, match="scale"):
+        torch.distributions.Normal(torch.zeros(2), -torch.ones(2))
+    assert backward() == 2
 
 
 def test_every_name_is_tested_here() -> None:

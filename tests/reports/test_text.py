@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamtune.reports.text import clock, duration, near_one, rounded, seconds, setting, significant
+from adamtune.reports.text import clock, duration, near_one, paragraph, rounded, seconds, setting, significant
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,11 @@ def test_durations() -> None:
         *("0.0 s", "0.6 s", "4 s", "1 min 0 s", "1 min 5 s", "2 h 3 min")
     ]
     assert [seconds(each) for each in (0.312, 12.34, 1234.5)] == ["0.31", "12.3", "1234"]
+
+
+def test_paragraphs_break_between_words_and_keep_numbers_with_their_unit() -> None:
+    assert paragraph("lower by 0.1 (95 %), on a-rather-long-word", 17) == [
+        "lower by 0.1",
+        "(95 %), on",
+        "a-rather-long-word",
+    ]

@@ -82,7 +82,8 @@ def interrupt(file: StudyConfig, done: int) -> Trials:
 def trials(file: StudyConfig) -> Trials:
     """Everything that is kept with the trials, but for wall time."""
     kept = [asdict(trial) for trial in read_study(file.storage, file.name).trials]
-    return [{key: value for key, value in trial.items() if key != "seconds"} for trial in kept]
+    times = {"seconds", "begun", "ended"}
+    return [{key: value for key, value in trial.items() if key not in times} for trial in kept]
 
 
 def in_optuna(file: StudyConfig) -> list[FrozenTrial]:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-import adamtune.search.confirmation
 from adamtune.analysis.confirmation import PAIR, Confirmation, of_lr
 from adamtune.analysis.looks import SMALL
 from adamtune.analysis.verdict import Verdict, verdict
@@ -19,6 +18,7 @@ from adamtune.config import StudyConfig, parse_study
 from adamtune.config.baseline import default_settings, put_back
 from adamtune.engines.base import Member
 from adamtune.engines.sequential import Sequential
+from adamtune.search import confirmation as module
 from adamtune.search.progress import Progress
 from adamtune.search.run import run
 from adamtune.search.samplers.start import PRIORS, start_points
@@ -132,7 +132,7 @@ def test_a_killed_confirmation_resumes_exactly(
         return confirmed(folder, task={"epochs": 40}, **ENGINES[engine])
 
     searched(file(another))
-    monkeypatch.setattr(adamtune.search.confirmation, "COMMIT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "COMMIT_SECONDS", 0.02)
     kills = 0
     for at in (2, 1, 3, 4, 2, 1):
         try:
@@ -207,7 +207,7 @@ def test_trials_that_diverge_on_fresh_seeds_are_not_recommended(
         wild = {**settings, "lr": 1e6} if settings["lr"] != 1e-3 else settings
         return member(number, wild, *rest)
 
-    monkeypatch.setattr(adamtune.search.confirmation, "member", exploding)
+    monkeypatch.setattr(module, "member", exploding)
     searched(file)
     assert "each of the search's best 3 trials diverged on a fresh seed" in said(file).sentence
 

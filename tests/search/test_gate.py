@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-import adamtune.search.gate
 from adamtune.analysis.gate import ROLES, Gate, Tolerance, read_tolerance
 from adamtune.config.baseline import fixed_settings
 from adamtune.config.settings_file import Trained
 from adamtune.engines.base import Evaluation, Member
 from adamtune.engines.sequential import Sequential
 from adamtune.errors import UsageError
+from adamtune.search import gate as module
 from adamtune.search.gate import SEED, run_gate
 from adamtune.search.trial import Tasks, member
 from tests.search.studies import ENGINES, study
@@ -38,7 +38,7 @@ def test_pairs_are_plain_trainings_on_common_seeds(
         seeds.add(made.seed)
         return made
 
-    monkeypatch.setattr(adamtune.search.gate, "member", noted)
+    monkeypatch.setattr(module, "member", noted)
     sides = dict(zip(ROLES, (trained(tmp_path, 0.05), trained(tmp_path, 0.1, hidden=[8])), strict=True))
     gate = run_gate(file, *sides.values(), TWO_PERCENT, lambda progress: None)
     (seed,) = seeds

@@ -97,7 +97,7 @@ def wait_for_trials(shared: StudyConfig, done: int, searches: Searches) -> None:
                 return
         except Exception:
             pass  # there is no study yet
-        time.sleep(0.05)
+        time.sleep(0.5)
     pytest.fail(f"there were never {done} trials")
 
 

@@ -29,9 +29,10 @@ pytestmark = pytest.mark.slow
 GRACE = 3.0
 WITH_A_SHORT_GRACE = f"""
 import sys
-import adamtune.search.loop, adamtune.storage.processes
+import adamtune.storage.processes
+from adamtune.search import loop
 adamtune.storage.processes.GRACE_SECONDS = {GRACE}
-adamtune.search.loop.COMMIT_SECONDS = {GRACE} / 6
+loop.COMMIT_SECONDS = {GRACE} / 6
 from adamtune.cli.main import main
 main()
 """

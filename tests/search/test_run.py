@@ -16,6 +16,7 @@ from adamtune.analysis.ranking import rank
 from adamtune.config import StudyConfig
 from adamtune.errors import AdamtuneError, Refused, UsageError
 from adamtune.reports.files import to_json
+from adamtune.search import run as module
 from adamtune.search.progress import Progress
 from adamtune.search.run import resume, run
 from adamtune.search.samplers import per_trial
@@ -188,7 +189,7 @@ def test_room_is_for_the_trials_that_are_asked_for(folder: Path) -> None:
 def test_a_study_goes_on_where_its_device_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = study(folder)
     interrupt(file, 1)
-    monkeypatch.setattr("adamtune.search.run.is_available", lambda device: False)
+    monkeypatch.setattr(module, "is_available", lambda device: False)
     with pytest.raises(UsageError, match="begun on cpu, which is not available here"):
         run(file, quiet)
     monkeypatch.undo()
@@ -220,9 +221,9 @@ def test_a_timeout_ends_cleanly_and_a_later_run_goes_on(engine: str, folder: Pat
         return study(folder, task={"epochs": 60}, space=SPACE, search=search, **ENGINES[engine])
 
     runs = 0
-    while run(file(folder, timeout=0.1), quiet).reason == "timeout":
+    # Longer each time: on a busy machine 0.1 s may pass before the first step.
+    while run(file(folder, timeout=0.1 * 1.1**runs), quiet).reason == "timeout":
         runs += 1
-        assert runs < 200
     assert trials(file(folder)) == searched(file(another))
     assert runs > 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adamtune.search import loop
 from adamtune.search.progress import Progress
 from adamtune.search.run import run
 
@@ -22,7 +23,7 @@ PART = 0.1
 def test_what_is_under_way_grows_with_every_evaluation(
     together: int, choice: dict[str, object], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adamtune.search.loop.COMMIT_SECONDS", 1e9)  # no pauses, which tell once more
+    monkeypatch.setattr(loop, "COMMIT_SECONDS", 1e9)  # no pauses, which tell once more
     told: list[Progress] = []
     searched(study(folder, search={"trials": 2 * together}, **choice), told.append)
     expected = [together * PART * (evaluation % 10) for evaluation in range(1, 21)]
@@ -33,7 +34,7 @@ def test_what_is_under_way_grows_with_every_evaluation(
 def test_what_was_under_way_before_an_interruption_counts(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adamtune.search.loop.COMMIT_SECONDS", 1e9)
+    monkeypatch.setattr(loop, "COMMIT_SECONDS", 1e9)
     file = study(folder, search={"trials": 2}, population=2)
     told: list[Progress] = []
 

@@ -1,7 +1,8 @@
-"""Batching rules of losses: cross-entropy of class indices, and the mean squared error."""
+"""Batching rules of losses: cross-entropy of class indices, squared errors, and Gaussian likelihoods."""
 
 from __future__ import annotations
 
+from math import log, pi
 from typing import Any
 
 import torch
@@ -112,3 +113,26 @@ class _SquaredErrorKernel(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         by_x = kernels.mse_loss_backward.call(gradient.contiguous(), *ctx.saved_tensors)
         return by_x, -by_x if ctx.needs_input_grad[1] else None
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative log-likelihood of ``target`` for a mean ``input`` and a variance ``var``, in nats.
+
+    Torch's function reads whether a variance is negative, which it refuses. Here the loss is then NaN.
+    """
+    variance = input.new_full((), var) if isinstance(var, float) else var
+    if variance.shape != input.shape and variance.shape == input.shape[:-1]:
+        variance = variance.unsqueeze(-1)
+    # Without a gradient at the bound, as in torch.
+    fixed = variance.detach()
+    variance = variance + torch.where(fixed < 0, torch.nan, fixed.clamp(min=eps) - fixed)
+    loss = 0.5 * (variance.log() + (input - target).square() / variance)
+    loss = loss + 0.5 * log(2 * pi) if full else loss
+    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()

@@ -16,7 +16,7 @@ from adamtune.engines.batching.autocast import autocast_arguments
 from adamtune.engines.batching.dropout import dropout
 from adamtune.engines.batching.image import adaptive_average_pool, convolution, max_pool
 from adamtune.engines.batching.linear import addmm, embedding, linear
-from adamtune.engines.batching.losses import cross_entropy, mse_loss
+from adamtune.engines.batching.losses import cross_entropy, gaussian_nll_loss, mse_loss
 from adamtune.engines.batching.norm import batch_norm, group_norm, layer_norm
 from adamtune.engines.batching.recurrent import recurrent_rules
 from adamtune.engines.torch_private import (
@@ -69,6 +69,10 @@ DRAWS |= {torch.bernoulli, torch.normal, torch.multinomial, torch.poisson}
 """Functions that draw random numbers into a tensor or for its values."""
 
 
+NEW = {torch.zeros, torch.ones, torch.full, torch.empty, torch.eye, torch.Tensor.clone, torch.clone}
+"""Functions whose results a model may change in place, which ``vmap`` refuses where members share them."""
+
+
 class BatchingRules(TorchFunctionMode):
     """While it is entered, torch functions that have a batching rule use it. For use under ``vmap`` alone.
 
@@ -78,11 +82,12 @@ class BatchingRules(TorchFunctionMode):
     Args:
         anchor: any tensor of which each member has its own; without it, there are the batching rules alone.
         rules: whether layers are computed by batching rules.
+        own_tensors: whether each member has its own of the tensors that the model makes, such as zeros.
     """
 
-    def __init__(self, anchor: Tensor | None = None, rules: bool = True) -> None:
+    def __init__(self, anchor: Tensor | None = None, rules: bool = True, own_tensors: bool = False) -> None:
         super().__init__()
-        self._anchor = anchor
+        self._anchor, self._own_tensors = anchor, own_tensors
         self._functions = ({} if anchor is None else STEPS) | (RULES if rules else {})
         self._device = "cpu" if anchor is None else anchor.device.type
 
@@ -92,13 +97,20 @@ class BatchingRules(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if self._anchor is not None and func in DRAWS:
             # Members draw different numbers, so each needs a tensor of its own.
-            shared = isinstance(args[0], Tensor) and not is_batched(args[0])
-            args = (torch.where(self._anchor == 0, args[0], args[0]) if shared else args[0], *args[1:])
+            args = (self._own(args[0]), *args[1:])
         out = kwargs.pop("out", None)
         args, kwargs = autocast_arguments(func, self._device, (args, kwargs))
         # The rules call torch's functions themselves: within this method, torch has the mode switched off.
         found = self._functions.get(func, func)(*args, **kwargs)
+        if self._own_tensors and func in NEW:
+            found = self._own(found)
         return found if out is None else out.copy_(found)
+
+    def _own(self, value: Any) -> Any:
+        """A tensor of each member's own where members share it; other values as they are."""
+        if self._anchor is None or not isinstance(value, Tensor) or is_batched(value):
+            return value
+        return torch.where(torch.eq(self._anchor, 0), value, value)
 
 
 def _require_gradient(tensor: Tensor, wanted: bool = True) -> Tensor:
@@ -131,11 +143,20 @@ def _member_gradients(
     return tuple(None if each is None else wrapped_like(each, own) for each, own in pairs)
 
 
+def _set_data(tensor: Tensor, value: Tensor) -> None:
+    """``tensor.data = value``."""
+    with torch.no_grad():
+        tensor.copy_(value)
+
+
 STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
     **recurrent_rules(rules=False),
     F.dropout: dropout,
     torch.dropout: dropout,
     F.embedding: embedding,
+    F.gaussian_nll_loss: gaussian_nll_loss,
+    torch.Tensor.data.__get__: torch.Tensor.detach,  # type: ignore[attr-defined]
+    torch.Tensor.data.__set__: _set_data,  # type: ignore[attr-defined]
     torch.autograd.grad: _member_gradients,
     torch.Tensor.requires_grad_: _require_gradient,
     torch.Tensor.requires_grad.__set__: _require_gradient,  # type: ignore[attr-defined]

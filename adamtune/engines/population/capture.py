@@ -55,10 +55,21 @@ class _Recorder(DispatchMode):
             raise CannotCapture(f"the control flow depends on the data ({func})")
         # Such a view is a mark on a tensor, without a call that computes it: planned memory has no such
         # marks.
-        func = COMPUTED_VIEWS.get(func, func)
+        if func in COMPUTED_VIEWS:
+            # A tensor made of a number arrives as that number.
+            func, args = COMPUTED_VIEWS[func], (torch.as_tensor(args[0]),)
+        # A call that changes the shape of a tensor in place is a view, too. Calls before and after it have
+        # the same tensor with different shapes, so each is recorded with views of its own.
+        own_args, own_kwargs = _views((args, kwargs or {}))
         result = func(*args, **(kwargs or {}))
-        self.calls.append(RecordedCall(func, args, kwargs or {}, result))
+        if torch.Tag.inplace_view not in func.tags:
+            self.calls.append(RecordedCall(func, own_args, own_kwargs, _views(result)))
         return result
+
+
+def _views(tree: Any) -> Any:
+    """The tree with a view of each tensor, whose shape nobody changes."""
+    return tree_map_only(Tensor, Tensor.detach, tree)
 
 
 class Capture:
@@ -158,7 +169,8 @@ def _replayed_call(call: RecordedCall, place: Callable[[Tensor], Tensor], draws:
         draw = None if draws is None else draws.bind(call.kernel, args, kwargs, target)
         if draw is None:
             raise CannotCapture(
-                f"random numbers are drawn that cannot be drawn for each member ({call.kernel})"
+                f"random numbers are drawn that cannot be drawn for each member ({call.kernel}): draw with"
+                " torch's usual functions, without a generator"
             )
         return KernelCall(draw, (), {})
     if call.mutates:
@@ -180,12 +192,13 @@ def _replayed_call(call: RecordedCall, place: Callable[[Tensor], Tensor], draws:
 def _out_variant(kernel: OpOverload, results: int) -> tuple[OpOverload, list[str]] | None:
     """The overload that takes the same arguments and writes into given tensors, and these tensors' names."""
     wanted = [(each.name, str(each.type)) for each in arguments(kernel) if each.name not in OPTIONS]
+    options = {each.name for each in arguments(kernel)}
     for overload in overloads(kernel):
         formal = arguments(overload)
         outs = [each.name for each in formal if each.is_out]
         rest = [
             (each.name, str(each.type)) for each in formal if not each.is_out and each.name not in OPTIONS
         ]
-        if len(outs) == results and rest == wanted:
+        if len(outs) == results and rest == wanted and options >= OPTIONS & {each.name for each in formal}:
             return overload, outs
     return None

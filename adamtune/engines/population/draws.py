@@ -82,7 +82,7 @@ class Draws:
         formal = arguments(kernel)
         given = dict(zip((each.name for each in formal), args, strict=False)) | kwargs
         variant = _with_generator(kernel)
-        if variant is None:
+        if variant is None or given.get("generator") is not None:
             return None
         if operator_name(kernel) == "randperm":
             # vmap calls it once for each row, in order.

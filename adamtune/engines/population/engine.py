@@ -77,6 +77,10 @@ class Population:
         for member in members:
             self._groups.pop(member).release(member)
 
+    def close(self) -> None:
+        """Ends the threads."""
+        self._pool.shutdown()
+
     def state(self) -> dict[str, Any]:
         """Each group's state, its thread, and its members' places in the order of admission."""
         order = {member: place for place, member in enumerate(self._groups)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamtune.engines.base import Source
+from adamtune.engines.batching.custom import custom_functions
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE, Draws
-from adamtune.engines.torch_private import compiling, storage_id
+from adamtune.engines.torch_private import capturable, compiling, storage_id
 from adamtune.errors import memory_error, origin
 from adamtune.tasks.base import Rows
 from adamtune.tasks.pytree import map_rows
@@ -31,7 +32,8 @@ class Method:
 
     Attributes:
         rules: whether layers are computed by the batching rules; otherwise by ``vmap`` alone.
-        own_batches: whether each member needs a batch of its own, even where all batches are equal.
+        own_batches: whether each member needs a batch of its own, even where all batches are equal, and its
+            own of the tensors that the model makes, because it changes them in place.
         compiling: whether the model is told that it is compiled, so that it reads no values.
         captured_metrics: whether metrics are captured; otherwise they are computed for each member in turn.
     """
@@ -163,7 +165,7 @@ class BatchedTask:
         def of_member(own: Tensors, fixed: Tensors, rows: Rows, anchor: Tensor) -> Any:
             state = {f"model.{name}": each for name, each in {**own, **fixed}.items()}
             told = compiling() if self.method.compiling else nullcontext()
-            with BatchingRules(anchor, self.method.rules), told:
+            with BatchingRules(anchor, self.method.rules, self.method.own_batches), told:
                 result = functional_call(called, state, (rows,))
             # functional_call leaves in ``state`` what the model has put in a buffer's place.
             return result, {name: state[f"model.{name}"] for name in fixed}
@@ -183,20 +185,34 @@ class BatchedTask:
             torch.random.fork_rng(devices=[]),
             torch.enable_grad(),
             sdpa_kernel(SDPBackend.MATH),
+            capturable(),
+            custom_functions(),
+            one_line_errors(),
         ):
-            try:
-                return Capture(compute, *inputs, draws=draws)
-            except Exception as error:
-                if memory_error(error) is not None:
-                    raise  # the sequential engine would run out of memory, too
-                place = origin(error)
-                raise CannotCapture(f"{place}: {_reason(error)}" if place else _reason(error)) from error
+            return Capture(compute, *inputs, draws=draws)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Raises CannotCapture with a message of one line for any error but those of memory."""
+    try:
+        yield
+    except Exception as error:
+        if memory_error(error) is not None:
+            raise  # the sequential engine would run out of memory, too
+        place = origin(error)
+        raise CannotCapture(f"{place}: {_reason(error)}" if place else _reason(error)) from error
 
 
 _REASONS = {
     "data-dependent control flow": "the control flow depends on a tensor's values; use torch.where or a mask",
     ".item()": "a number is read from a tensor by .item(), float() or int(); compute with the tensor",
     "Batching rule not implemented for": "{} has no rule for many members at once",
+    "vmap: we do not yet support ": "{} has no rule for many members at once",
+    "stack expects each tensor to be equal size": "the size of a tensor depends on the data, as that of a"
+    " packed sequence does; use padding, and a mask or the result at the last step",
+    "dynamic shape": "how many elements are chosen depends on the data (a mask as an index, or nonzero); use"
+    " torch.where, or weights of 0 and 1",
 }
 """What ``vmap`` says, and what it means to the author of the model."""
 

@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamtune.engines.base import Source
-from adamtune.engines.metrics import checked_loss
-from adamtune.engines.population.attributes import changed_attribute
+from adamtune.engines.metrics import checked_loss, gradients_of
+from adamtune.engines.population.attributes import changed_values, state_of
 from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.draws import Draws, Key
-from adamtune.engines.population.gradients import BatchedTask, Method
+from adamtune.engines.population.gradients import BatchedTask, Method, one_line_errors
+from adamtune.errors import memory_error
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import leaves, map_rows, take_rows
@@ -137,8 +138,7 @@ class _Plain:
             sdpa_kernel(SDPBackend.MATH),
         ):
             loss = checked_loss(self.source.task.loss(self.module, batch))
-            found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
-        return loss.detach(), dict(zip(trained, found, strict=True))
+            return loss.detach(), gradients_of(loss, trained)
 
     def tensors(self, trained: bool) -> dict[str, Tensor]:
         """Copies of the trained parameters, or of all other parameters and buffers."""
@@ -225,7 +225,8 @@ def _check_gradients(task: BatchedTask, shared: bool, tolerance: float, other: S
         for target, value in zip(leaves(batch), leaves(other), strict=True):
             target.copy_(value)
         draws.seed([Key(0, each.replicate, 1) for each in plain])
-        capture.replay()
+        with one_line_errors():
+            capture.replay()
     losses, gradients = capture.outputs
     for row, each in enumerate(plain):
         loss, wanted = each.step(1, batches[row][1])
@@ -275,7 +276,8 @@ def _captures_metrics(task: BatchedTask) -> bool:
         with torch.no_grad():
             for name, value in _stacked([each.tensors(trained=True) for each in plain]).items():
                 parameters[name].copy_(value)
-            capture.replay()
+            with one_line_errors():
+                capture.replay()
             for row, each in enumerate(plain):
                 wanted = source.task.scores(each.module.eval(), rows)
                 found = {name: value[row] for name, value in capture.outputs.items()}
@@ -287,15 +289,51 @@ def _captures_metrics(task: BatchedTask) -> bool:
 
 
 def _check_state(source: Source) -> None:
-    """Refuses a model that changes what is no tensor in every step: a capture would not change it again.
+    """Refuses a model whose steps change more than parameters and buffers: a capture would not repeat it.
 
     Raises:
-        CannotCapture: a step changes an attribute of a module, or draws from Python's or NumPy's generator.
+        CannotCapture: a step changes a value that it reads, or draws from Python's or NumPy's generator.
     """
-    plain = _Plain(source, 0)
-    plain.step(0, plain.batch(0))  # what a model sets up at its first call does not matter
-    changed = changed_attribute(plain.module, lambda: plain.step(1, plain.batch(1)))
+    plain, twin = _Plain(source, 0), _Plain(source, 0)
+    task = getattr(source.task, "task", source.task)
+
+    def take_first_steps(each: _Plain) -> dict[str, Any]:
+        each.step(0, each.batch(0))  # what a model sets up at its first call does not matter
+        return changed_values(lambda: state_of(each.module, task), lambda: each.step(1, each.batch(1)))
+
+    changed = take_first_steps(plain)
     if source.foreign_draws is not None:
         raise CannotCapture(f"the loss draws from {source.foreign_draws}: draw with torch instead")
-    if changed is not None:
-        raise CannotCapture(f"a step changes the attribute {changed}: make it a buffer (register_buffer)")
+    for name, value in changed.items():
+        if not isinstance(value, Tensor):
+            raise CannotCapture(f"a step changes the {name}: make it a buffer (register_buffer)")
+    # A tensor that is only kept for others to look at does no harm: the next step gives the same without it.
+    tensors = [*twin.module.parameters(), *twin.module.buffers()]
+    kept = take_first_steps(twin).values()
+    with torch.no_grad():
+        before = [each.clone() for each in tensors]
+        for value in kept:
+            if isinstance(value, Tensor):
+                value.detach().fill_(torch.nan if value.is_floating_point() or value.is_complex() else -1)
+        for target, value in zip(tensors, before, strict=True):
+            target.copy_(value)
+    try:
+        _compare_steps(plain, twin)
+    except Exception as error:
+        if memory_error(error) is not None:
+            raise
+        for name in changed:
+            raise CannotCapture(f"a step changes the {name}: make it a buffer (register_buffer)") from error
+        raise CannotCapture(
+            "the loss changes from call to call with the same weights, batch and draws: if it counts its"
+            " calls, keep the count in a buffer of the model (register_buffer)"
+        ) from error
+
+
+def _compare_steps(plain: _Plain, twin: _Plain) -> None:
+    """Takes the third step of both. Raises _Different if they differ."""
+    (loss, gradients), (wanted, others) = (each.step(2, each.batch(2)) for each in (plain, twin))
+    _compare("the ", {"loss": loss}, {"loss": wanted}, TOLERANCE)
+    found = {name: value for name, value in gradients.items() if value is not None}
+    _compare("the gradient of ", found, {name: others[name] for name in found}, TOLERANCE)
+    _compare("the buffer ", plain.tensors(trained=False), twin.tensors(trained=False), TOLERANCE)

@@ -15,6 +15,7 @@ from adamtune.engines.side_by_side.worker import PAUSE
 from adamtune.engines.workers.process import describe
 from adamtune.errors import AdamtuneError
 
+TRAINER = "adamtune.engines.side_by_side.trainer:Trainer"
 TICK_SECONDS = 0.02
 """How long answers are waited for before the engine asks whether to pause."""
 
@@ -22,17 +23,21 @@ TICK_SECONDS = 0.02
 class Process:
     """A running process of ``worker.py``. It ends when this one does.
 
+    Args:
+        host: the class whose methods are called there, as ``MODULE:CLASS``.
+        environment: its environment; None for that of this process.
+
     Attributes:
         members: the members in training there, by their numbers.
         connection: the process answers through it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = TRAINER, environment: Mapping[str, str] | None = None) -> None:
         self.members: dict[int, Member] = {}
         self.connection, theirs = Pipe()
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; from adamtune.engines.side_by_side.worker import main;"
-            f" main({theirs.fileno()})"
+            f" main({theirs.fileno()}, {host!r})"
         )
         # In a session of its own, so that Ctrl-C does not end it; what the task prints is no output of ours.
         self._popen = subprocess.Popen(
@@ -41,6 +46,7 @@ class Process:
             stdout=2,
             start_new_session=True,
             pass_fds=[theirs.fileno()],
+            env=environment,
         )
         theirs.close()
         self._is_ready = False
@@ -67,13 +73,18 @@ class Process:
             AdamtuneError: the process has died.
             Exception: what the method raised.
         """
-        try:
-            succeeded, answer = pickle.loads(self.connection.recv_bytes())
-        except (EOFError, OSError) as error:
-            raise self._death() from error
+        succeeded, answer = self.answer()
         if not succeeded:
             raise answer
         return answer
+
+    def answer(self) -> tuple[bool, Any]:
+        """Whether the method succeeded, and its result or error. Raises AdamtuneError as ``receive``."""
+        try:
+            found: tuple[bool, Any] = pickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise self._death() from error
+        return found
 
     def close(self) -> None:
         """Ends the process, whatever it does."""
@@ -81,12 +92,16 @@ class Process:
         self._popen.wait()
         self.connection.close()
 
-    def _death(self) -> AdamtuneError:
+    @property
+    def death(self) -> str:
+        """Why the process has ended; it is killed if it has not."""
         self._popen.kill()
         code = self._popen.wait()
-        cause = "; the system may have run out of memory" if code == -9 else ""
+        return describe(code) + ("; the system may have run out of memory" if code == -9 else "")
+
+    def _death(self) -> AdamtuneError:
         return AdamtuneError(
-            f"a process that trained {len(self.members)} members ended: {describe(code)}{cause}. What was"
+            f"a process that trained {len(self.members)} members ended: {self.death}. What was"
             " committed is kept: run the same command again, with a smaller model or batch if it ends again."
         )
 

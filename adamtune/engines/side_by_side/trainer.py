@@ -21,10 +21,14 @@ class Trainer:
     """The members of this process. Its methods are the messages that it answers.
 
     Members and tasks have numbers, which the other side gives.
+
+    Attributes:
+        paused: whether training is to stop at the next step.
     """
 
-    def __init__(self, paused: Event) -> None:
-        self._paused = paused
+    paused: Event
+
+    def __init__(self) -> None:
         self._data: dict[str, tuple[Rows, Rows, Rows | None]] = {}
         self._tasks: dict[int, LoadedTask] = {}
         self._members: dict[int, Member] = {}
@@ -51,7 +55,7 @@ class Trainer:
 
     def train(self) -> bool:
         """Trains to the next evaluations, or to the next pause; whether they are reached."""
-        return self._engine.train(self._paused.is_set)
+        return self._engine.train(self.paused.is_set)
 
     def evaluate(self) -> list[tuple[int, Evaluation]]:
         """The evaluations, each with the number of its member and without the member."""

@@ -10,6 +10,8 @@ import os
 import pickle
 import signal
 import traceback
+from collections.abc import Sequence
+from importlib import import_module
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -21,28 +23,33 @@ PAUSE = ("pause",)
 """The message that stops training at the next step; it has no answer."""
 
 
-def main(descriptor: int) -> None:
-    """Answers messages: the name of a method of ``Trainer`` and its arguments each.
+def main(descriptor: int, host: str) -> None:
+    """Answers messages: the name of a method and its arguments each.
 
     Args:
         descriptor: the number of the connection's file descriptor.
+        host: the class that has the methods, as ``MODULE:CLASS``; its attribute ``paused`` is set at a pause.
     """
     for each in (signal.SIGINT, signal.SIGTERM):  # which may be sent to a whole job: the search decides
         signal.signal(each, signal.SIG_IGN)
     connection, paused = Connection(descriptor), Event()
     messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
     Thread(target=_read, args=(connection, messages, paused), daemon=True).start()
-    from adamtune.engines.side_by_side.trainer import Trainer
-
-    trainer = Trainer(paused)
+    module, _, name = host.partition(":")
+    made = getattr(import_module(module), name)()
+    made.paused = paused
     connection.send_bytes(pickle.dumps((True, "ready")))
     while True:
-        name, *arguments = messages.get()
-        try:
-            answer = True, getattr(trainer, name)(*arguments)
-        except Exception as error:
-            answer = False, _portable(error)
-        connection.send_bytes(pickle.dumps(answer))
+        connection.send_bytes(pickle.dumps(answer(made, messages.get())))
+
+
+def answer(host: Any, message: Sequence[Any]) -> tuple[bool, Any]:
+    """Whether a message succeeded, and its result or error."""
+    name, *arguments = message
+    try:
+        return True, getattr(host, name)(*arguments)
+    except Exception as error:
+        return False, _portable(error)
 
 
 def _read(connection: Connection, messages: SimpleQueue[tuple[Any, ...]], paused: Event) -> None:

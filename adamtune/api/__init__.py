@@ -1,0 +1,1 @@
+"""adamtune from Python: a search, and studies with their numbers, charts and settings."""

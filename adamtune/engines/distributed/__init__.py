@@ -1,0 +1,1 @@
+"""The engine that gives trials to workers: processes of this machine, or actors of a Ray cluster."""

@@ -1,0 +1,155 @@
+"""A worker as the engine sees it: what it trains, and from where others could go on if it dies."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from adamtune.engines.base import Member
+from adamtune.engines.distributed.base import Call, Pool, Worker, WorkerStatus
+from adamtune.engines.plan import Plan
+
+State = tuple[bytes, Plan]
+
+
+@dataclass(eq=False)
+class Batch:
+    """Members that are to go to one worker together.
+
+    Attributes:
+        members: the members by number, in order of admission; with a state, all that it has.
+        gone: numbers of those of them that are in training no more.
+        state: the state of an engine that trained them, and its plan; None for members at step 0.
+        index: the place where they have to go; None for any.
+    """
+
+    members: dict[int, Member]
+    gone: set[int] = field(default_factory=set)
+    state: State | None = None
+    index: int | None = None
+
+
+class Place:
+    """A worker, and those that replace it after its death.
+
+    Attributes:
+        index: its number, from 0.
+        members: the members in training there, by number, in order of admission.
+        parts: the members and the state of each of its engines, when it was asked last.
+        asked: when that was.
+        training: whether it has been told to train and has not answered.
+        is_ready: whether the worker has started.
+        node: the machine where it is.
+        known: what it has got: the numbers of tasks, and the hashes of data.
+        failed_starts: workers that died one after the other before they had started.
+        evaluations: evaluations that it has made.
+        has_evaluated: whether it has made some in this round.
+        lost: workers that have died.
+    """
+
+    def __init__(self, index: int, pool: Pool[Any]) -> None:
+        self.index, self._pool = index, pool
+        self.members: dict[int, Member] = {}
+        self.failed_starts = self.evaluations = self.lost = 0
+        self.node = ""
+        self._busy = 0.0
+        self.began = perf_counter()
+        self.start()
+
+    def start(self) -> None:
+        """Starts a worker without members."""
+        self.worker: Worker = self._pool.start(self.index)
+        self.members = {}
+        self.parts: list[tuple[dict[int, Member], State]] = []
+        self.asked = perf_counter()
+        self.training = self.is_ready = self.has_evaluated = False
+        self.known: set[object] = set()
+        self._calls: list[Call] = []
+        self._awaited: deque[tuple[str, dict[int, Member]]] = deque()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether an answer is to come."""
+        return bool(self._awaited)
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Adds a call to the next message."""
+        self._calls.append((name, *arguments))
+
+    def flush(self) -> None:
+        """Sends the calls. Raises WorkerDied."""
+        if self._calls:
+            calls, self._calls = self._calls, []
+            name = calls[-1][0]
+            self._awaited.append((name, dict(self.members)))
+            if name == "advance":
+                self.training, self._since = True, perf_counter()
+            self.worker.send(calls)
+
+    def receive(self) -> list[tuple[int, Any]]:
+        """Takes the next answer; the evaluations in it, with the numbers of the members.
+
+        Raises:
+            WorkerDied: the worker has died.
+            Exception: what the worker raised.
+        """
+        succeeded, answer = self.worker.receive()
+        name, members = self._awaited.popleft()
+        if not succeeded:
+            raise answer
+        if name == "begin":
+            self.is_ready, self.node, self.failed_starts = True, answer, 0
+            self.began = perf_counter()
+            self._busy = 0.0
+        elif name == "state":
+            self.parts = [({each: members[each] for each in numbers}, state) for numbers, state in answer]
+        elif name == "advance":
+            self.training = False
+            self._busy += perf_counter() - self._since
+            return list(answer)
+        return []
+
+    def ask_state(self) -> None:
+        """Asks for the state of its members."""
+        self.call("state")
+        self.asked = perf_counter()
+        self.flush()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a state that it has given has members that are in training no more."""
+        return any(number not in self.members for members, _ in self.parts for number in members)
+
+    def batches(self) -> list[Batch]:
+        """Its members, from where they can go on elsewhere."""
+        index = self.index if self._pool.replaces else None
+        found = []
+        left = dict(self.members)
+        for members, state in self.parts:
+            gone = members.keys() - self.members.keys()
+            if len(gone) < len(members):
+                found.append(Batch(members, set(gone), state, index))
+            for number in members:
+                left.pop(number, None)
+        trials: dict[int, dict[int, Member]] = {}
+        for number, member in left.items():
+            trials.setdefault(member.trial, {})[number] = member
+        return found + [Batch(own, index=index) for own in trials.values()]
+
+    def status(self) -> WorkerStatus:
+        """What it does, for people."""
+        now = perf_counter()
+        busy = self._busy + (now - self._since if self.training else 0.0)
+        part = min(1.0, busy / max(now - self.began, 1e-9)) if self.is_ready else 0.0
+        state = "training" if self.training else "idle"
+        name = f"{self.index} {self.node}".rstrip()
+        return WorkerStatus(
+            name,
+            state if self.is_ready else "starting",
+            len(self.members),
+            self.evaluations,
+            part,
+            self.lost,
+        )

@@ -1,0 +1,1 @@
+"""Trials in other programs' formats: MLflow, TensorBoard and Weights & Biases, one file each."""

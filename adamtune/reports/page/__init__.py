@@ -1,0 +1,1 @@
+"""The page: a study as one HTML file that needs nothing else."""
