@@ -112,9 +112,9 @@ def pair(folder: Path, location: str, trials: int, epochs: int) -> tuple[StudyCo
 
 def assert_each_once(shared: StudyConfig, local: StudyConfig) -> None:
     """The trials are those of one process, to the last bit: none is missing, none is there twice."""
-    expected = searched(local)
-    assert len(expected) == local.search.trials
-    assert trials(shared) == expected
+    found = trials(shared)
+    assert len(found) == local.search.trials
+    assert found == searched(local)
 
 
 def endings(journal: Path) -> list[int]:
