@@ -51,11 +51,6 @@ def search(arguments: argparse.Namespace) -> Any:
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
-    from benchmarks.plain_training import suggest
-
-    def space(trial: Any) -> None:
-        suggest(trial)
-
     ray.init(num_cpus=arguments.processes, include_dashboard=False, logging_level="ERROR")
     constants = {"task": arguments.task, "settings": arguments.settings, "seed": arguments.seed}
     tuner = tune.Tuner(
@@ -68,6 +63,13 @@ def search(arguments: argparse.Namespace) -> Any:
         ),
     )
     return tuner.fit()
+
+
+def space(trial: Any) -> None:
+    """Defines the searched parameters; a function of a module, because Ray pickles it."""
+    from benchmarks.plain_training import suggest
+
+    suggest(trial)
 
 
 def run_trial(config: dict[str, Any], constants: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from adamtune.reports.console import counts, is_unicode, styled, without_echo
 from adamtune.reports.curves import Scale, staircase
 from adamtune.reports.table import table
 from adamtune.reports.text import clock, fill, rounded, setting
+from adamtune.reports.workers import worker_lines, workers_summary
 from adamtune.search.progress import Observer, Progress
 from adamtune.storage.records import StudyRecord
 
@@ -101,7 +102,8 @@ def _log(out: Console) -> Observer:
             out.print(note)
         printed = len(progress.notes)
         if progress.last_batch:
-            out.print("; ".join(filter(None, (_standing(progress), _best_value(progress), _pace(progress)))))
+            parts = _standing(progress), _best_value(progress), _pace(progress), _workers(progress)
+            out.print("; ".join(filter(None, parts)))
         now = str(progress.stage or "")
         if now != stage:
             out.print(now)
@@ -112,6 +114,11 @@ def _log(out: Console) -> Observer:
 
 def _standing(progress: Progress) -> str:
     return f"{progress.done}/{progress.total} trials, {counts(progress.counts)}"
+
+
+def _workers(progress: Progress) -> str:
+    summary = workers_summary(progress.workers)
+    return summary[0].lower() + summary[1:] if summary else ""
 
 
 def _best_value(progress: Progress) -> str:
@@ -134,6 +141,8 @@ def view(progress: Progress, width: int, height: int, unicode: bool = True) -> l
     """The lines of the live display, at most ``height``: the best trials and their curve where these fit."""
     lines = [_bar(progress, width, unicode)]
     lines += [line for each in _status(progress) for line in _wrapped(each, width)]
+    for each in filter(None, (workers_summary(progress.workers), *worker_lines(progress.workers))):
+        lines += _wrapped(each, width)
     lines += [line for note in progress.notes for line in _wrapped(note, width, "dim")]
     five = _best_five(progress, width, unicode)
     if len(lines) + len(five) >= height:

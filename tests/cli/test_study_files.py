@@ -168,8 +168,8 @@ def test_problems_of_options_come_before_those_of_the_file(adamtune: Adamtune, t
         "--seed: found 'x'; allowed: integer in [0, 4294967295]",
         f"1 problem in {path}:",
         f"{path}:3: sarch: unknown key 'sarch'; did you mean 'search'? allowed: name, storage, engine, "
-        "population, device, workers, cluster, cpus, gpus, deterministic, precision, weight_decay_on, accumulate, task, optimizer, space, "
-        "search, objective, baseline",
+        "population, device, workers, cluster, cpus, gpus, deterministic, precision, weight_decay_on, "
+        "accumulate, task, optimizer, space, search, objective, baseline",
     ]
 
 

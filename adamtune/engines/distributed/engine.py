@@ -27,6 +27,8 @@ LEAST_SECONDS = 0.1
 """A worker trains at least so long, or to its next evaluations, before it gives a state."""
 TICK_SECONDS = 0.05
 """How long answers are waited for before the engine asks whether to pause."""
+MOST_ANSWERS = 16
+"""So many workers, of hundreds that answer at the same time, get new members before the next are heard."""
 MOST_DEATHS = 3
 """So many workers may die one after the other with a member that makes no progress."""
 CLOSE_SECONDS = 6.0
@@ -108,6 +110,8 @@ class Distributed:
     def release(self, members: Sequence[Member]) -> None:
         """Frees the slots of members whose training ends here."""
         numbers = {self._forget(member) for member in members}
+        if not numbers:  # the usual case, of a search of many workers
+            return
         for place in self._places:
             if own := [each for each in place.members if each in numbers]:
                 place.call("release", own)
@@ -212,17 +216,17 @@ class Distributed:
             # Where a member is trained is not to depend on which worker starts first.
             self._have_begun = all(each.is_ready for each in self._places)
         waiting, self._waiting = self._waiting, []
+        idle = [each for each in self._places if each.is_ready and not each.is_awaited] if waiting else []
         for batch in waiting:
-            place = self._place_for(batch) if self._have_begun else None
+            place = self._place_for(batch, idle) if self._have_begun else None
             if place is None:
                 self._waiting.append(batch)
             else:
                 self._hand_over(place, batch)
 
-    def _place_for(self, batch: Batch) -> Place | None:
-        """The worker with the fewest members that can take a batch now; None if there is none."""
-        own = self._places if batch.index is None else [self._places[batch.index]]
-        free = [each for each in own if each.is_ready and not each.is_awaited]
+    def _place_for(self, batch: Batch, idle: Sequence[Place]) -> Place | None:
+        """The idle worker with the fewest members that can take a batch; None if there is none."""
+        free = [each for each in idle if batch.index in (None, each.index)]
         if batch.state is None:
             most = self._plan.slots - len(batch.members)
             free = [each for each in free if len(each.members) <= most]
@@ -271,7 +275,7 @@ class Distributed:
 
     def _receive(self, timeout: float) -> None:
         """Takes the answers that are there, or come within ``timeout`` seconds."""
-        for place in self._ready(self._places, timeout):
+        for place in self._ready(self._places, timeout)[:MOST_ANSWERS]:
             with self._alive(place):
                 for number, evaluation in place.receive():
                     self._take(place, number, evaluation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from adamtune.engines.plan import cores
 from adamtune.errors import UsageError
 
 MISSING = "Ray is not installed: pip install 'adamtune[ray]'"
+CONNECT_SECONDS = 10.0
 EXCLUDED = [".git", ".venv", "runs", "*.db", "__pycache__"]
 """Files of a task's folder that workers do not get."""
 
@@ -102,6 +104,9 @@ class RayPool:
 
 def _connect(ray: Any, address: str, code: Path | None) -> None:
     """Connects to the cluster, or starts one, whose nodes get this package and the user's code."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():  # Ray itself tries for minutes
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     runtime: dict[str, Any] = {"py_modules": [str(Path(__file__).parents[2])]}
     if code is not None:
         runtime |= {"working_dir": str(code), "excludes": EXCLUDED}
