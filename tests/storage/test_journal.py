@@ -172,9 +172,9 @@ def test_the_lock_of_a_killed_process_is_free_at_once(path: Path, journal: Share
         writing = pool.submit(journal.create_new_study, [StudyDirection.MINIMIZE], "s")
         time.sleep(0.2)
         assert not writing.done()
+        assert Path(f"{path}.lock").read_text().startswith(f"adamtune on {platform.node()} ")
         holder.kill()
         holder.communicate()
-        assert Path(f"{path}.lock").read_text().startswith(f"adamtune on {platform.node()} ")
         writing.result(timeout=5)
     assert not Path(f"{path}.lock").exists()
 
