@@ -23,11 +23,14 @@ class Importance(NamedTuple):
         setting: its name.
         share: of the variance of the trials' ranks, what the setting explains that the others do not: 0 to 1.
         noise: the share up to which a setting without effect gets: in 95 % of searches, every one of them.
+        low, high: the interval of the share, at 95 %.
     """
 
     setting: str
     share: float
     noise: float
+    low: float = 0.0
+    high: float = 1.0
 
 
 def importance(settings: Sequence[Mapping[str, Any]], ranks: Sequence[float]) -> list[Importance]:
@@ -49,9 +52,36 @@ def importance(settings: Sequence[Mapping[str, Any]], ranks: Sequence[float]) ->
     from scipy.special import fdtri
 
     return [
-        Importance(each.setting, each.share, float(fdtri(each.columns, each.free, each.level)) * each.unit)
+        Importance(
+            each.setting,
+            each.share,
+            float(fdtri(each.columns, each.free, each.level)) * each.unit,
+            *_interval(each),
+        )
         for each in _shares(settings, ranks)
     ]
+
+
+def _interval(found: _Share) -> tuple[float, float]:
+    """The shares of which a share like this one is neither among the 2.5 % highest nor the 2.5 % lowest.
+
+    With an effect, F has a noncentral distribution. Patnaik's central F of the same mean and variance stands
+    for it, which has values for every noncentrality.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import fdtr
+
+    def bound(level: float) -> float:
+        def above(share: float) -> float:
+            noncentrality = share / found.unit * found.columns
+            scale = found.columns + noncentrality
+            columns = scale**2 / (found.columns + 2 * noncentrality)
+            ratio = found.share / found.unit * found.columns / scale
+            return float(fdtr(columns, found.free, ratio)) - level
+
+        return float(brentq(above, 0.0, 1.0)) if above(0.0) > 0 > above(1.0) else float(above(0.0) > 0)
+
+    return bound(0.975), bound(0.025)
 
 
 def by_importance(settings: Sequence[Mapping[str, Any]], ranks: Sequence[float]) -> list[str]:

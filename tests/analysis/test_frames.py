@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, isnan
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from adamtune.analysis.frames import curve_frame, trial_frame
+from adamtune.analysis.frames import confirmation_frame, curve_frame, importance_frame, trial_frame
 from adamtune.analysis.ranking import rank
 from adamtune.storage.records import TrialRecord
 
@@ -103,3 +104,38 @@ def test_curves_one_row_an_evaluation() -> None:
     assert curves.to_dict("list") == {"trial": [1, 3, 3], "step": [10, 10, 20], "value": [inf, 1.0, 0.5]}
     assert curves.dtypes.astype(str).tolist() == ["int64", "int64", "float64"]
     assert curves.groupby("trial")["value"].min().to_dict() == {1: inf, 3: 0.5}
+
+
+def test_the_frame_of_a_confirmation_has_every_fresh_training() -> None:
+    plan = {"finalists": 2, "seeds": 1, "looks": [2], "bounds": [2.5], "futility": []}
+    results: dict[str, Any] = {
+        "0": {"0": {"val_loss": 0.5, "test.0/loss": 9.0}},
+        "1": {"0": {"val_loss": 0.6}},
+        "lr": {"0": {"val_loss": 0.9}, "1": {"val_loss": 0.8}},
+        "lr 0": {"0": {"val_loss": 0.9}},
+        "lr 1": {"0": {"val_loss": 0.8}},
+        "winner": {"0": {"val_loss": 0.4, "test/loss": 0.3}, "1": {"diverged_at": 7}},
+        "baseline": {"0": {"val_loss": 0.7}, "1": {"val_loss": 0.7}},
+    }
+    stored = {
+        **{"plan": plan, "metric": "val_loss", "direction": "minimize", "trials": 2, "asked": "lr_only"},
+        **{"finalists": [0, 1], "baseline": {}, "results": results, "lrs": [0.1, 0.01], "ablated": []},
+    }
+    ranking = rank(replace(study(trial(0, 0.5), trial(1, 0.6)), study={"search": {}}, confirmation=stored))
+    frame = confirmation_frame(ranking)
+    assert list(frame.columns) == ["side", "trial", "seed", "test_loss", "val_loss", "diverged_at", "failure"]
+    rows = [tuple(None if pd.isna(each) else each for each in row) for row in frame.itertuples(index=False)]
+    assert [row[:3] for row in rows] == [
+        *(("finalist", 0, 0), ("finalist", 1, 0), ("lr 0.1", None, None), ("lr 0.01", None, None)),
+        *(("lr 0.1", None, 0), ("lr 0.01", None, 0), ("candidate", 0, 0), ("candidate", 0, 1)),
+        *(("baseline", None, 0), ("baseline", None, 1)),
+    ]
+    assert rows[6][3:] == (0.3, 0.4, None, None)
+    assert rows[7][3:] == (None, None, 7, None)
+
+
+def test_frames_of_a_study_without_confirmation_are_empty() -> None:
+    assert confirmation_frame(rank(mixed())).empty
+    frame = importance_frame(rank(mixed()))
+    assert frame.empty
+    assert list(frame.dtypes.astype(str)) == ["string", "float64", "float64", "float64", "float64"]

@@ -137,3 +137,21 @@ def test_the_order_is_that_of_the_shares() -> None:
     assert by_importance(settings, ranks) == ["eps", "lr"]
     assert by_importance(settings, ranks) == [each.setting for each in importance(settings, ranks)]
     assert by_importance([{}] * 20, ranks[:20]) == []
+
+
+def test_the_interval_is_that_of_the_noncentral_f() -> None:
+    rng = np.random.default_rng(0)
+    x, noise = rng.uniform(size=60), rng.normal(0, 0.3, 60)
+    (only,) = importance([{"lr": value} for value in x], list(stats.rankdata(x + noise)))
+    freedom = (2, 57)
+    unit = freedom[0] / freedom[1] * (1 - only.share)  # of an F of 1
+    for bound, level in ((only.low, 0.975), (only.high, 0.025)):
+        noncentrality = bound / unit * freedom[0]
+        assert stats.ncf.cdf(only.share / unit, *freedom, noncentrality) == pytest.approx(level, abs=0.01)
+
+
+def test_the_interval_of_a_setting_without_effect_begins_at_zero() -> None:
+    rng = np.random.default_rng(2)
+    (only,) = importance([{"lr": rng.uniform()} for _ in range(50)], list(map(float, range(50))))
+    assert only.low == 0.0
+    assert only.share < only.high < 0.3

@@ -42,11 +42,7 @@ def last_value(trial: TrialRecord) -> float | None:
 
 def value_scale(ranking: Ranking) -> Scale | None:
     """The axis of the values, without outliers at the worse end; None where no trial has a value."""
-    complete = [
-        each.value for each in ranking.study.trials if each.state == "complete" and each.value is not None
-    ]
-    others = (last_value(each) for each in ranking.study.trials)
-    values = complete or [each for each in others if each is not None]
+    values = [each for each in map(last_value, ranking.study.trials) if each is not None]
     return with_width(Scale.of(values, ranking.study.direction))
 
 
@@ -91,7 +87,8 @@ def trial_rows(
 
 
 def _on_axis(frame: pd.DataFrame, axis: Axis) -> list[Any]:
-    values = frame[_column(frame, "params", axis.name)]
+    column = _column(frame, "params", axis.name)
+    values = frame[column] if column in frame else [None] * len(frame)  # settings of another program
     return [None if is_missing(each) else axis.at(each) for each in values]
 
 

@@ -46,10 +46,12 @@ def importance(ranking: Ranking) -> alt.LayerChart | None:
         alt.Y("setting:N", sort=None, title=None, axis=alt.Axis(labelLimit=140)),
         tooltip=["setting:N", *(alt.Tooltip(f"{name}:Q", format=".2f") for name in frame.columns[1:])],
     )
-    x = alt.X("share:Q", title="part of the order of the trials explained", scale=alt.Scale(zero=True))
-    bars = base.mark_bar(color=COMPLETE, opacity=0.75, height={"band": 0.5}).encode(x)
-    noise = base.mark_tick(color=GUIDE, thickness=2).encode(alt.X("noise:Q"))
-    return layered(bars, noise, width=WIDTH * 2, height=alt.Step(28))
+    title = "part of the order of the trials that it explains, with its interval"
+    x = alt.X("share:Q", title=title, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=6, format="~g"))
+    bars = base.mark_bar(color=COMPLETE, opacity=0.6, height={"band": 0.55}).encode(x)
+    intervals = base.mark_rule(strokeWidth=2, color=BEST).encode(alt.X("low:Q"), alt.X2("high:Q"))
+    noise = base.mark_tick(color=GUIDE, thickness=3).encode(alt.X("noise:Q"))
+    return layered(bars, intervals, noise, width=WIDTH * 2, height=30 * len(frame) + 40)
 
 
 def parallel(ranking: Ranking) -> alt.LayerChart | None:

@@ -70,6 +70,7 @@ def slice_of(
     """
     every = axes(ranking) if every is None else every
     x = alt.X(field(axis), scale=setting_scale(axis), title=axis.title, axis=_ticks(axis))
+    offset = alt.XOffset("jitter:Q", scale=alt.Scale(domain=[-0.2, 1.2]))
     points = (
         alt.Chart(named("trials"))
         .transform_filter(f"isValid(datum.shown) && {is_on(axis)}")
@@ -81,14 +82,24 @@ def slice_of(
             kind_shape(ranking.study.direction, legend),
             size=kind_size(),
             opacity=faded(),
+            order=alt.Order("rank:Q", sort="descending"),  # the best on top
             tooltip=tooltip(every, ranking.study.metric),
-            **({"xOffset": alt.XOffset("jitter:Q")} if axis.values else {}),
+            **({"xOffset": offset} if axis.values else {}),
         )
     )
     points = points.add_params(chosen(), *([brush()] if linked else []))
     if axis.values:  # so that trials of one choice are seen beside each other
         points = points.transform_calculate(jitter="(datum.trial * 0.618034) % 1")
-    return layered(*_guides(axis), points, width=WIDTH, height=HEIGHT)
+    return layered(*_guides(axis), points, width=WIDTH, height=HEIGHT, description=_said(ranking, axis))
+
+
+def _said(ranking: Ranking, axis: Axis) -> str:
+    """The picture of a setting in words, for those who do not see it."""
+    best, metric = ranking.best, ranking.study.metric
+    said = f"{metric} of {len(drawn(ranking))} trials against {axis.title}."
+    if best is None or axis.name not in best.settings:
+        return said
+    return f"{said} The best, trial {best.number}, is at {axis.name} {axis.text(best.settings[axis.name])}."
 
 
 def _ticks(axis: Axis) -> alt.Axis:
@@ -141,7 +152,7 @@ def betas(ranking: Ranking) -> alt.LayerChart | None:
         scale=alt.Scale(
             domain=ends, clamp=True, reverse=minimized, type="log" if scale and scale.is_log else "linear"
         ),
-        legend=alt.Legend(title=ranking.study.metric, format="~g", gradientLength=120),
+        legend=alt.Legend(title=ranking.study.metric, format=".3~g", gradientLength=120),
     )
     valued = base.transform_filter("isValid(datum.value)").mark_point(filled=True, size=50)
     valued = valued.encode(color, opacity=faded(0.9)).add_params(chosen(), brush())

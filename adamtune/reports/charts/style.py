@@ -19,6 +19,8 @@ Chart = alt.Chart | alt.LayerChart | alt.ConcatChart
 
 CHOSEN = "chosen"
 """The parameter that says which trials are chosen, a mapping with their numbers; all are where it is null."""
+BETTER = {"minimize": "maximize", "maximize": "minimize"}
+"""The direction whose worse end is the better end of the other."""
 BRUSH = "brush"
 """The parameter of an area that is drawn with the mouse."""
 
@@ -77,15 +79,17 @@ def value_axis(ranking: Ranking, scale: Scale | None, **options: Any) -> alt.Y:
     if scale is None:
         domain, is_log, axis = (0.0, 1.1), False, alt.Axis(labels=False, ticks=False)
     else:
-        worst = edge(scale, ranking.study.direction)
-        domain = (scale.low, worst) if ranking.study.direction == "minimize" else (worst, scale.high)
+        ends = sorted([edge(scale, ranking.study.direction), edge(scale, BETTER[ranking.study.direction])])
+        domain = (ends[0], ends[1])
         is_log, axis = scale.is_log, alt.Axis(tickCount=5, format="~g")
     return alt.Y("shown:Q", scale=numbers(*domain, is_log), axis=axis, title=ranking.study.metric, **options)
 
 
 def numbers(low: float, high: float, is_log: bool) -> alt.Scale:
     """A scale of numbers that ends where it is told to."""
-    return alt.Scale(domain=[low, high], type="log" if is_log else "linear", nice=False, zero=False)
+    if is_log:
+        return alt.Scale(domain=[low, high], type="log", nice=False)
+    return alt.Scale(domain=[low, high], nice=False, zero=False)
 
 
 def setting_scale(axis: Axis) -> alt.Scale:

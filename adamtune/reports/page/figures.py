@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import altair as alt
@@ -12,7 +12,17 @@ from adamtune.analysis.ranking import Ranking
 from adamtune.reports import charts
 from adamtune.reports.charts.axes import axes
 from adamtune.reports.charts.rows import trial_rows
+from adamtune.reports.charts.settings import MOST_LINES
 from adamtune.reports.charts.style import BRUSH, Chart, with_rows
+
+NOTES: Mapping[str, Callable[[Ranking], list[str]]] = {
+    "curves": charts.curve_note,
+    "importance": lambda _: ["The grey mark of each: what a setting without effect may get by chance."],
+    "parallel": lambda ranking: (
+        [f"{MOST_LINES} of {len(ranking.rows)} trials are drawn."] if len(ranking.rows) > MOST_LINES else []
+    ),
+}
+"""What is said of a figure, by its name."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,17 @@ def figures(ranking: Ranking) -> list[Figure]:
     for name, title, layout, draw in single:
         chart = draw(ranking)
         if chart is not None:
-            found.append(_figure(name, title, layout, {name: chart}))
-    return [each for each in found if each.charts]
+            notes = NOTES[name](ranking) if name in NOTES else []
+            found.append(_figure(name, title, layout, {name: chart}, notes))
+    return _filled([each for each in found if each.charts])
+
+
+def _filled(found: list[Figure]) -> list[Figure]:
+    """The figures, the last of an odd number of halves whole, so that there is no gap beside it."""
+    halves = [place for place, each in enumerate(found) if each.layout == "half"]
+    if len(halves) % 2:
+        found[halves[-1]] = replace(found[halves[-1]], layout="whole")
+    return found
 
 
 def _slices(ranking: Ranking) -> Figure:
@@ -58,7 +77,7 @@ def _slices(ranking: Ranking) -> Figure:
     pictures = {
         f"slice-{axis.key}": with_rows(charts.slice_of(ranking, axis, every), trials=rows) for axis in every
     }
-    title = f"{ranking.study.metric} against each setting"
+    title = f"{ranking.study.metric} by setting"
     return _figure("slices", title, "grid", pictures, charts.note(ranking))
 
 
@@ -66,7 +85,9 @@ def _figure(
     name: str, title: str, layout: str, pictures: Mapping[str, Chart], notes: Sequence[str] = ()
 ) -> Figure:
     specs = {key: _spec(chart) for key, chart in pictures.items()}
-    own = [note for spec in specs.values() for note in spec.pop("usermeta", {}).get("notes", ())]
+    for spec in specs.values():
+        spec["description"] = f"{title}. {spec.get('description', '')}".strip()
+    own = [note for spec in specs.values() for note in spec.get("usermeta", {}).get("notes", ())]
     return Figure(name, title, layout, specs, [*notes, *own])
 
 

@@ -5,7 +5,7 @@
   const page = JSON.parse(document.getElementById("data").textContent);
   const root = document.documentElement;
   const views = {};
-  const PAGE = 100;
+  const PAGE = 50;
   let chosen = null; // a Set of trial numbers, or null for all
   let source = null; // the chart whose area chose them
   const order = { field: "rank", down: false, page: 0 };

@@ -15,6 +15,7 @@ from typing import Any
 from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, Ranking
 from adamtune.reports.as_code import recommended_code
+from adamtune.reports.charts.style import BEST, COMPLETE, DIVERGED, KINDS, PRUNED
 from adamtune.reports.console import counts
 from adamtune.reports.page.figures import Figure, figures
 from adamtune.reports.page.trials import Table, table
@@ -75,10 +76,18 @@ def _plain_settings(ranking: Ranking) -> str:
 def _section(figure: Figure) -> str:
     charts = "".join(f'<div class="chart" id="{name}"></div>' for name in figure.charts)
     notes = "".join(f"<p class=note>{escape(each)}</p>" for each in figure.notes)
-    return (
-        f'<section class="{figure.layout}" id="section-{figure.name}"><h2>{escape(figure.title)}</h2>{notes}'
-        f'<div class="charts">{charts}</div></section>'
+    legend = _LEGEND if figure.layout == "grid" else ""
+    head = f"<h2>{escape(figure.title)}</h2>{notes}{legend}"
+    element = f'section class="{figure.layout}" id="section-{figure.name}"'
+    return f'<{element}>{head}<div class="charts">{charts}</div></section>'
+
+
+_LEGEND = "<ul class=legend>{}</ul>".format(
+    "".join(
+        f'<li><span style="color:{color}">{mark}</span> {kind}</li>'
+        for mark, color, kind in zip("◆●✚▲", (BEST, COMPLETE, PRUNED, DIVERGED), KINDS, strict=True)
     )
+)
 
 
 def _data(drawn: Sequence[Figure], trials: Table) -> dict[str, Any]:
