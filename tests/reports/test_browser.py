@@ -109,12 +109,14 @@ def test_an_area_of_a_chart_chooses_trials_everywhere(browser: Any, tmp_path: Pa
     picture = page.locator("#slice-s1 canvas")  # lr
     picture.scroll_into_view_if_needed()
     box = picture.bounding_box()
+    assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.15)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.85, steps=5)
     page.mouse.up()
     page.wait_for_selector("#choice:visible")
     page.wait_for_timeout(300)  # the last move of the mouse is drawn after it
+    assert picture.bounding_box() == box  # nothing moves under the mouse
     chosen = opened.numbers()
     assert 0 < len(chosen) < 40
     assert max(chosen) - min(chosen) < 30  # lr grows with the number
