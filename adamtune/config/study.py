@@ -63,7 +63,7 @@ class ScalarKeys(Frozen):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
         description="up to 100 letters, digits, '.', '_' and '-', a letter or digit first",
     )
-    storage: str = Field("runs/adamtune.db", min_length=1, description="a file, or a database URL")
+    storage: str = Field("runs/adamtune.db", min_length=1, description="a file, a journal, or a database URL")
     engine: Literal["auto", "population", "sequential"] = Field("auto", description="how trials are trained")
     population: Literal["auto"] | Count = Field("auto", description="how many trainings run at once")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where tensors live")

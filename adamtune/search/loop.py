@@ -21,7 +21,7 @@ from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
 from adamtune.search.trial import RunningTrial, Tasks, members, suggest
 from adamtune.storage.optuna_private import study_id, trial_id
-from adamtune.storage.records import record_of, write_flat
+from adamtune.storage.records import TrialRecord, record_of, write_flat
 from adamtune.storage.session import Session
 
 COMMIT_SECONDS = 1.5
@@ -109,10 +109,11 @@ class Loop:
             return None
 
     def _suggest(self, trial: Trial) -> RunningTrial:
-        settings = suggest(trial, self._config.space)
-        trial.set_user_attr("settings", settings)
-        flat = {name: settings[name] for name in self._transformed if name in settings}
-        write_flat(self._session.storage, trial_id(trial), flat)
+        with self._session.transaction():
+            settings = suggest(trial, self._config.space)
+            trial.set_user_attr("settings", settings)
+            flat = {name: settings[name] for name in self._transformed if name in settings}
+            write_flat(self._session.storage, trial_id(trial), flat)
         return self._begin(trial, settings)
 
     def _begin(self, trial: Trial, settings: Mapping[str, Any], seconds: float = 0.0) -> RunningTrial:
@@ -125,10 +126,16 @@ class Loop:
 
     def _record(self, evaluations: list[Evaluation]) -> None:
         """Keeps the evaluations with the trials, and takes trials that ended out of training."""
-        lost: set[int] = set()
         if evaluations:
             self._session.finish_commit()
-            lost = self._session.beat(self._trainings)
+            with self._session.transaction():
+                self._tracker.end(self._ended(evaluations, self._session.beat(self._trainings)))
+        else:
+            self._tracker.end([])
+        self._tracker.under_way = sum(each.fraction for each in self._trainings.values())
+
+    def _ended(self, evaluations: list[Evaluation], lost: set[int]) -> list[TrialRecord]:
+        """The trials that ended with these evaluations, which are kept; not those that others took over."""
         ended = []
         for number, own in groupby(evaluations, key=lambda each: each.member.trial):
             training = self._trainings[number]
@@ -136,12 +143,15 @@ class Loop:
             if number in lost:
                 self._let_go(training, found)
                 continue
-            state = training.record(self._pruning, self._config.objective.metric, found)
+            try:
+                state = training.record(self._pruning, self._config.objective.metric, found)
+            except UpdateFinishedTrialError:  # another process took it over, and finished it in this moment
+                self._let_go(training, found)
+                continue
             if state is not None:
                 self._let_go(training, found)
                 ended.append(record_of(self._session.storage.get_trial(trial_id(training.trial))))
-        self._tracker.end(ended)
-        self._tracker.under_way = sum(each.fraction for each in self._trainings.values())
+        return ended
 
     def _check_failures(self) -> None:
         """Commits and raises AdamtuneError if too many trials have failed one after the other."""

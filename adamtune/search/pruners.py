@@ -20,16 +20,16 @@ from optuna.trial import FrozenTrial, TrialState
 from adamtune.config import StudyConfig
 from adamtune.search.programs import Programs
 from adamtune.search.trial import Tasks
-from adamtune.storage.optuna_private import storage_of
+from adamtune.storage.optuna_private import RUNG, storage_of
 from adamtune.tasks.base import evaluation_interval
 
 REDUCTION = 3
 """Of the trials that reach a rung, one in so many goes on (Li et al. 2018 recommend 3 or 4)."""
 TENTHS = 10
 """The parts of a training in which trainings of different lengths are compared."""
-RUNG, OF_TENTHS = "completed_rung_", ":tenths"
-"""Optuna keeps a trial's value at a rung as the system attribute ``completed_rung_N``. Rungs at tenths of the
-training have a name of their own, since a study of an older version may have rungs at optimizer steps."""
+OF_TENTHS = ":tenths"
+"""What the names of a trial's attributes for rungs at tenths of the training end with, since a study of an
+older version may have rungs at optimizer steps."""
 
 
 def pruner(name: str, steps: int) -> BasePruner:

@@ -37,8 +37,7 @@ from adamtune.search.trial import Tasks
 from adamtune.search.workers import Staff
 from adamtune.storage.local.lock import study_lock
 from adamtune.storage.location import local_path
-from adamtune.storage.open_session import open_session
-from adamtune.storage.server.connection import server_errors
+from adamtune.storage.open_session import open_session, storage_errors
 from adamtune.storage.session import Session
 from adamtune.storage.studies import stored_config
 from adamtune.tasks.entry import TaskEntry
@@ -61,7 +60,7 @@ def run(config: StudyConfig, observe: Observer, abandon: bool = False) -> Outcom
     """
     check_packages(config.search.sampler)
     shared = local_path(config.storage) is None
-    guard = server_errors(config.storage) if shared else study_lock(config.storage, config.name)
+    guard = storage_errors(config.storage) if shared else study_lock(config.storage, config.name)
     with _quiet_optuna(), guard, closing(open_session(config)) as session:
         if abandon:
             session.discard_running()

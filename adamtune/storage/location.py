@@ -1,4 +1,4 @@
-"""Where a study is kept: a local file or a database server; and the files that belong to a database."""
+"""Where a study is kept: a local file, a journal or a database server; and the files that belong to it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from adamtune.errors import Refused, UsageError
 STORAGE = "runs/adamtune.db"
 """The storage where nothing else is said; an example in messages."""
 
+_JOURNAL = re.compile(r"journal:", re.IGNORECASE)
 _SQLITE = re.compile(r"sqlite(\+\w+)?://", re.IGNORECASE)
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):(//)?(?P<rest>.*)", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(\w|\{)")
@@ -21,7 +22,7 @@ _COMPANION = r"(-wal|-shm|-journal|\.new|(\..*)?\.lock|\..*\.ckpt(\.tmp)?)?"
 
 
 def local_path(location: str) -> Path | None:
-    """The database file that ``location`` names, or None where it is the URL of a database server.
+    """The database file that ``location`` names; None where it is a journal or the URL of a database server.
 
     Every file that belongs to a study is named after this path, so a link is followed to its target.
 
@@ -31,6 +32,8 @@ def local_path(location: str) -> Path | None:
     Raises:
         UsageError: the path is a folder or a device, or looks like a spelling mistake.
     """
+    if journal_path(location) is not None:
+        return None
     match = _SQLITE.match(location)
     # A file: URL is SQLite's own way to name a file: it gets the advice for paths below.
     if match is None and "://" in location and not location.lower().startswith("file:"):
@@ -40,6 +43,34 @@ def local_path(location: str) -> Path | None:
     name = location[match.end() :].partition("?")[0].removeprefix("/") if match else location
     if match and not name:
         raise UsageError(f"{location}: names no file. Write the path alone, such as {STORAGE}.")
+    return _regular_file(name)
+
+
+def journal_path(location: str) -> Path | None:
+    """The file of a journal that ``location`` names, or None where it is a database.
+
+    Args:
+        location: such as ``journal:///shared/studies.log``, or ``journal:runs/studies.log`` for a path from
+            the working directory on.
+
+    Raises:
+        UsageError: the path is a folder or a device, or looks like a spelling mistake.
+    """
+    match = _JOURNAL.match(location)
+    if match is None:
+        return None
+    rest = location[match.end() :]
+    name = rest.removeprefix("//")
+    # In a URL, what follows the two slashes is a machine.
+    if not name or (name != rest and not name.startswith("/")):
+        raise UsageError(
+            f"{location}: write journal:///{name or 'shared/studies.log'} for a path from the root on,"
+            f" journal:{name or 'runs/studies.log'} for one from the working directory on."
+        )
+    return _regular_file(name)
+
+
+def _regular_file(name: str) -> Path:
     path = file_path(name)
     if os.path.exists(path) and not os.path.isfile(path):
         raise UsageError(f"{name}: this is a device, not a file. Write a path, such as {STORAGE}.")
@@ -125,7 +156,7 @@ def check_output(output: Path, location: str, option: str = "--output") -> None:
 
 def belongs(file: Path, location: str) -> bool:
     """Whether a file, which may not exist yet, is the database of a storage or one of its other files."""
-    path, database = Path(os.path.realpath(file)), local_path(location)
+    path, database = Path(os.path.realpath(file)), local_path(location) or journal_path(location)
     if database is None:
         return False
     database = Path(os.path.realpath(database))
@@ -153,9 +184,9 @@ def without_password(location: str) -> str:
 def trials_folder(location: str, study_name: str) -> Path:
     """The folder for logs and checkpoints of a study's functions or commands.
 
-    It lies beside the database file; for a database server in the folder ``runs``.
+    It lies beside the database file or the journal; for a database server in the folder ``runs``.
     """
-    return companion(local_path(location) or Path(STORAGE), study_name, ".trials")
+    return companion(local_path(location) or journal_path(location) or Path(STORAGE), study_name, ".trials")
 
 
 def companion(database: Path, study_name: str, suffix: str) -> Path:

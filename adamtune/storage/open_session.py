@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError
@@ -13,16 +14,16 @@ from optuna.study import StudyDirection
 import adamtune
 from adamtune.config import StudyConfig, differences
 from adamtune.errors import Refused
+from adamtune.storage.journal.connection import journal_errors, open_journal
 from adamtune.storage.local.session import LocalSession
 from adamtune.storage.local.storage import LocalStorage
-from adamtune.storage.location import local_path, without_password
+from adamtune.storage.location import journal_path, local_path, without_password
 from adamtune.storage.optuna_private import METRIC_NAMES
 from adamtune.storage.optuna_private import study_id as id_of_study
+from adamtune.storage.processes import ProcessStorage, SharedSession
 from adamtune.storage.records import StudyAttrs, write_study
+from adamtune.storage.server.connection import open_server, server_errors
 from adamtune.storage.session import Session
-
-if TYPE_CHECKING:
-    from adamtune.storage.server.storage import ServerStorage
 
 
 def open_session(config: StudyConfig) -> Session:
@@ -47,38 +48,40 @@ def open_session(config: StudyConfig) -> Session:
         write_study(storage, study_id, _attributes(config, storage.get_study_user_attrs(study_id)))
         if isinstance(storage, LocalStorage):
             return LocalSession(config, storage)
-        from adamtune.storage.server.storage import ServerSession
-
-        return ServerSession(config, storage)
+        return SharedSession(config, storage)
     except BaseException:
         storage.close()
         raise
 
 
-def open_storage(location: str) -> LocalStorage | ServerStorage:
+def open_storage(location: str) -> LocalStorage | ProcessStorage:
     """The storage at ``location`` for reading and writing; created if it does not exist.
 
     Args:
-        location: a path or ``sqlite:///`` URL of a file, or the URL of a database server. Use the storage of
-            a server within :func:`~adamtune.storage.server.connection.server_errors`.
+        location: a path or ``sqlite:///`` URL of a file, a journal, or the URL of a database server. Use the
+            last two within :func:`storage_errors`.
 
     Raises:
         AdamtuneError: it cannot be opened, or the database's driver is not installed.
         UsageError: the URL is wrong.
         Refused: it is not a study database, or of another schema.
     """
-    path = local_path(location)
-    if path is None:
-        from adamtune.storage.server.connection import open_server
-
-        return open_server(location)
-    return LocalStorage(path)
+    path, journal = local_path(location), journal_path(location)
+    if journal is not None:
+        return open_journal(journal)
+    return open_server(location) if path is None else LocalStorage(path)
 
 
-def _create(config: StudyConfig, storage: LocalStorage | ServerStorage) -> int:
+def storage_errors(location: str) -> AbstractContextManager[None]:
+    """Turns failures of a journal or a server into messages; for opening it, and for using it."""
+    journal = journal_path(location)
+    return server_errors(location) if journal is None else journal_errors(journal)
+
+
+def _create(config: StudyConfig, storage: LocalStorage | ProcessStorage) -> int:
     try:
         return storage.create_new_study([_direction(config)], config.name)
-    except DuplicatedStudyError:  # another process of a server was a moment faster
+    except DuplicatedStudyError:  # another process was a moment faster
         return storage.get_study_id_from_name(config.name)
 
 
@@ -91,7 +94,7 @@ def _direction(config: StudyConfig) -> StudyDirection:
     return StudyDirection[config.objective.direction.upper()]
 
 
-def _check_same(config: StudyConfig, storage: LocalStorage | ServerStorage, study_id: int) -> None:
+def _check_same(config: StudyConfig, storage: LocalStorage | ProcessStorage, study_id: int) -> None:
     attrs, shown = storage.get_study_user_attrs(study_id), without_password(config.storage)
     # Another program made this study, or a process that was killed before it stored the settings.
     if "study" not in attrs:

@@ -7,10 +7,13 @@ Each has a public name here, a line that says what breaks without it, and a test
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from contextlib import AbstractContextManager
+from copy import copy
+from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.storages._in_memory import _StudyInfo
 from optuna.study import Study, StudyDirection
@@ -20,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from typing_extensions import override
 
 if TYPE_CHECKING:
+    from optuna.storages.journal import BaseJournalBackend
     from sqlalchemy import Table
     from sqlalchemy.orm import Session
 
@@ -28,6 +32,10 @@ __all__ = ["DEFAULT_STUDY_NAME_PREFIX", "FrozenStudy"]
 
 METRIC_NAMES = _SYSTEM_ATTR_METRIC_NAMES
 """The attribute of a study that names its objectives. Without it, the dashboard numbers them."""
+
+RUNG = "completed_rung_"
+"""The names of the trial attributes in which pruners keep a trial's value at a rung begin so. Without it, a
+trial that begins anew would be judged by its first training."""
 
 
 def study_id(study: Study | FrozenStudy) -> int:
@@ -175,3 +183,56 @@ def server_tables() -> ServerTables:
         found["trial_intermediate_values"],
         found["trial_system_attributes"],
     )
+
+
+class JournalHooks(JournalStorage):
+    """Optuna's journal storage, which calls a subclass for each change that it reads.
+
+    Without it, nobody would know which process wrote last, nor could a trial begin anew: a journal has no
+    operation that deletes a report.
+    """
+
+    def __init__(self, backend: BaseJournalBackend) -> None:
+        super().__init__(backend)
+        # Reentrant: a transaction holds it, and every method takes it.
+        self._thread_lock = RLock()  # type: ignore[assignment]
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._thread_lock = RLock()  # type: ignore[assignment]
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """What a thread holds while it uses the storage; it may take it again."""
+        return self._thread_lock
+
+    @property
+    def process(self) -> str:
+        """What the ``worker_id`` of this process's changes begins with."""
+        return self._worker_id_prefix
+
+    def on_change(self, change: Mapping[str, Any], trial_id: int | None) -> None:
+        """Called after each change of the journal was read, whichever process wrote it.
+
+        Args:
+            change: the change.
+            trial_id: the trial that it created or changed, if any.
+        """
+
+    def forget_reports(self, trial_id: int) -> None:
+        """Removes what was reported of a running trial, and how pruners judged it, from memory."""
+        trial = copy(self._replay_result._trials.get(trial_id))
+        if trial is None or trial.state.is_finished():
+            return
+        trial.intermediate_values = {}
+        kept = {key: each for key, each in trial.system_attrs.items() if not key.startswith(RUNG)}
+        trial.system_attrs = kept
+        self._replay_result._trials[trial_id] = trial
+
+    @override
+    def _sync_with_backend(self) -> None:
+        for change in self._backend.read_logs(self._replay_result.log_number_read):
+            trials = len(self._replay_result._trials)
+            self._replay_result.apply_logs([change])
+            created = trials if len(self._replay_result._trials) > trials else None
+            self.on_change(change, change.get("trial_id", created))

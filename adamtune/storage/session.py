@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -17,7 +18,7 @@ class Session:
     """A study open for training. The caller closes it.
 
     One process trains a study in a local file, and commits its changes together with a checkpoint. On a
-    database server every change is written at once, and several processes train the trials of a study.
+    database server or in a journal every change is written at once, and several processes train its trials.
     The methods of this class are those of a storage that needs nothing to be done.
 
     Trials are identified by their numbers; ``own`` are the trials that this process is training.
@@ -52,6 +53,10 @@ class Session:
 
     def finish_commit(self) -> None:
         """Waits for the commit that was begun, if one was."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Writes the changes that the block makes together, where that is faster."""
+        return nullcontext()
 
     def ask(self, study: Study) -> Trial | None:
         """Begins a trial of ``study``, which is this one or a view of it; None if no trial remains."""

@@ -13,11 +13,12 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from adamtune.errors import UsageError
+from adamtune.storage.journal.connection import JournalReader, read_journal
 from adamtune.storage.local import schema
 from adamtune.storage.local.checkpoints import Checkpoints
 from adamtune.storage.local.database import connect, database_errors, read_only, transaction
 from adamtune.storage.local.lock import is_in_use, study_lock
-from adamtune.storage.location import local_path, trials_folder, without_password
+from adamtune.storage.location import journal_path, local_path, trials_folder, without_password
 from adamtune.storage.records import (
     StoredStudy,
     StoredTrial,
@@ -89,7 +90,7 @@ def list_studies(location: str) -> list[StudySummary]:
         AdamtuneError, Refused: the storage cannot be read.
     """
     with _open(location) as reader:
-        groups = reader.rows(GROUPS)
+        groups = reader.groups() if isinstance(reader, JournalReader) else reader.rows(GROUPS)
         return [
             _summary(study, [row[1:] for row in groups if row[0] == study.study_id])
             for study in reader.studies()
@@ -122,8 +123,9 @@ def delete_study(location: str, name: str) -> None:
     path = local_path(location)
     with _open(location) as reader:
         study = _find(reader, location, name)
-        if isinstance(reader, ServerReader):
+        if not isinstance(reader, FileReader):
             reader.delete(study.study_id)
+            rmtree(trials_folder(location, name), ignore_errors=True)
     if path is not None:
         with study_lock(location, name):
             _delete_from_file(path, name)
@@ -167,17 +169,20 @@ class FileReader:
 
 
 @contextmanager
-def _open(location: str) -> Iterator[FileReader | ServerReader]:
-    path = local_path(location)
-    if path is None:
-        with read_server(location) as reader:
+def _open(location: str) -> Iterator[FileReader | JournalReader | ServerReader]:
+    path, journal = local_path(location), journal_path(location)
+    if journal is not None:
+        with read_journal(journal) as reader:
             yield reader
+    elif path is None:
+        with read_server(location) as server:
+            yield server
     else:
         with read_only(path) as connection:
             yield FileReader(connection, path)
 
 
-def _find(reader: FileReader | ServerReader, location: str, name: str) -> StoredStudy:
+def _find(reader: FileReader | JournalReader | ServerReader, location: str, name: str) -> StoredStudy:
     studies = {each.name: each for each in reader.studies()}
     if name not in studies:
         raise no_study(location, name, studies)

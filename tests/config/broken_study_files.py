@@ -100,7 +100,9 @@ BROKEN = [
         (3, "sarch", "unknown key 'sarch'; did you mean 'search'?"),
     ),
     broken(
-        "no-storage", GOOD + "storage:\n", (3, "storage", "found nothing; allowed: a file, or a database URL")
+        "no-storage",
+        GOOD + "storage:\n",
+        (3, "storage", "found nothing; allowed: a file, a journal, or a database URL"),
     ),
     broken(
         "engine",

@@ -84,7 +84,7 @@ def test_aliases_that_multiply():
         ("search.timeout", "soon", "--timeout: found 'soon'; allowed: a number of seconds above 0, or a dur"),
         ("search.seed", -1, "--seed: found -1; allowed: integer in [0, 4294967295]"),
         ("name", "a/b", "--name: found 'a/b'; allowed: up to 100 letters"),
-        ("storage", "", "--storage: found ''; allowed: a file, or a database URL"),
+        ("storage", "", "--storage: found ''; allowed: a file, a journal, or a database URL"),
     ],
 )
 def test_an_override_is_blamed_by_its_option_and_first(path: str, value: object, message: str):

@@ -179,6 +179,7 @@ from adamtune.reports.console import console
 from adamtune.reports.live import progress_view
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script it is ignored
 os.open(os.ttyname(0), os.O_RDWR)  # makes it the controlling terminal of this session
 def print_echo():
     print("echo", bool(termios.tcgetattr(0)[3] & termios.ECHO), flush=True)

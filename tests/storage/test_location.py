@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from adamtune.errors import Refused, UsageError
-from adamtune.storage.location import check_output, companion, file_path, local_path
+from adamtune.storage.location import (
+    check_output,
+    companion,
+    file_path,
+    journal_path,
+    local_path,
+    trials_folder,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +59,44 @@ def test_the_files_of_two_studies_have_different_names() -> None:
         ("my study.db", Path("my study.db")),
         ("postgresql://u:p$word@h/d", None),
         ("mysql+pymysql://h/d", None),
+        ("journal:///a.log", None),
+        ("journal:a.log", None),
     ],
 )
-def test_a_location_is_a_file_or_a_server(location: str, path: Path | None) -> None:
+def test_a_location_is_a_file_or_something_else(location: str, path: Path | None) -> None:
     assert local_path(location) == path
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("journal:///shared/a.log", Path("/shared/a.log")),
+        ("journal:/shared/a.log", Path("/shared/a.log")),
+        ("journal:runs/a.log", Path("runs/a.log")),
+        ("journal:./a.log", Path("a.log")),
+        ("journal.db", None),
+        ("./journal:a.log", None),
+        ("postgresql://h/d", None),
+    ],
+)
+def test_a_location_is_a_journal_or_something_else(location: str, path: Path | None) -> None:
+    assert journal_path(location) == path
+    if path is not None:
+        assert trials_folder(location, "s") == Path(f"{path}.s.trials")
+
+
+@pytest.mark.parametrize(
+    "location", ["journal:", "journal://", "journal://shared/a.log", "journal://./a.log"]
+)
+def test_a_journal_without_a_path_is_refused(location: str) -> None:
+    with pytest.raises(UsageError, match=r"write journal:///.* for a path from the root on"):
+        local_path(location)
+
+
+def test_an_output_file_is_no_journal(folder: Path) -> None:
+    for name in ("a.log", "a.log.lock"):
+        with pytest.raises(Refused, match="belongs to the storage"):
+            check_output(Path(name), "journal:a.log")
 
 
 def test_the_home_folder_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:

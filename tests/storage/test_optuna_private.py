@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.pruners import SuccessiveHalvingPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -18,6 +23,8 @@ from adamtune.storage import optuna_private
 from adamtune.storage.optuna_private import (
     DEFAULT_STUDY_NAME_PREFIX,
     METRIC_NAMES,
+    RUNG,
+    JournalHooks,
     MemoryStorage,
     NewTrialHooks,
     TrialsView,
@@ -190,3 +197,44 @@ def test_no_other_module_uses_private_names() -> None:
         if PRIVATE.search(line.replace("optuna.__version__", ""))
     ]
     assert not found
+
+
+def test_every_change_of_a_journal_is_told_with_its_trial_and_its_process(tmp_path: Path) -> None:
+    told: list[tuple[str, int | None]] = []
+
+    class Storage(JournalHooks):
+        def on_change(self, change: Mapping[str, Any], trial_id: int | None) -> None:
+            told.append((change["worker_id"], trial_id))
+
+    storages = [Storage(JournalFileBackend(str(tmp_path / "a.log"))) for _ in range(2)]
+    study = optuna.create_study(storage=storages[0])
+    for _ in range(2):
+        study.ask({"x": FloatDistribution(0, 1)})
+    storages[1].get_all_studies()
+    assert [trial for _, trial in told] == [None, 0, 0, 1, 1] * 2
+    assert all(worker.startswith(storages[0].process) for worker, _ in told)
+    assert storages[0].process != storages[1].process
+
+
+def test_reports_of_a_running_trial_are_forgotten(tmp_path: Path) -> None:
+    storage = JournalHooks(JournalFileBackend(str(tmp_path / "a.log")))
+    study = optuna.create_study(storage=storage, pruner=SuccessiveHalvingPruner(1))
+    ended, running = study.ask(), study.ask()
+    for trial in (ended, running):
+        storage.set_trial_system_attr(trial_id(trial), "kept", 1)
+        trial.report(0.5, 1)
+        trial.should_prune()
+    study.tell(ended, 1.0)
+    before = study.trials
+    assert RUNG in "".join(before[1].system_attrs)
+    for trial in (ended, running):
+        storage.forget_reports(trial_id(trial))
+    assert study.trials[0] == before[0]
+    assert (study.trials[1].intermediate_values, study.trials[1].system_attrs) == ({}, {"kept": 1})
+
+
+def test_a_thread_may_lock_a_journal_storage_twice(tmp_path: Path) -> None:
+    storage = JournalHooks(JournalFileBackend(str(tmp_path / "a.log")))
+    for each in (storage, pickle.loads(pickle.dumps(storage))):
+        with each.lock:
+            assert each.get_all_studies() == []

@@ -24,8 +24,9 @@ from adamtune.errors import AdamtuneError, UsageError
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.location import without_password
 from adamtune.storage.open_session import open_storage
+from adamtune.storage.processes import NoTrialRemains
 from adamtune.storage.server.connection import open_server, with_driver
-from adamtune.storage.server.storage import NoTrialRemains, ServerStorage
+from adamtune.storage.server.storage import ServerStorage
 from adamtune.storage.studies import delete_study, latest_study, list_studies, read_study
 
 
@@ -120,7 +121,7 @@ def test_trials_of_a_dead_process_are_taken_over_by_one(
     with closing(open_server(postgres)) as first, closing(open_server(postgres)) as second:
         forget_heartbeat(postgres, silent._trial_id)
         assert [each.take_over(study._study_id, [], 9) for each in (first, second)] == [[], []]
-        monkeypatch.setattr("adamtune.storage.server.storage.GRACE_SECONDS", 1.0)
+        monkeypatch.setattr("adamtune.storage.processes.GRACE_SECONDS", 1.0)
         time.sleep(1.5)
         assert shared.beat([alive._trial_id]) == set()
         assert first.take_over(study._study_id, [], 0) == []

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from adamtune.errors import AdamtuneError, Refused, UsageError
 from adamtune.storage.location import without_password
-from adamtune.storage.records import StoredStudy
+from adamtune.storage.reader import OptunaReader
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
     from adamtune.storage.server.storage import ServerStorage
 
 CREATING = (0.1, 0.3, 0.6, 1.0)
@@ -133,7 +131,7 @@ def with_driver(location: str) -> str:
     return f"postgresql+{(drivers or ['psycopg2'])[0]}{separator}{rest}"
 
 
-class ServerReader:
+class ServerReader(OptunaReader):
     """Reads the studies of a server.
 
     Args:
@@ -141,34 +139,12 @@ class ServerReader:
     """
 
     def __init__(self, storage: ServerStorage) -> None:
-        self._storage = storage
-
-    def studies(self) -> list[StoredStudy]:
-        """Every study, oldest first."""
-        from adamtune.storage.optuna_private import study_id
-
-        return [
-            StoredStudy(
-                study_id(each),
-                each.study_name,
-                [direction.name for direction in each.directions],
-                each.user_attrs,
-                each.system_attrs,
-            )
-            for each in self._storage.get_all_studies()
-        ]
-
-    def trials(self, study_id: int) -> list[FrozenTrial]:
-        """Every trial of a study, by number."""
-        return self._storage.get_all_trials(study_id, deepcopy=False)
+        super().__init__(storage)
+        self._engine = storage.engine
 
     def rows(self, query: str) -> Sequence[Sequence[Any]]:
         """The rows of a query."""
         import sqlalchemy
 
-        with self._storage.engine.connect() as connection:
+        with self._engine.connect() as connection:
             return connection.execute(sqlalchemy.text(query)).all()
-
-    def delete(self, study_id: int) -> None:
-        """Deletes a study with its trials."""
-        self._storage.delete_study(study_id)

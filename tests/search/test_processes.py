@@ -1,4 +1,4 @@
-"""Studies on a database server, whose trials several processes train."""
+"""Studies on a database server or in a journal, whose trials several processes train."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ import pytest
 from adamtune.config import StudyConfig
 from adamtune.errors import Refused
 from adamtune.search.run import resume, run
-from adamtune.storage.open_session import open_session
-from adamtune.storage.server import connection
-from adamtune.storage.server.storage import GRACE_SECONDS
+from adamtune.storage.open_session import open_session, open_storage
+from adamtune.storage.processes import GRACE_SECONDS
 from adamtune.storage.studies import list_studies, read_study
 
 from .studies import SPACE, Trials, interrupt, searched, study, trials
@@ -30,14 +29,22 @@ pytestmark = pytest.mark.slow
 GRACE = 3.0
 WITH_A_SHORT_GRACE = f"""
 import sys
-import adamtune.storage.server.storage
+import adamtune.storage.processes
 from adamtune.search import loop
-adamtune.storage.server.storage.GRACE_SECONDS = {GRACE}
+adamtune.storage.processes.GRACE_SECONDS = {GRACE}
 loop.COMMIT_SECONDS = {GRACE} / 6
 from adamtune.cli.main import main
 main()
 """
 PATIENCE = 120.0
+
+
+@pytest.fixture(params=["postgres", "journal"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The location of a storage that processes share."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres"))
+    return f"journal:{tmp_path}/studies.log"
 
 
 class Processes:
@@ -110,45 +117,48 @@ def assert_close(found: Trials, expected: Trials) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "qmc"])
-def test_a_search_comes_to_the_same_on_a_server(sampler: str, postgres: str, folder: Path) -> None:
+def test_a_search_comes_to_the_same_among_processes(sampler: str, shared: str, folder: Path) -> None:
     search = {"trials": 16, "sampler": sampler, "seeds": 2, "pruner": "median"}
     local, remote = (
         study(folder, search=search, space=SPACE, engine="sequential", **place)
-        for place in ({}, {"storage": postgres})
+        for place in ({}, {"storage": shared})
     )
     assert searched(remote) == searched(local)
     assert run(remote, lambda progress: None).reason == "already_complete"
 
 
-def test_an_interrupted_search_on_a_server_leaves_its_trials_to_others(postgres: str, folder: Path) -> None:
+def test_an_interrupted_search_leaves_its_trials_to_others(shared: str, folder: Path) -> None:
     """At once: nobody has to wait until it counts as dead."""
-    local, remote = (study(folder, population=4, **place) for place in ({}, {"storage": postgres}))
+    local, remote = (study(folder, population=4, **place) for place in ({}, {"storage": shared}))
     interrupt(remote, 1)
     began = time.monotonic()
-    assert resume(postgres, "s", {}, lambda progress: None).reason == "complete"
+    assert resume(shared, "s", {}, lambda progress: None).reason == "complete"
     assert time.monotonic() - began < GRACE_SECONDS / 2
     assert_close(trials(remote), searched(local))
 
 
 def test_a_trial_that_suggested_nothing_is_taken_over(
-    postgres: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    shared: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adamtune.storage.server.storage.GRACE_SECONDS", 0.5)
-    local, remote = (study(folder, population=4, **place) for place in ({}, {"storage": postgres}))
+    monkeypatch.setattr("adamtune.storage.processes.GRACE_SECONDS", 0.5)
+    local, remote = (study(folder, population=4, **place) for place in ({}, {"storage": shared}))
     interrupt(remote, 1)
-    with closing(connection.open_server(postgres)) as storage:
+    with closing(open_storage(shared)) as storage:
         optuna.load_study(study_name="s", storage=storage).ask()  # it died before it suggested anything
     time.sleep(1.0)
-    assert resume(postgres, "s", {}, lambda progress: None).reason == "complete"
+    assert resume(shared, "s", {}, lambda progress: None).reason == "complete"
     assert_close(trials(remote), searched(local))
 
 
 OPENED = """
 import sys
 from pathlib import Path
-import adamtune.search.run, alembic.command, psycopg2, sqlalchemy.dialects.postgresql
+from contextlib import suppress
+import adamtune.search.run, alembic.command, sqlalchemy.dialects.postgresql
+with suppress(ImportError):
+    import psycopg2
 from adamtune.config import load_study
-from adamtune.storage.open_session import open_session
+from adamtune.storage.open_session import open_session, open_storage
 file = load_study(Path(sys.argv[1]), {})
 print("ready", flush=True)
 sys.stdin.readline()
@@ -156,9 +166,9 @@ open_session(file).close()
 """
 
 
-def test_processes_that_begin_at_once_make_one_study(postgres: str, folder: Path) -> None:
+def test_processes_that_begin_at_once_make_one_study(shared: str, folder: Path) -> None:
     path = folder / "study.yaml"
-    path.write_text(study(folder, storage=postgres).text)
+    path.write_text(study(folder, storage=shared).text)
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", OPENED, str(path)],
@@ -178,20 +188,20 @@ def test_processes_that_begin_at_once_make_one_study(postgres: str, folder: Path
         each.stdin.flush()
     said = [each.communicate(timeout=PATIENCE)[1] for each in processes]
     assert [each.returncode for each in processes] == [0] * 4, said
-    assert [each.name for each in list_studies(postgres)] == ["s"]
+    assert [each.name for each in list_studies(shared)] == ["s"]
 
 
-def test_another_study_file_is_refused_though_no_trial_was_begun(postgres: str, folder: Path) -> None:
+def test_another_study_file_is_refused_though_no_trial_was_begun(shared: str, folder: Path) -> None:
     """Another process may be about to begin one."""
-    open_session(study(folder, storage=postgres)).close()
+    open_session(study(folder, storage=shared)).close()
     for changed in ({"optimizer": "adam"}, {"objective": {"metric": "val_r2"}}):
         with pytest.raises(Refused, match="with other settings"):
-            run(study(folder, storage=postgres, **changed), lambda progress: None)
-    assert run(study(folder, storage=postgres), lambda progress: None).reason == "complete"
+            run(study(folder, storage=shared, **changed), lambda progress: None)
+    assert run(study(folder, storage=shared), lambda progress: None).reason == "complete"
 
 
-def test_two_processes_share_the_trials(postgres: str, folder: Path, processes: Processes) -> None:
-    remote = long(folder, 60, engine="sequential", storage=postgres)
+def test_two_processes_share_the_trials(shared: str, folder: Path, processes: Processes) -> None:
+    remote = long(folder, 60, engine="sequential", storage=shared)
     processes.file.write_text(remote.text)
     both = [processes.start() for _ in range(2)]
     said = [processes.finish(each) for each in both]
@@ -200,13 +210,13 @@ def test_two_processes_share_the_trials(postgres: str, folder: Path, processes: 
     counts = [int(text.partition(" trials done, ")[2].partition(" of them in this run")[0]) for text in said]
     assert sum(counts) == len(done)
     assert min(counts) >= 1
-    assert "running" not in {each.state for each in read_study(postgres, "s").trials}
+    assert "running" not in {each.state for each in read_study(shared, "s").trials}
 
 
 def test_the_trials_of_a_killed_process_are_taken_over(
-    postgres: str, folder: Path, processes: Processes
+    shared: str, folder: Path, processes: Processes
 ) -> None:
-    remote = long(folder, population=6, engine="population", storage=postgres)
+    remote = long(folder, population=6, engine="population", storage=shared)
     processes.file.write_text(remote.text)
     first = processes.start()
     wait_for(remote, finished=1, running=4)
@@ -219,9 +229,9 @@ def test_the_trials_of_a_killed_process_are_taken_over(
 
 
 def test_a_busy_process_takes_over_as_many_as_it_has_room_for(
-    postgres: str, folder: Path, processes: Processes
+    shared: str, folder: Path, processes: Processes
 ) -> None:
-    remote = long(folder, 1000, population=6, engine="population", storage=postgres)
+    remote = long(folder, 1000, population=6, engine="population", storage=shared)
     processes.file.write_text(remote.text)
     first, second = processes.start(), processes.start()
     wait_for(remote, running=8)  # more than one of them trains alone
@@ -231,9 +241,9 @@ def test_a_busy_process_takes_over_as_many_as_it_has_room_for(
 
 
 def test_a_process_that_was_slow_does_not_mind_that_its_trials_were_taken_over(
-    postgres: str, folder: Path, processes: Processes
+    shared: str, folder: Path, processes: Processes
 ) -> None:
-    remote = long(folder, 8000, 6, population=6, engine="population", storage=postgres)
+    remote = long(folder, 8000, 6, population=6, engine="population", storage=shared)
     processes.file.write_text(remote.text)
     first = processes.start()
     wait_for(remote, running=3, begun=6)  # it asks for no more

@@ -1,0 +1,1 @@
+"""Studies in Optuna's journal, a file that several processes share."""
