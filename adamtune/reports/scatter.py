@@ -11,7 +11,7 @@ from rich.text import Text
 
 from adamtune.analysis.ranking import Ranking
 from adamtune.catalog import ONE_MINUS
-from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.reports.axes import default_of, range_of
 from adamtune.reports.curves import Canvas, Scale
 from adamtune.reports.text import rounded, significant
 
@@ -49,9 +49,9 @@ def scatter(ranking: Ranking, width: int, unicode: bool = True) -> list[Text]:
     complete = [row.trial for row in ranking.rows if row.rank and name in row.trial.params]
     points = [(each.params[name], each.final_value) for each in complete]
     values = Scale.of((value for _, value in points), ranking.study.direction)
-    if len(points) < LEAST_TRIALS or values is None:
+    x = range_of(ranking, name) if name else None
+    if len(points) < LEAST_TRIALS or values is None or x is None:
         return []
-    x = _axis(ranking, name)
     marks = [each for each in _marks(ranking, name) if 0 <= x.position(each.x) <= 1]
     return _Plot(ranking, name, x, values, max(width - _MARGIN, 20), unicode).lines(points, marks)
 
@@ -71,26 +71,11 @@ def _plotted(ranking: Ranking) -> str:
     return next((varied[each] for each in [*order, *varied] if each in varied), "")
 
 
-def _axis(ranking: Ranking, name: str) -> Scale:
-    """The range that is searched; the trials' own range where that is not known."""
-    space = (ranking.study.study or {}).get("space", {})
-    owners = [*space.get("optimizers", {}).values(), *space.get("schedules", {}).values()]
-    owners += [space.get("task", {}), space.get("training", {})]
-    ranges = [each[name] for each in owners if "low" in each.get(name, {})]
-    if ranges:
-        low, high = min(each["low"] for each in ranges), max(each["high"] for each in ranges)
-        return Scale(low, high, any(each["log"] for each in ranges))
-    values = [each.params[name] for each in ranking.study.trials if name in each.params]
-    return Scale(min(values), max(values), is_log=0 < min(values) < max(values) / 10)
-
-
 def _marks(ranking: Ranking, name: str) -> Iterator[_Mark]:
     best, baseline, trained = ranking.best, ranking.baseline, name.removeprefix(ONE_MINUS)
     if best and name in best.params:
         yield _Mark("B", best.params[name], best.value, f"best, trial {best.number}")
-    optimizer = str(best.settings.get("optimizer")) if best else ""
-    defaults = OPTIMIZERS[optimizer].defaults if optimizer in OPTIMIZERS else {}
-    default = (baseline.trial.settings if baseline else defaults).get(trained)
+    default = default_of(ranking, trained)
     if isinstance(default, int | float):
         meaning = f"{'baseline' if baseline else 'default'}, {trained} {significant(default)}"
         value = baseline.trial.value if baseline else None

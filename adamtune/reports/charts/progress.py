@@ -10,7 +10,7 @@ import altair as alt
 
 from adamtune.analysis.random_search import Coordinate, expected_bests, shares
 from adamtune.analysis.ranking import Ranking, Row
-from adamtune.reports.charts.axes import Axis, axes
+from adamtune.reports.axes import Axis, axes
 from adamtune.reports.charts.rows import MOST_TRIALS, drawn, last_value, plain, with_width
 from adamtune.reports.charts.slices import HEIGHT, WIDTH
 from adamtune.reports.charts.style import (

@@ -11,7 +11,7 @@ import pandas as pd
 
 from adamtune.analysis.frames import trial_frame
 from adamtune.analysis.ranking import Ranking, Row
-from adamtune.reports.charts.axes import Axis
+from adamtune.reports.axes import Axis
 from adamtune.reports.curves import Scale
 from adamtune.storage.records import TrialRecord
 

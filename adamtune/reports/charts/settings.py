@@ -9,7 +9,7 @@ import altair as alt
 from adamtune.analysis.frames import importance_frame
 from adamtune.analysis.ranking import Ranking
 from adamtune.optimizers.registry import OPTIMIZERS
-from adamtune.reports.charts.axes import Axis, axes
+from adamtune.reports.axes import Axis, axes
 from adamtune.reports.charts.learning_rate import lr_curve
 from adamtune.reports.charts.progress import thinned
 from adamtune.reports.charts.rows import drawn, inline, plain, records, trial_rows, value_scale

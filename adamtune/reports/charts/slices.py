@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from adamtune.analysis.ranking import Ranking
-from adamtune.reports.charts.axes import Axis, axes
+from adamtune.reports.axes import Axis, axes
 from adamtune.reports.charts.rows import drawn, inline, last_value, trial_rows, value_scale
 from adamtune.reports.charts.style import (
     BEST,

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from adamtune.analysis.ranking import Ranking
-from adamtune.reports.charts.axes import Axis
+from adamtune.reports.axes import Axis
 from adamtune.reports.charts.rows import edge
 from adamtune.reports.curves import Scale
 

@@ -10,7 +10,7 @@ import altair as alt
 
 from adamtune.analysis.ranking import Ranking
 from adamtune.reports import charts
-from adamtune.reports.charts.axes import axes
+from adamtune.reports.axes import axes
 from adamtune.reports.charts.rows import trial_rows
 from adamtune.reports.charts.settings import MOST_LINES
 from adamtune.reports.charts.style import BRUSH, Chart, with_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from adamtune.analysis.ranking import Ranking
-from adamtune.reports.charts.axes import axes
+from adamtune.reports.axes import axes
 from adamtune.reports.charts.rows import metric_fields, trial_rows
 from adamtune.reports.text import NEAR_ONE
 

@@ -68,12 +68,11 @@ def axes(ranking: Ranking) -> list[Axis]:
 
 def _axis(ranking: Ranking, parameter: str, key: str) -> Axis:
     name = parameter.removeprefix(ONE_MINUS)
-    found = [each[parameter] for each in _owners(ranking) if parameter in each]
-    tried = [each.params[parameter] for each in ranking.study.trials if parameter in each.params]
+    found, tried = _searched(ranking, parameter), _tried(ranking, parameter)
     numeric = all(isinstance(each, int | float) and not isinstance(each, bool) for each in tried)
     ranges = [each for each in found if "low" in each]
     if numeric and (ranges or not found):
-        default = _default(ranking, name)
+        default = default_of(ranking, name)
         is_number = isinstance(default, int | float) and not isinstance(default, bool)
         empty = Axis(parameter, key, _range(ranges, tried), ())
         return Axis(parameter, key, empty.scale, (), empty.at(default) if is_number else None)
@@ -81,8 +80,26 @@ def _axis(ranking: Ranking, parameter: str, key: str) -> Axis:
     listed = [value for each in found for value in each.get("values", [each.get("value")])]
     values = [each for each in listed if each is not None] or sorted(tried, key=str)
     texts = tuple(dict.fromkeys(map(write, [*values, *tried])))
-    default = _default(ranking, name)
+    default = default_of(ranking, name)
     return Axis(parameter, key, None, texts, None if default is None else write(default))
+
+
+def range_of(ranking: Ranking, parameter: str) -> Scale | None:
+    """The range in which a number is searched; where that is not known, the range of what was tried.
+
+    None if only one value is known.
+    """
+    found = _searched(ranking, parameter)
+    return _range([each for each in found if "low" in each], _tried(ranking, parameter))
+
+
+def _searched(ranking: Ranking, parameter: str) -> list[Mapping[str, Any]]:
+    """What the study file says of a parameter, for each optimizer or schedule that has it."""
+    return [each[parameter] for each in _owners(ranking) if parameter in each]
+
+
+def _tried(ranking: Ranking, parameter: str) -> list[Any]:
+    return [each.params[parameter] for each in ranking.study.trials if parameter in each.params]
 
 
 def _owners(ranking: Ranking) -> list[Mapping[str, Any]]:
@@ -101,7 +118,7 @@ def _range(ranges: list[Mapping[str, Any]], tried: list[float]) -> Scale | None:
     return Scale(low, high, is_log=0 < low < high / 10) if low < high else None
 
 
-def _default(ranking: Ranking, name: str) -> Any:
+def default_of(ranking: Ranking, name: str) -> Any:
     """The baseline's value of a setting, as it is trained; else the default of the best trial's optimizer."""
     found = ranking.verdict.baseline if ranking.verdict else None
     if found is not None:
