@@ -8,15 +8,71 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from adamtune.engines.base import Source
+from adamtune.engines.population.capture import CannotCapture
+from adamtune.engines.population.plain_module import TOLERANCE, PlainModule, compare
 from adamtune.engines.torch_private import change_counts
+from adamtune.errors import memory_error
 
 PLAIN = bool | int | float | complex | str
 PACKAGES = {"torch", "numpy", "pandas", "polars", "adamtune"}
 """Packages into whose objects nobody looks for counters."""
 DEPTH = 6
 """The deepest nesting that is looked into."""
+
+
+def check_state(source: Source) -> None:
+    """Refuses a model whose steps change more than parameters and buffers: a capture would not repeat it.
+
+    Raises:
+        CannotCapture: a step changes a value that it reads, or draws from Python's or NumPy's generator.
+    """
+    plain, twin = PlainModule(source, 0), PlainModule(source, 0)
+    task = getattr(source.task, "task", source.task)
+
+    def take_first_steps(each: PlainModule) -> dict[str, Any]:
+        each.step(0, each.batch(0))  # what a model sets up at its first call does not matter
+        return changed_values(lambda: state_of(each.module, task), lambda: each.step(1, each.batch(1)))
+
+    changed = take_first_steps(plain)
+    if source.foreign_draws is not None:
+        raise CannotCapture(f"the loss draws from {source.foreign_draws}: draw with torch instead")
+    for name, value in changed.items():
+        if not isinstance(value, Tensor):
+            raise CannotCapture(f"a step changes the {name}: make it a buffer (register_buffer)")
+    # A tensor that is only kept for others to look at does no harm: the next step gives the same without it.
+    tensors = [*twin.module.parameters(), *twin.module.buffers()]
+    kept = take_first_steps(twin).values()
+    with torch.no_grad():
+        before = [each.clone() for each in tensors]
+        for value in kept:
+            if isinstance(value, Tensor):
+                value.detach().fill_(torch.nan if value.is_floating_point() or value.is_complex() else -1)
+        for target, value in zip(tensors, before, strict=True):
+            target.copy_(value)
+    try:
+        _compare_steps(plain, twin)
+    except Exception as error:
+        if memory_error(error) is not None:
+            raise
+        for name in changed:
+            raise CannotCapture(f"a step changes the {name}: make it a buffer (register_buffer)") from error
+        raise CannotCapture(
+            "the loss changes from call to call with the same weights, batch and draws: if it counts its"
+            " calls, keep the count in a buffer of the model (register_buffer)"
+        ) from error
+
+
+def _compare_steps(plain: PlainModule, twin: PlainModule) -> None:
+    """Takes the third step of both. Raises Different if they differ."""
+    (loss, gradients), (wanted, others) = (each.step(2, each.batch(2)) for each in (plain, twin))
+    compare("the ", {"loss": loss}, {"loss": wanted}, TOLERANCE)
+    found = {name: value for name, value in gradients.items() if value is not None}
+    compare("the gradient of ", found, {name: others[name] for name in found}, TOLERANCE)
+    compare("the buffer ", plain.tensors(trained=False), twin.tensors(trained=False), TOLERANCE)
 
 
 def changed_values(roots: Callable[[], Mapping[str, Any]], step: Callable[[], object]) -> dict[str, Any]:
