@@ -16,6 +16,7 @@ from adamtune.config import StudyConfig
 from adamtune.config.settings_file import Trained
 from adamtune.engines.base import Member
 from adamtune.engines.plan import Plan, make_plan, workers_plan
+from adamtune.engines.start import start
 from adamtune.errors import AdamtuneError, UsageError
 from adamtune.search.faults import training_faults
 from adamtune.search.progress import Observer, Progress, Stage
@@ -62,7 +63,7 @@ def run_gate(
     with (
         interruptions(lambda: None) as interrupted,
         TemporaryDirectory() as folder,
-        plan.start(Path(folder), config.search.trial_timeout) as engine,
+        start(plan, Path(folder), config.search.trial_timeout) as engine,
     ):
         trainings = Trainings(engine, config.name, make)
         report()

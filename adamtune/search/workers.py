@@ -13,6 +13,7 @@ from adamtune.engines.base import Engine
 from adamtune.engines.distributed.engine import Distributed, is_state
 from adamtune.engines.distributed.fleet import Fleet
 from adamtune.engines.plan import Plan
+from adamtune.engines.start import start
 from adamtune.search.progress import Tracker
 from adamtune.storage.location import trials_folder
 from adamtune.tasks.entry import TaskEntry
@@ -117,7 +118,7 @@ class Staff:
         folder = trials_folder(config.storage, config.name) / stage
         timeout = config.search.trial_timeout
         if self.fleet is None:
-            started: Any = plan.start(folder, timeout)
+            started: Any = start(plan, folder, timeout)
         else:
             started = self.fleet.start(self._pool, plan, folder, timeout, kept)
         with started as self._engine:
