@@ -115,6 +115,8 @@ class Fleet:
         """
         from adamtune.engines.distributed.engine import STATE_SECONDS, Distributed
 
+        if plan.engine == "workers":
+            folder.mkdir(parents=True, exist_ok=True)  # by which workers know whether they share it
         seconds = INLINE_SECONDS if self.inline else STATE_SECONDS
         engine = Distributed(pool, plan, folder, timeout, self.threads, self.rounds, seconds, foreign)
         with closing(engine):
