@@ -25,7 +25,7 @@ SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^"}
 """Keeps Ray from printing what happens to its processes to stdout. It is read when Ray is imported."""
 REASONS = {
     "its node has died": "its node is lost",
-    "worker process has died": "its process has ended",
+    "worker process has died": "its process was killed or crashed",
     "running low on memory": "its node ran out of memory",
     "is unavailable": "it cannot be reached",
 }
