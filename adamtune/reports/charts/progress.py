@@ -11,7 +11,7 @@ import altair as alt
 from adamtune.analysis.random_search import Coordinate, expected_bests, shares
 from adamtune.analysis.ranking import Ranking, Row
 from adamtune.reports.axes import Axis, axes
-from adamtune.reports.charts.rows import MOST_TRIALS, drawn, last_value, plain, with_width
+from adamtune.reports.charts.rows import MOST_TRIALS, drawn, kind_of, last_value, plain, with_width
 from adamtune.reports.charts.slices import HEIGHT, WIDTH
 from adamtune.reports.charts.style import (
     BEST,
@@ -74,7 +74,7 @@ def _curve(row: Row, ranking: Ranking, most: int) -> dict[str, Any]:
         [*row.trial.intermediate.items()], _BEST_POINTS if row.trial is ranking.best else most
     )
     steps, values = zip(*points, strict=True)
-    kind = "best" if row.trial is ranking.best else row.trial.state
+    kind = kind_of(ranking, row.trial)
     return {"trial": row.trial.number, "kind": kind, "step": plain(steps), "value": plain(values)}
 
 

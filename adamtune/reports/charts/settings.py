@@ -80,7 +80,7 @@ def parallel(ranking: Ranking) -> alt.LayerChart | None:
             x,
             y,
             alt.Detail("trial:N"),
-            kind_color(),
+            kind_color(ranking),
             tooltip=[alt.Tooltip("trial:Q"), alt.Tooltip("kind:N", title="state")],
         )
     )

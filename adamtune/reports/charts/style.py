@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 
@@ -10,10 +10,29 @@ from adamtune.analysis.ranking import Ranking
 from adamtune.reports.axes import Axis
 from adamtune.reports.charts.rows import edge
 from adamtune.reports.curves import Scale
+from adamtune.storage.records import shown_state
 
 # Of Okabe and Ito, told apart by the colour blind, on white and on black; shapes tell them apart as well.
-BEST, COMPLETE, PRUNED, DIVERGED, GUIDE = "#d55e00", "#3a8fd0", "#8c8c8c", "#cc79a7", "#8c8c8c"
-KINDS = ("best", "complete", "pruned", "diverged")
+BEST, COMPLETE, GUIDE = "#d55e00", "#3a8fd0", "#8c8c8c"
+
+
+class Kind(NamedTuple):
+    """How a kind of trials is drawn; ``mark`` stands for its shape in text."""
+
+    color: str
+    shape: str
+    mark: str
+
+
+KINDS = {
+    "best": Kind(BEST, "diamond", "◆"),
+    "complete": Kind(COMPLETE, "circle", "●"),
+    "pruned": Kind("#8c8c8c", "cross", "✚"),
+    "diverged": Kind("#cc79a7", "triangle-up", "▲"),
+    "running": Kind("#009e73", "square", "■"),
+    "unfinished": Kind("#009e73", "square", "■"),
+}
+"""The kinds of trials that are drawn."""
 
 Chart = alt.Chart | alt.LayerChart | alt.ConcatChart
 
@@ -56,16 +75,23 @@ def faded(opacity: float = 0.8) -> Any:
     return alt.condition(f"!{CHOSEN} || {CHOSEN}[datum.trial]", alt.value(opacity), alt.value(0.06))
 
 
-def kind_color(legend: alt.Legend | None = None) -> alt.Color:
+def kinds(ranking: Ranking) -> dict[str, Kind]:
+    """The kinds of trials that a study has."""
+    found = {shown_state(state, ranking.study.in_use) for state, count in ranking.counts.items() if count}
+    return {name: kind for name, kind in KINDS.items() if name in found or (name == "best" and ranking.best)}
+
+
+def kind_color(ranking: Ranking, legend: alt.Legend | None = None) -> alt.Color:
     """The colour of a trial by its kind."""
-    scale = alt.Scale(domain=KINDS, range=[BEST, COMPLETE, PRUNED, DIVERGED])
+    found = kinds(ranking)
+    scale = alt.Scale(domain=[*found], range=[each.color for each in found.values()])
     return alt.Color("kind:N", scale=scale, legend=legend, title=None)
 
 
-def kind_shape(direction: str, legend: alt.Legend | None = None) -> alt.Shape:
+def kind_shape(ranking: Ranking, legend: alt.Legend | None = None) -> alt.Shape:
     """The shape of a trial by its kind; that of a diverged one points off the axis."""
-    out = "triangle-up" if direction == "minimize" else "triangle-down"
-    scale = alt.Scale(domain=KINDS, range=["diamond", "circle", "cross", out])
+    found, out = kinds(ranking), "up" if ranking.study.direction == "minimize" else "down"
+    scale = alt.Scale(domain=[*found], range=[each.shape.replace("up", out) for each in found.values()])
     return alt.Shape("kind:N", scale=scale, legend=legend, title=None)
 
 
