@@ -179,7 +179,8 @@ def test_print_has_all_charts_in_the_colours_of_paper(browser: Any, tmp_path: Pa
     opened.page.evaluate("""() => {
         window.seen = [];
         new MutationObserver(() => {
-            seen.push([document.documentElement.dataset.theme, document.querySelectorAll(".chart canvas").length]);
+            const drawn = document.querySelectorAll(".chart canvas").length;
+            seen.push([document.documentElement.dataset.theme, drawn]);
         }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     }""")
     opened.page.pdf()

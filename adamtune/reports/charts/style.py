@@ -38,8 +38,6 @@ Chart = alt.Chart | alt.LayerChart | alt.ConcatChart
 
 CHOSEN = "chosen"
 """The parameter that says which trials are chosen, a mapping with their numbers; all are where it is null."""
-BETTER = {"minimize": "maximize", "maximize": "minimize"}
-"""The direction whose worse end is the better end of the other."""
 BRUSH = "brush"
 """The parameter of an area that is drawn with the mouse."""
 
@@ -105,10 +103,19 @@ def value_axis(ranking: Ranking, scale: Scale | None, **options: Any) -> alt.Y:
     if scale is None:
         domain, is_log, axis = (0.0, 1.1), False, alt.Axis(labels=False, ticks=False)
     else:
-        ends = sorted([edge(scale, ranking.study.direction), edge(scale, BETTER[ranking.study.direction])])
-        domain = (ends[0], ends[1])
-        is_log, axis = scale.is_log, alt.Axis(tickCount=5, format="~g")
+        domain, is_log, axis = ends(scale), scale.is_log, alt.Axis(tickCount=5, format="~g")
     return alt.Y("shown:Q", scale=numbers(*domain, is_log), axis=axis, title=ranking.study.metric, **options)
+
+
+def step_axis(last: int, **options: Any) -> alt.X:
+    """The horizontal axis of the optimizer steps; large ones are written as 200k."""
+    axis = alt.Axis(tickCount=6, format=",d" if last < 100_000 else "~s")
+    return alt.X("step:Q", axis=axis, **options)
+
+
+def ends(scale: Scale) -> tuple[float, float]:
+    """The ends of an axis with a margin, in which what is beyond the worse end stands."""
+    return edge(scale, "maximize"), edge(scale, "minimize")
 
 
 def numbers(low: float, high: float, is_log: bool) -> alt.Scale:

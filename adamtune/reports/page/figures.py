@@ -50,7 +50,7 @@ def figures(ranking: Ranking) -> list[Figure]:
         ("curves", "Learning curves", "half", charts.curves),
         ("best", "Best so far", "half", charts.best_so_far),
         ("importance", "Importance", "half", charts.importance),
-        ("betas", "Two settings", "half", charts.betas),
+        ("betas", f"{ranking.study.metric} by two settings", "half", charts.betas),
         ("schedule", "Learning rate of the recommended settings", "half", charts.schedule),
         ("parallel", "All settings at once", "whole", charts.parallel),
     ]
@@ -110,7 +110,7 @@ def _spec(chart: Chart) -> dict[str, Any]:
 
 
 def _leave_tooltip(layer: dict[str, Any]) -> None:
-    """Leaves the tooltip of a trial to the page: a chart would write those of all its trials as it is drawn."""
+    """Leaves the tooltip of a trial to the page: a chart writes those of all trials when it is drawn."""
     encoding = layer["encoding"]
     if any(each["field"] == "kind" for each in encoding.get("tooltip", ())):
         del encoding["tooltip"]
