@@ -8,7 +8,8 @@ from math import isfinite
 from statistics import fmean
 from typing import Any
 
-from adamtune.analysis.confirmation import FEW_TRAININGS, PAIR, Confirmation
+from adamtune.analysis.confirmation import PAIR, Confirmation
+from adamtune.analysis.looks import FEW_TRAININGS
 from adamtune.analysis.paired import LEVEL, interval
 from adamtune.analysis.sentences import nothing_to_judge, sentence
 from adamtune.storage.records import StudyRecord, TrialRecord

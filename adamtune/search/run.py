@@ -14,8 +14,8 @@ from typing import Any
 import optuna
 import torch
 
-from adamtune.analysis.confirmation import confirmation_plan
 from adamtune.analysis.looks import Plan as Looks
+from adamtune.analysis.looks import confirmation_plan
 from adamtune.config import StudyConfig, override_search
 from adamtune.engines.plan import Plan, is_available, make_plan, workers_plan
 from adamtune.errors import AdamtuneError, Refused, UsageError
