@@ -14,7 +14,6 @@ from adamtune.engines.distributed.engine import Distributed, is_state
 from adamtune.engines.distributed.fleet import Fleet
 from adamtune.engines.plan import Plan
 from adamtune.search.progress import Tracker
-from adamtune.storage.location import trials_folder
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.program import ProgramEntry
 
@@ -40,6 +39,16 @@ def fleet_of(config: StudyConfig, state: Mapping[str, Any] | None) -> Fleet | No
     return None
 
 
+def training_device(config: StudyConfig) -> tuple[str, bool]:
+    """The device of a new study, perhaps "auto", and whether this machine has to have it.
+
+    The machine of a search whose workers are on a cluster needs no GPU.
+    """
+    if config.cluster == "none":
+        return config.device, True
+    return "cuda" if config.gpus else "cpu", False
+
+
 def _number(cpus: float | str) -> float | None:
     return None if isinstance(cpus, str) else cpus
 
@@ -56,14 +65,14 @@ class Staff:
 
     Args:
         config: the study file.
-        tracker: is told of the workers.
+        tracker: is told of the workers; None if nobody is.
         state: the engine's state in the checkpoint, if there is one.
 
     Attributes:
         fleet: the workers; None where there are none.
     """
 
-    def __init__(self, config: StudyConfig, tracker: Tracker, state: Mapping[str, Any] | None) -> None:
+    def __init__(self, config: StudyConfig, tracker: Tracker | None, state: Mapping[str, Any] | None) -> None:
         self.fleet = fleet_of(config, state)
         self._config, self._tracker = config, tracker
         self._engine: Engine | None = None
@@ -91,13 +100,13 @@ class Staff:
         seeds, population = self._config.search.seeds, self._config.population
         if self.fleet is None:
             return kept.for_trials(self._config.trials, seeds, population, least)
-        return self.fleet.plan(self._pool, kept, self._config.trials, seeds, population)
+        return self.fleet.plan(self._pool.count, kept, self._config.trials, seeds, population)
 
     def confirmation_plan(self, kept: Plan, most: int) -> Plan:
         """The plan that trains at most so many members at once."""
         if self.fleet is None:
             return replace(kept, slots=min(kept.slots, most))
-        own = self.fleet.plan(self._pool, kept, most, 1, "auto")
+        own = self.fleet.plan(self._pool.count, kept, most, 1, "auto")
         return replace(own, slots=min(own.slots, -(-most // self._pool.count)))
 
     def slots(self, plan: Plan) -> int:
@@ -105,17 +114,15 @@ class Staff:
         return plan.slots * (1 if self.fleet is None else self._pool.count)
 
     @contextmanager
-    def start(self, plan: Plan, kept: Plan, stage: str = "") -> Iterator[Engine]:
+    def start(self, plan: Plan, kept: Plan, folder: Path) -> Iterator[Engine]:
         """The engine of a stage, which ends its processes afterwards.
 
         Args:
             plan: what ``plan`` returned, perhaps with fewer slots.
             kept: the plan of the study.
-            stage: the stage; its files have a folder of that name.
+            folder: the folder for logs and checkpoints of functions and commands.
         """
-        config = self._config
-        folder = trials_folder(config.storage, config.name) / stage
-        timeout = config.search.trial_timeout
+        timeout = self._config.search.trial_timeout
         if self.fleet is None:
             started: Any = plan.start(folder, timeout)
         else:

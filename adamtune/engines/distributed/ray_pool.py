@@ -220,6 +220,6 @@ def _advice(error: Exception) -> str:
     if "exceeds the maximum size" in text:
         return f"{text}. Name large files of the folder in a file .rayignore there: nodes do not get those"
     return (
-        f"{text}. `ray start --head` starts a cluster on this machine for --ray auto; --ray local starts"
-        " one for this search alone"
+        f"{text}. `ray start --head` starts a cluster on this machine for the address auto; the address"
+        " local starts one for this search alone"
     )
