@@ -16,10 +16,10 @@ from adamtune.config.program_section import check_command
 from adamtune.config.space import Range, Space
 from adamtune.config.space_section import read_space
 from adamtune.config.study import (
+    WORKER_KEYS,
     CommandChoice,
     Objective,
     ObjectiveSection,
-    WORKER_KEYS,
     ScalarKeys,
     Search,
     StudyConfig,

@@ -27,6 +27,7 @@ from adamtune.search.confirmation import (
     most_at_once,
 )
 from adamtune.search.faults import training_faults
+from adamtune.search.fleets import training_device
 from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
 from adamtune.search.programs import Programs
@@ -34,7 +35,7 @@ from adamtune.search.progress import Observer, Outcome, Reason, Tracker
 from adamtune.search.samplers.per_trial import check_packages
 from adamtune.search.task_check import Measured, largest_tasks
 from adamtune.search.trial import Tasks
-from adamtune.search.workers import Staff, training_device
+from adamtune.search.workers import Staff
 from adamtune.storage.local.lock import study_lock
 from adamtune.storage.location import local_path, trials_folder
 from adamtune.storage.open_session import open_session, storage_errors
@@ -106,7 +107,7 @@ def _search(session: Session, observe: Observer) -> Outcome:
     if searched and not (saved or (confirming and _lacks_verdict(session, confirming))):
         _check_code(session, config.task.entry)
         return Outcome("already_complete", tracker.progress())
-    staff = Staff(config, tracker, saved["engine"] if saved else None)
+    staff = Staff(config, saved["engine"] if saved else None)
     with ExitStack() as stack:
         try:
             stack.enter_context(staff.gather())
@@ -138,7 +139,7 @@ def _train(
         tracker.note(line)
 
     def observe_now() -> None:
-        staff.report()
+        staff.report(tracker)
         observe(tracker.progress())
 
     device = torch.device("cpu" if config.cluster != "none" else plan.device)

@@ -75,27 +75,27 @@ class Fleet:
         return LocalPool(self.workers or 1, self.threads, self.gpus)
 
     def plan(
-        self, count: int, kept: Plan, trials: int, seeds: int, population: int | Literal["auto"]
+        self, count: int | None, kept: Plan, trials: int, seeds: int, population: int | Literal["auto"]
     ) -> Plan:
         """The plan of each worker.
 
         Args:
-            count: workers at once.
+            count: workers at once; None if it is not known.
             kept: the plan of the study.
             trials: the study's trials.
             seeds: members of a trial.
             population: members in training at once in each worker, or "auto".
         """
         own = kept if self.inline else kept.for_worker(self.threads, seeds, population)
-        own = own.for_trials(ceil(trials / count), seeds, population)
+        own = own.for_trials(ceil(trials / (count or 1)), seeds, population)
         own = replace(own, slots=max(seeds, own.slots // seeds * seeds))
         return own if self.inline else replace(own, why=self._why(count, own))
 
-    def _why(self, count: int, plan: Plan) -> str:
+    def _why(self, count: int | None, plan: Plan) -> str:
         _, colon, reason = plan.why.partition(": ")
-        return f"Training in {self.describe(count)}, {plan.slots} at a time{colon}{reason}"
+        return f"Training in {self._describe(count)}, {plan.slots} at a time{colon}{reason}"
 
-    def describe(self, count: int | None) -> str:
+    def _describe(self, count: int | None) -> str:
         """So many workers, where they are and with what, for people; None where a cluster decides."""
         cpus = self.cpus or self.threads
         each = f"{cpus:g} core{'s' if cpus > 1 else ''}"
