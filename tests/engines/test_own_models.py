@@ -568,7 +568,7 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "a counter in Python": (Toy(Annealed), r"attribute calls: make it a buffer"),
     "a counter in a dictionary": (Toy(Nested), r"attribute state\['calls'\]\[0\]: make it a buffer"),
     "a result of the step before": (Toy(Remembers), r"attribute last: make it a buffer"),
-    "a counter elsewhere": (Toy(plain, counting()), "changes from call to call .*count in a buffer"),
+    "a counter in a default": (Toy(plain, counting()), r"task attribute measure\.calls\[0\]: make it a buffer"),
     "a mask as an index": (
         Toy(plain, lambda model, x, y: squared(model, x[y > 0], y[y > 0])),
         r"test_own_models\.py:\d+: how many elements .*torch\.where",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import nan
 
 from torch import Tensor, nn
 
 from adamtune.engines.base import evaluation_seed
-from adamtune.engines.metrics import BATCHES, holdout_metrics, plain_metrics
+from adamtune.engines.metrics import BATCHES, are_finite, holdout_metrics, plain_metrics
 from adamtune.engines.population.capture import Capture
 from adamtune.engines.population.draws import GLOBAL_STATE
 from adamtune.engines.population.gradients import BatchedTask
@@ -72,12 +73,20 @@ class Scorer:
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], active: Sequence[ActiveMember]
     ) -> dict[str, list[float]]:
         """The metrics of one member after the other, by the model itself."""
-        found: dict[str, list[float]] = {}
-        for row, each in enumerate(active):
-            module = self._member(parameters, kept, row)
-            for name, score in self._plain(module, each, self._task.source.validation).items():
-                found.setdefault(name, []).append(score)
-        return found
+        found = [
+            self._of_member(self._member(parameters, kept, row), each) for row, each in enumerate(active)
+        ]
+        names = dict.fromkeys(name for each in found for name in each)
+        return {name: [each.get(name, nan) for each in found] for name in names}
+
+    def _of_member(self, module: nn.Module, each: ActiveMember) -> dict[str, float]:
+        """The metrics of a member; NaN where it has diverged."""
+        try:
+            return self._plain(module, each, self._task.source.validation)
+        except Exception:
+            if are_finite(module.parameters()):
+                raise
+            return {"val_loss": nan}
 
     def score_holdouts(
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], row: int, each: ActiveMember
