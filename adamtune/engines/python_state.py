@@ -1,4 +1,4 @@
-"""Values that a model or its code keeps in Python, such as counters: where they are, and how they are stored.
+"""Values that a model or its code keeps in Python, such as counters: where they are, and whether they change.
 
 A training step may change attributes of modules and of the task, and globals of the user's files. A capture
 does not repeat such changes, so lockstep is refused; the sequential engine keeps them with each training.
@@ -10,7 +10,6 @@ import random
 import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
 from operator import length_hint
 from types import FunctionType, GeneratorType, MethodType, ModuleType
@@ -23,7 +22,6 @@ from torch import Tensor, nn
 
 from adamtune.engines.torch_private import change_counts
 
-PLAIN = (bool, int, float, str, type(None))
 GENERATORS = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 LEAVES: Any = bool | int | float | complex | str | Tensor | np.ndarray | GENERATORS | Iterator
 PACKAGES = {"torch", "numpy", "pandas", "polars", "adamtune"}
@@ -52,10 +50,6 @@ class Root(NamedTuple):
         return getattr(self.owner, self.name, None)
 
 
-class CannotStore(Exception):
-    """A value cannot be made again from what was stored."""
-
-
 def model_roots(module: nn.Module) -> dict[str, Root]:
     """The attributes of each of a model's modules, by dotted name."""
     usual = vars(nn.Module()).keys()
@@ -75,10 +69,10 @@ def children(value: Any) -> dict[str, Any]:
         return {f"[{index}]": each for index, each in enumerate(value)}
     if isinstance(value, set | frozenset):
         return {f"{{{each!r}}}": each for each in value}
-    return {f".{name}": each for name, each in _attributes(value).items()}
+    return {f".{name}": each for name, each in attributes_of(value).items()}
 
 
-def _attributes(value: Any) -> dict[str, Any]:
+def attributes_of(value: Any) -> dict[str, Any]:
     """What an object, a function or a class of the user holds, by name."""
     if isinstance(value, FunctionType):
         if _package(value) in FOREIGN:
@@ -141,8 +135,9 @@ def snapshots(roots: Mapping[str, Root], known: Collection[int]) -> dict[str, An
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The names of the snapshots that are new or not as before."""
-    return [name for name, each in now.items() if name not in before or not unchanged(before[name], each)]
+    """The names of the snapshots that are new, not as before, or no longer there."""
+    found = [name for name, each in now.items() if name not in before or not unchanged(before[name], each)]
+    return found + [name for name in before if name not in now]
 
 
 def snapshot(value: Any) -> Any:
@@ -152,7 +147,8 @@ def snapshot(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.dtype, value.shape, crc32(value.tobytes())
     if isinstance(value, GENERATORS):
-        return repr(_generator_state(value))
+        state = generator_state(value)
+        return state.numpy().tobytes() if isinstance(state, Tensor) else repr(state)
     if isinstance(value, GeneratorType):
         frame = value.gi_frame
         return frame and (frame.f_lasti, repr(frame.f_locals))
@@ -164,7 +160,7 @@ def unchanged(before: Any, now: Any) -> bool:
     if type(before) is not type(now):
         return False
     if not (isinstance(now, tuple) and isinstance(now[0], Tensor)):
-        return bool(before == now)
+        return bool(before == now or repr(before) == repr(now) == "nan")
     (old, count), (new, now_count) = before, now
     if not isinstance(old, Tensor) or old is new:
         return old is new and count == now_count
@@ -172,110 +168,8 @@ def unchanged(before: Any, now: Any) -> bool:
     return bool(alike and (old == new).all())
 
 
-def stored(value: Any, largest: float = float("inf"), within: tuple[int, ...] = ()) -> Any:
-    """A value as lists of tensors and plain values, which a checkpoint can hold; see ``made``.
-
-    Args:
-        value: the value.
-        largest: the most elements of tensors that are stored.
-        within: the ids of objects that are not stored, such as those that hold this one.
-    """
-
-    def each_of(values: Any) -> list[Any]:
-        return [stored(each, largest, (*within, id(value))) for each in values]
-
-    kind = type(value).__name__
-    if type(value) in PLAIN:
-        return value
-    if isinstance(value, Tensor) and value.numel() <= largest:
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, np.ndarray) and value.size <= largest:
-        with suppress(TypeError):  # text and objects
-            return ["array", torch.from_numpy(value.copy())]
-    if isinstance(value, complex):
-        return ["complex", value.real, value.imag]
-    if isinstance(value, GENERATORS):
-        return ["generator", stored(_generator_state(value))]
-    if id(value) in within or len(within) > DEPTH or isinstance(value, LEAVES):
-        return ["left", "an iterator" if isinstance(value, Iterator) else kind]
-    if type(value) in (list, tuple, set, frozenset) or isinstance(value, deque):
-        return [kind, each_of(value)]
-    if isinstance(value, dict):
-        return ["dict", each_of(value), each_of(value.values())]
-    own = _attributes(value)
-    return ["object", kind, list(own), each_of(own.values())] if own else ["left", kind]
-
-
-def made(tree: Any, current: Any) -> Any:
-    """The value that ``stored`` was called with, made from the one that is there.
-
-    Raises:
-        CannotStore: it cannot be made.
-    """
-    if isinstance(tree, Tensor):
-        return _made_tensor(tree, current)
-    if not isinstance(tree, list):
-        return tree
-    kind, *parts = tree
-    if kind == "array":
-        return parts[0].numpy().copy()
-    if kind == "complex":
-        return complex(*parts)
-    if kind in {"generator", "left", "object"}:
-        return _changed_object(kind, parts, current)
-    if kind == "dict":
-        kept = current if isinstance(current, dict) else {}
-        keys = [made(key, None) for key in parts[0]]
-        new = {key: made(each, kept.get(key)) for key, each in zip(keys, parts[1], strict=True)}
-        kept.clear()
-        kept.update(new)
-        return kept
-    before = list(current) if isinstance(current, list | tuple | deque) else []
-    before += [None] * (len(parts[0]) - len(before))
-    values = [made(each, was) for each, was in zip(parts[0], before, strict=False)]
-    if kind == "deque":
-        return deque(values, getattr(current, "maxlen", None))
-    if kind == "list" and isinstance(current, list):
-        current[:] = values
-        return current
-    return {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind](values)
-
-
-def _made_tensor(tensor: Tensor, current: Any) -> Tensor:
-    if not isinstance(current, Tensor):
-        return tensor.clone()
-    if not isinstance(current, nn.Parameter):
-        return tensor.to(current.device, copy=True)
-    current.data.copy_(tensor)
-    return current
-
-
-def _changed_object(kind: str, parts: list[Any], current: Any) -> Any:
-    """The object that is there, with what was stored of it."""
-    if kind == "generator":
-        if not isinstance(current, GENERATORS):
-            raise CannotStore("a random generator")
-        _set_generator_state(current, parts[0])
-        return current
-    if type(current).__name__ != parts[0]:
-        raise CannotStore(parts[0])
-    if kind == "object":
-        own = _attributes(current)
-        for name, tree in zip(*parts[1:], strict=True):
-            _set_attribute(current, name, made(tree, own.get(name)))
-    return current
-
-
-def _set_attribute(owner: Any, name: str, value: Any) -> None:
-    if isinstance(owner, FunctionType) and name in owner.__code__.co_freevars:
-        assert owner.__closure__ is not None
-        owner.__closure__[owner.__code__.co_freevars.index(name)].cell_contents = value
-    elif not (name.startswith("__") or isinstance(owner, partial)):  # their values have changed in place
-        set_value: Callable[..., None] = setattr if isinstance(owner, type) else object.__setattr__
-        set_value(owner, name, value)
-
-
-def _generator_state(generator: Any) -> Any:
+def generator_state(generator: Any) -> Any:
+    """The state of a random generator of torch, NumPy or Python, in its own form."""
     if isinstance(generator, torch.Generator):
         return generator.get_state()
     if isinstance(generator, np.random.Generator):
@@ -283,11 +177,11 @@ def _generator_state(generator: Any) -> Any:
     return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
 
 
-def _set_generator_state(generator: Any, tree: Any) -> None:
-    state = made(tree, None)
-    if isinstance(generator, np.random.Generator):
-        generator.bit_generator.state = state
-    elif isinstance(generator, random.Random):
-        generator.setstate(state)
-    else:
-        generator.set_state(state)
+def set_attribute(owner: Any, name: str, value: Any) -> None:
+    """Changes one of ``attributes_of`` an object, a function or a class."""
+    if isinstance(owner, FunctionType) and name in owner.__code__.co_freevars:
+        assert owner.__closure__ is not None
+        owner.__closure__[owner.__code__.co_freevars.index(name)].cell_contents = value
+    elif not (name.startswith("__") or isinstance(owner, partial)):  # their values have changed in place
+        set_value: Callable[..., None] = setattr if isinstance(owner, type) else object.__setattr__
+        set_value(owner, name, value)

@@ -19,9 +19,15 @@ from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed
-from adamtune.engines.metrics import are_finite, checked_loss, holdout_metrics, plain_metrics
-from adamtune.engines.python_state import CannotStore, changed, made, model_roots, snapshots, stored
+from adamtune.engines.metrics import (
+    are_finite,
+    checked_loss,
+    holdout_metrics,
+    member_metrics,
+    plain_metrics,
+)
 from adamtune.engines.shared_state import shared_state
+from adamtune.engines.stored_values import CannotStore, ModuleValues
 from adamtune.engines.torch_private import capturable, tree_map_only
 from adamtune.optimizers.registry import build
 from adamtune.schedules.registry import lr_factors
@@ -103,8 +109,7 @@ class _Training:
         self.task = member.task
         self.module = source.module(member.seed, member.replicate)
         self.shared = shared_state(self.task)
-        self.known = {id(each) for each in self.module.modules()}
-        self.first = self._snapshots()
+        self.values = ModuleValues(self.module)
         self.recipe = self.task.recipe
         self.optimizer = build(
             member.optimizer,
@@ -241,12 +246,7 @@ class _Training:
     def _metrics(self, seed: int) -> Mapping[str, float]:
         if not all(map(isfinite, self.losses)):
             return {}  # it has diverged
-        try:
-            return plain_metrics(self.task, self.module, self.source.validation, seed)
-        except Exception:
-            if are_finite(self.module.parameters()):
-                raise
-            return {"val_loss": nan}
+        return member_metrics(self.task, self.module, self.source.validation, seed)
 
     def state(self) -> dict[str, Any]:
         if self.repeated is not None:
@@ -256,24 +256,11 @@ class _Training:
             "losses": list(self.losses),
             "seconds": self.seconds,
             "model": _copy(self._tensors()),
-            "attributes": self._attributes(),
+            "attributes": self.values.changed(),
             "shared": self.shared.values(self.module),
             "optimizer": _copy(self.optimizer.state_dict()["state"]),
             "scaler": self.scaler.state_dict(),
         }
-
-    def _attributes(self) -> dict[str, Any]:
-        """The attributes of modules that training has changed."""
-        roots, within = model_roots(self.module), tuple(self.known)
-        return {
-            name: stored(roots[name].value, within=within)
-            for name, now in self._snapshots().items()
-            if changed(self.first.get(name, {}), now)
-        }
-
-    def _snapshots(self) -> dict[str, dict[str, Any]]:
-        roots = model_roots(self.module).items()
-        return {name: snapshots({name: each}, self.known) for name, each in roots}
 
     def _tensors(self) -> dict[str, Tensor]:
         """Parameters and buffers by name, also buffers that ``state_dict`` leaves out."""
@@ -286,7 +273,7 @@ class _Training:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Continues from a state, or repeats the training up to it where an object cannot be stored."""
         try:
-            self._restore_attributes(saved.get("attributes", {}))  # 0.2.0 did not keep them
+            self.values.restore(saved.get("attributes", {}))  # 0.2.0 did not keep them
         except CannotStore:
             _Training.__init__(self, self.member, self.source)
             self.repeated = saved
@@ -301,12 +288,6 @@ class _Training:
         # Learning rates come with each step, and the other settings with the member.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": _copy(saved["optimizer"]), "param_groups": groups})
-
-    def _restore_attributes(self, saved: Mapping[str, Any]) -> None:
-        for name, tree in saved.items():
-            prefix, _, attribute = name.rpartition(".")
-            owner = self.module.get_submodule(prefix)
-            setattr(owner, attribute, made(tree, getattr(owner, attribute, None)))
 
 
 def _copy(state: Mapping[Any, Any]) -> dict[Any, Any]:

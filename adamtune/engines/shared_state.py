@@ -20,13 +20,11 @@ from adamtune.engines.python_state import (
     FOREIGN,
     LARGE,
     LEAVES,
-    CannotStore,
     Root,
     changed,
-    made,
     snapshots,
-    stored,
 )
+from adamtune.engines.stored_values import CannotStore, made, stored
 from adamtune.tasks.base import Task
 from adamtune.tasks.loaded import LoadedTask
 
@@ -143,7 +141,8 @@ def shared_roots(task: LoadedTask, module: nn.Module) -> dict[str, Root]:
 
 def _files_of(task: Any, module: nn.Module) -> dict[str, ModuleType]:
     """The files of a task and of the classes of its modules, and what they import that is not installed."""
-    used = [task, *(value for each in module.modules() for value in (each, *vars(each).values()))]
+    objects = (task, *module.modules())
+    used = [value for each in objects for value in (each, *vars(each).values())]
     kinds = (each if isinstance(each, FunctionType) else type(each) for each in used)
     direct = {each.__module__ for each in kinds}
     own = type(task).__module__.partition(".")[0]

@@ -79,4 +79,4 @@ def changed_values(module: nn.Module, step: Callable[[], object]) -> dict[str, A
     before = snapshots(model_roots(module), known)
     step()
     now = leaves(model_roots(module), known)
-    return {name: now[name] for name in changed(before, snapshots(model_roots(module), known))}
+    return {name: now.get(name) for name in changed(before, snapshots(model_roots(module), known))}

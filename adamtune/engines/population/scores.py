@@ -9,7 +9,7 @@ from math import nan
 from torch import Tensor, nn
 
 from adamtune.engines.base import evaluation_seed
-from adamtune.engines.metrics import BATCHES, are_finite, holdout_metrics, plain_metrics
+from adamtune.engines.metrics import BATCHES, holdout_metrics, member_metrics
 from adamtune.engines.population.capture import Capture
 from adamtune.engines.population.draws import GLOBAL_STATE
 from adamtune.engines.population.gradients import BatchedTask
@@ -72,21 +72,13 @@ class Scorer:
     def _score_each(
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], active: Sequence[ActiveMember]
     ) -> dict[str, list[float]]:
-        """The metrics of one member after the other, by the model itself."""
+        """The metrics of one member after the other, by the model itself; NaN where one has diverged."""
+        rows = self._task.source.validation
         found = [
-            self._of_member(self._member(parameters, kept, row), each) for row, each in enumerate(active)
+            self._plain(self._member(parameters, kept, row), each, rows) for row, each in enumerate(active)
         ]
         names = dict.fromkeys(name for each in found for name in each)
         return {name: [each.get(name, nan) for each in found] for name in names}
-
-    def _of_member(self, module: nn.Module, each: ActiveMember) -> dict[str, float]:
-        """The metrics of a member; NaN where it has diverged."""
-        try:
-            return self._plain(module, each, self._task.source.validation)
-        except Exception:
-            if are_finite(module.parameters()):
-                raise
-            return {"val_loss": nan}
 
     def score_holdouts(
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], row: int, each: ActiveMember
@@ -107,9 +99,9 @@ class Scorer:
     def _plain(self, module: nn.Module, each: ActiveMember, rows: Rows) -> dict[str, float]:
         task = self._task.source.task
         if self._task.method.captured_metrics:  # they draw nothing
-            return plain_metrics(task, module, rows, None)
+            return member_metrics(task, module, rows, None)
         with GLOBAL_STATE:
-            return plain_metrics(task, module, rows, evaluation_seed(each.member, each.step))
+            return member_metrics(task, module, rows, evaluation_seed(each.member, each.step))
 
     def _capture(
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], members: int
