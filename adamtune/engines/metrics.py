@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adamtune.engines.eager import eager
 from adamtune.engines.shared_state import shared_state
 from adamtune.engines.torch_private import change_counts, storage_id, tree_leaves, tree_map, tree_map_only
 from adamtune.errors import UsageError
@@ -70,6 +71,7 @@ def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | N
         _in_batches(module, count_rows(rows), BATCHES * task.batch_size),
         shared_state(task).of(task, module),
         _kept_tensors(module),
+        eager(),
     ):
         try:
             with torch.no_grad():

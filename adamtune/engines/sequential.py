@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed
+from adamtune.engines.eager import eager
 from adamtune.engines.metrics import (
     are_finite,
     checked_loss,
@@ -129,7 +130,7 @@ class _Training:
         began = perf_counter()
         stop = self.source.next_evaluation(self.step - len(self.losses))
         if self.step < stop:
-            with seeded(0, self.source.device):
+            with seeded(0, self.source.device), eager():
                 self._take_steps(stop, pause)
         self.seconds += perf_counter() - began
         return self.step == stop
@@ -138,7 +139,7 @@ class _Training:
         """Trains from the first step to that of a state, or to a pause; whether it is reached."""
         while self.step < saved["step"]:
             stop = min(self.source.next_evaluation(self.step - len(self.losses)), saved["step"])
-            with seeded(0, self.source.device):
+            with seeded(0, self.source.device), eager():
                 self._take_steps(stop, pause)
             if self.step < stop:
                 return False

@@ -104,6 +104,29 @@ class MovedByMetrics(nn.Module):
         return self.layer(x) + self.slow(x) + self.queue.mean()
 
 
+def in_place() -> nn.Module:
+    model = nn.Sequential(nn.Linear(FEATURES, 5), nn.Dropout(0.3), nn.Linear(5, 1))
+    model.compile(backend="aot_eager")
+    return model
+
+
+@torch.compile(backend="aot_eager")
+def compiled_activation(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.7 * x)
+
+
+class CompiledParts(nn.Module):
+    """A function, and a method of the model, are compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(FEATURES, 5), nn.Linear(5, 1)
+
+    @torch.compile(backend="aot_eager")
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.dropout(compiled_activation(self.layer(x)), 0.2))
+
+
 class Bag(nn.Module):
     """Token embeddings with a padding row, of tokens made of the inputs."""
 
@@ -354,6 +377,8 @@ OWN: dict[str, Toy] = {
     "distributions": Toy(lambda: Calls(of_distributions, layer=nn.Linear(FEATURES, 4), head=head(2))),
     "Gaussian likelihood": Toy(plain, likelihood),
     "a moving average that metrics move": Toy(MovedByMetrics),
+    "a compiled module": Toy(in_place),
+    "compiled parts": Toy(CompiledParts),
     "a complex number": Toy(lambda: Calls(lambda self, x: (self.layer(x) * 1j).exp().real, layer=head())),
     "a norm over a dimension": Toy(
         lambda: Calls(lambda self, x: self.layer(x).norm(2, -1, keepdim=True), layer=nn.Linear(FEATURES, 5))

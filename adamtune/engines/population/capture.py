@@ -21,6 +21,7 @@ from adamtune.engines.population.memory_plan import MemoryPlan, RecordedCall, st
 from adamtune.engines.population.replay import KernelCall, compile_calls, compute_and_copy
 from adamtune.engines.torch_private import (
     COMPUTED_VIEWS,
+    ERROR_CHECK,
     DispatchMode,
     OpOverload,
     arguments,
@@ -52,7 +53,7 @@ class _Recorder(DispatchMode):
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is torch.ops.aten._linalg_check_errors.default:
+        if func is ERROR_CHECK:
             return self._mark_failures(args[0])
         if refuses_nan(func):
             return call_without_nan(self._call, func, *args, **(kwargs or {}))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adamtune.engines.torch_private import OpOverload
+from adamtune.engines.torch_private import REFUSES_NAN, OpOverload
 
 aten = torch.ops.aten
 Call = Callable[..., Any]
@@ -21,7 +21,7 @@ Call = Callable[..., Any]
 
 def refuses_nan(kernel: OpOverload) -> bool:
     """Whether the kernel raises an error for a matrix with NaN."""
-    return kernel.overloadpacket in (aten._linalg_eigh, aten._linalg_svd, aten.linalg_eig)
+    return kernel.overloadpacket in REFUSES_NAN
 
 
 def call_without_nan(call: Call, kernel: OpOverload, matrices: Tensor, *args: Any, **kwargs: Any) -> Any:
