@@ -183,6 +183,10 @@ def test_an_error_in_a_process_is_raised_here(
         line = (tmp_path / "churn.py").read_text().split("raise KeyError")[0].count("\n") + 1
         assert origin(caught.value) == f"{tmp_path / 'churn.py'}:{line}"
     engine.release(members)
+    for place in engine._workers._places:
+        while place.is_awaited:  # of training that it was told in advance
+            with suppress(kind):
+                place.receive()
 
 
 def test_signals_to_all_processes_leave_the_decision_to_the_search(

@@ -173,7 +173,7 @@ def test_a_read_only_folder_can_be_read_and_everything_else_is_reported(read_onl
     for name, message in said.items():
         assert message.startswith(f"AdamtuneError {read_only_folder}"), name
         assert "ermission" in message or "read-only" in message, name
-        assert "--storage" in message, name
+        assert "as the storage" in message, name
     assert sorted(each.name for each in read_only_folder.iterdir()) == ["studies.db"]
     assert (read_only_folder / "studies.db").read_bytes() == before
 
