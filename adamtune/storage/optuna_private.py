@@ -53,6 +53,17 @@ def storage_of(study: Study) -> BaseStorage:
     return study._storage
 
 
+def all_trials(study: Study) -> Sequence[FrozenTrial]:
+    """The trials of a study by number, which may change later. Without it, each use would copy the list."""
+    return trials_in(storage_of(study), study_id(study))
+
+
+def trials_in(storage: BaseStorage, study_id: int) -> Sequence[FrozenTrial]:
+    """``all_trials`` of a study of a storage."""
+    read = getattr(storage, "trials", None)
+    return storage.get_all_trials(study_id, deepcopy=False) if read is None else read(study_id)
+
+
 def ask_parameter(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     """Asks the sampler for a parameter. Without it, each kind of distribution needs a call of its own."""
     return trial._suggest(name, distribution)
@@ -114,6 +125,12 @@ class MemoryStorage(InMemoryStorage):
             info.param_distribution.update(trial.distributions)
             self._trial_id_to_study_id_and_number[trial_id(trial)] = number, trial.number
             self._update_cache(trial_id(trial), number)
+
+    def trials(self, study_id: int) -> Sequence[FrozenTrial]:
+        """The trials of a study by number, which is the list itself: a copy takes longer with each trial."""
+        with self.lock:
+            self._check_study_id(study_id)
+            return self._studies[study_id].trials
 
     def has_study(self, name: str) -> bool:
         """Whether a study of this name is in memory."""
