@@ -6,7 +6,7 @@ Each has a public name here, a line that says what breaks without it, and a test
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from threading import RLock
@@ -139,6 +139,13 @@ class MemoryStorage(InMemoryStorage):
     def study_of(self, trial_id: int) -> int:
         """The id of the study of a trial in memory."""
         return self._trial_id_to_study_id_and_number[trial_id][0]
+
+    def forget_values(self, trial_id: int, steps: Collection[int]) -> None:
+        """Removes intermediate values of a trial that ended from memory."""
+        # Whoever has the trial has this object: with a changed copy, all values would stay in memory.
+        trial, gone = self._get_trial(trial_id), set(steps)
+        values = trial.intermediate_values.items()
+        trial.intermediate_values = {step: value for step, value in values if step not in gone}
 
     def set_next_trial_id(self, trial_id: int) -> None:
         """Sets the id of the trial that is created next."""
