@@ -11,7 +11,9 @@ import pytest
 
 from adamtune.analysis.importance import standings
 from adamtune.config import StudyConfig
+from adamtune.engines.base import Evaluation
 from adamtune.search import loop
+from adamtune.search.loop import Loop
 from adamtune.search.progress import Progress
 from adamtune.storage.curves import removed_steps
 from adamtune.storage.studies import read_study
@@ -39,9 +41,7 @@ def curves(done: Trials) -> dict[int, list[int]]:
 def kept(done: Trials, most: int = MOST) -> set[int]:
     """The trials whose curves are kept: the best complete ones, then the latest of the others."""
     complete = sorted((each["value"], each["number"]) for each in done if each["state"] == "complete")
-    others = [
-        each["number"] for each in reversed(done) if each["state"] in ("pruned", "diverged", "failed")
-    ]
+    others = [each["number"] for each in reversed(done) if each["state"] in ("pruned", "diverged", "failed")]
     return {*[*(number for _, number in complete), *others][:most]}
 
 
@@ -80,7 +80,14 @@ def test_each_commit_has_the_curves_of_its_best_trials(
 ) -> None:
     """So a search that is killed at any moment leaves no others."""
     whole = curves(searched(file(another, "all")))
-    monkeypatch.setattr(loop, "COMMIT_SECONDS", 0.0)
+    record = Loop._record
+
+    def commit(self: Loop, evaluations: list[Evaluation]) -> None:
+        record(self, evaluations)
+        self._commit()
+        self._session.finish_commit()
+
+    monkeypatch.setattr(Loop, "_record", commit)
     config, states = file(folder), set[int]()
 
     def look(progress: Progress) -> None:
@@ -127,5 +134,7 @@ def test_pruned_trials_are_ranked_as_with_all_curves(folder: Path, another: Path
 
 def test_a_server_keeps_the_same_curves(postgres: str, folder: Path) -> None:
     local = searched(file(folder))
-    shared = study(folder, storage=postgres, search=dict(file(folder).search), population=6, space={"lr": WILD})
+    shared = study(
+        folder, storage=postgres, search=dict(file(folder).search), population=6, space={"lr": WILD}
+    )
     assert curves(searched(shared)) == curves(local)

@@ -40,7 +40,6 @@ class Table:
             f"ON CONFLICT ({keys}) DO UPDATE SET {updates}"
         )
 
-
     @property
     def removal(self) -> str:
         """The statement that deletes the row of a key."""
