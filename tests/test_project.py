@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,27 @@ def test_pages_that_are_named_are_there() -> None:
         if page not in there
     }
     assert not named
+
+
+OPTION = re.compile(r"--(?:name|storage|trials|timeout|seed|confirm|no-confirm|workers|ray|debug)\b")
+"""Options of the commands that Python has as arguments, or has not."""
+
+
+def test_messages_are_for_the_command_line_and_for_python() -> None:
+    """Below the commands, no text but a docstring has an option, unless in a command in backticks."""
+    found = [
+        (str(path.relative_to(ROOT)), text.value)
+        for path in sorted((ROOT / "adamtune").rglob("*.py"))
+        if path.parent.name != "cli"
+        for text in _texts_of(ast.parse(path.read_text(encoding="utf-8")))
+        if OPTION.search(re.sub("`[^`]*(?:`|$)", "", text.value))
+    ]
+    assert not found
+
+
+def _texts_of(module: ast.Module) -> Iterator[ast.Constant]:
+    """The texts of a module, without docstrings."""
+    statements = {id(each.value) for each in ast.walk(module) if isinstance(each, ast.Expr)}
+    for each in ast.walk(module):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in statements:
+            yield each

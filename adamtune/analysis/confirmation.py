@@ -8,14 +8,10 @@ from math import isfinite, nan
 from typing import Any, NamedTuple
 
 from adamtune.analysis.ablations import Effect, paired_effects
-from adamtune.analysis.finalists import choose
-from adamtune.analysis.looks import FULL, SMALL, Plan, plan_for
+from adamtune.analysis.finalists import choose, finalists
+from adamtune.analysis.looks import Plan
 from adamtune.analysis.paired import Judgement, judge
 from adamtune.analysis.rows import with_rows
-from adamtune.config import StudyConfig
-
-FEW_TRAININGS, MANY_TRAININGS = 16, 100
-"""A study of fewer trainings is not confirmed unless it asks for it; one of many is confirmed in full."""
 
 Result = Mapping[str, Any]
 """The metrics of a training; ``diverged_at`` or ``failure`` alone where it did not finish."""
@@ -295,38 +291,3 @@ def missing_pairs(
         if absent or is_decided(look):
             return absent
     return []
-
-
-def confirmation_plan(study: StudyConfig, is_program: bool) -> Plan | None:
-    """The plan that a study's ``search.confirm`` asks for; None for no confirmation.
-
-    Args:
-        study: the study.
-        is_program: whether its trainings are functions or commands, which are costly.
-    """
-    asked, trainings = study.search.confirm, study.trials * study.search.seeds
-    match asked:
-        case "off":
-            return None
-        case "small":
-            return SMALL
-        case "full":
-            return FULL
-        case int():
-            return plan_for(asked)
-    if is_program or trainings < FEW_TRAININGS:
-        return None
-    return FULL if trainings >= MANY_TRAININGS else SMALL
-
-
-def finalists(values: Sequence[tuple[int, float]], direction: str, plan: Plan) -> tuple[int, ...]:
-    """The numbers of the best trials, the best first.
-
-    Args:
-        values: number and value of each complete trial.
-        direction: ``minimize`` or ``maximize``.
-        plan: how many are wanted.
-    """
-    sign = 1 if direction == "minimize" else -1
-    ranked = sorted(values, key=lambda each: (sign * each[1], each[0]))
-    return tuple(number for number, _ in ranked[: plan.finalists])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf, isfinite, sqrt
 
 import numpy as np
 
+from adamtune.analysis.looks import Plan
 from adamtune.analysis.paired import Values
 
 
@@ -75,3 +76,16 @@ def ties(
         return bool((leads.mean(1) > bound * spread / sqrt(seeds)).any())
 
     return tuple(number for index, number in enumerate(order) if not beaten(index))
+
+
+def finalists(values: Sequence[tuple[int, float]], direction: str, plan: Plan) -> tuple[int, ...]:
+    """The numbers of the best trials, the best first.
+
+    Args:
+        values: number and value of each complete trial.
+        direction: ``minimize`` or ``maximize``.
+        plan: how many are wanted.
+    """
+    sign = 1 if direction == "minimize" else -1
+    ranked = sorted(values, key=lambda each: (sign * each[1], each[0]))
+    return tuple(number for number, _ in ranked[: plan.finalists])

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from adamtune.config import StudyConfig
 from adamtune.errors import UsageError
+
+FEW_TRAININGS, MANY_TRAININGS = 16, 100
+"""A study of fewer trainings is not confirmed unless it asks for it; one of many is confirmed in full."""
 
 
 class Plan(NamedTuple):
@@ -62,3 +66,25 @@ def plan_for(trainings: int) -> Plan:
         if plan.trainings <= trainings:
             return plan
     raise UsageError(f"a verdict takes at least {_SINGLE[0].trainings} trainings; got {trainings}")
+
+
+def confirmation_plan(study: StudyConfig, is_program: bool) -> Plan | None:
+    """The plan that a study's ``search.confirm`` asks for; None for no confirmation.
+
+    Args:
+        study: the study.
+        is_program: whether its trainings are functions or commands, which are costly.
+    """
+    asked, trainings = study.search.confirm, study.trials * study.search.seeds
+    match asked:
+        case "off":
+            return None
+        case "small":
+            return SMALL
+        case "full":
+            return FULL
+        case int():
+            return plan_for(asked)
+    if is_program or trainings < FEW_TRAININGS:
+        return None
+    return FULL if trainings >= MANY_TRAININGS else SMALL

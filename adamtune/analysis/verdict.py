@@ -8,7 +8,8 @@ from math import isfinite
 from statistics import fmean
 from typing import Any
 
-from adamtune.analysis.confirmation import FEW_TRAININGS, PAIR, Confirmation
+from adamtune.analysis.confirmation import PAIR, Confirmation
+from adamtune.analysis.looks import FEW_TRAININGS
 from adamtune.analysis.paired import LEVEL, interval
 from adamtune.analysis.sentences import nothing_to_judge, sentence
 from adamtune.storage.records import StudyRecord, TrialRecord
@@ -95,7 +96,7 @@ def verdict(study: StudyRecord) -> Verdict | None:
         return _not_confirmed(study, why)
     if confirmation.missing_for_verdict():
         why = (
-            f"Not confirmed yet: {done} of at most {most} trainings on fresh seeds are done. The same command"
+            f"Not confirmed yet: {done} of at most {most} trainings on fresh seeds are done. The same search"
             " continues."
         )
         return _not_confirmed(study, why)
@@ -166,12 +167,12 @@ def _why_not(study: StudyRecord) -> str:
     search = (study.study or {}).get("search", {})
     trainings = search.get("trials", 0) * search.get("seeds", 1)
     if search.get("confirm") == "off":
-        return "Not confirmed: the confirmation was turned off (search.confirm, --confirm)."
+        return "Not confirmed: the confirmation was turned off (search.confirm)."
     if search.get("confirm", "auto") == "auto" and trainings < FEW_TRAININGS:
         return (
-            f"Not confirmed: {trainings} trainings are confirmed only where search.confirm or --confirm"
-            " says so (small or full)."
+            f"Not confirmed: {trainings} trainings are confirmed only where search.confirm says so"
+            " (small or full)."
         )
     if [each for each in study.trials if each.state == "running"] or trainings > len(study.trials):
         return "Not confirmed yet: the search is not complete."
-    return "Not confirmed: run the search again with --confirm small or full."
+    return "Not confirmed: run the search again with search.confirm small or full."

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ from adamtune.api.study import Study, load
 from adamtune.config import StudyConfig, load_study, override_search, parse_study
 from adamtune.config.document import write_yaml
 from adamtune.errors import UsageError
+from adamtune.exports.live import exported
+from adamtune.exports.registry import Place
 from adamtune.function import Trainable
-from adamtune.search.progress import Observer, Outcome, Progress
+from adamtune.search.progress import Observer, Outcome
 from adamtune.storage.local.lock import check_free
 from adamtune.storage.studies import stored_config
 from adamtune.tasks.base import Task
@@ -35,6 +40,7 @@ def search(
     name: str | None = None,
     confirm: str | int | None = None,
     workers: int | str | None = None,
+    log_to: str | Sequence[str] = (),
     progress: bool = True,
 ) -> Study:
     """Runs the search of a study, or continues it.
@@ -62,6 +68,8 @@ def search(
         confirm: how many trainings on fresh seeds compare the best trials with the baseline: ``"auto"``,
             ``"off"``, ``"small"``, ``"full"`` or a number.
         workers: how many functions or commands run at once.
+        log_to: a tracker, or several, to which the trials are exported while the search runs, such as
+            ``"tensorboard:runs"``; its package must be installed. A tracker that fails is a warning.
         progress: whether the progress is shown: on stderr, in a notebook below the cell.
 
     Returns:
@@ -93,7 +101,10 @@ def search(
 
         return run(config, observe)
 
-    outcome, found = follow(start, _view(progress), config.storage, config.name)
+    places = [log_to] if isinstance(log_to, str) else log_to
+    say = partial(print, file=sys.stderr) if progress else _ignore
+    with exported(places, "log_to", config.storage, config.name, say, _not_written) as with_exports:
+        outcome, found = follow(with_exports(start), _view(progress), config.storage, config.name)
     if outcome.reason == "interrupted":
         done = f"{outcome.progress.done}/{outcome.progress.total} trials"
         raise KeyboardInterrupt(
@@ -174,5 +185,9 @@ def _view(progress: bool) -> AbstractContextManager[Observer]:
     return notebook_view() if out.is_jupyter else progress_view(out)
 
 
-def _ignore(progress: Progress) -> None:
-    """The observer of a search whose progress is not shown."""
+def _not_written(place: Place) -> None:
+    warnings.warn(f"{place}: not everything was written. The same call writes it.", stacklevel=6)
+
+
+def _ignore(_: object) -> None:
+    """What a search says whose progress is not shown."""

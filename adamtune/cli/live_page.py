@@ -37,7 +37,7 @@ def live_page(file: str | None, storage: str, study: str) -> Iterator[Callable[[
     from adamtune.storage.location import check_output, file_path
 
     path = file_path(file)
-    check_output(path, storage, "--report")
+    check_output(path, storage)
     if not path.absolute().parent.is_dir():
         raise AdamtuneError(f"--report {file}: there is no folder {path.parent}. Make it first.")
     page = LivePage(path, storage, study)

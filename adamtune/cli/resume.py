@@ -47,15 +47,12 @@ def resume(
 
     overrides = given({"search.trials": trials, "search.timeout": timeout})
     overrides |= confirmation(confirm, no_confirm)
-    with log_to(to or (), storage, study) as with_notes, live_page(report, storage, study) as with_page:
+    with log_to(to or (), storage, study) as with_exports, live_page(report, storage, study) as with_page:
         with slow_imports():
             from adamtune.cli.result import follow
             from adamtune.search.run import resume as continue_study
 
-        follow(
-            lambda observe: continue_study(
-                storage, study, overrides, with_page(with_notes(observe)), abandon
-            ),
-            storage,
-            study,
+        start = with_exports(
+            lambda observe: continue_study(storage, study, overrides, with_page(observe), abandon)
         )
+        follow(start, storage, study)

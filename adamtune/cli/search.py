@@ -74,11 +74,12 @@ def search(
     check_free(study.storage, study.name)
 
     with (
-        log_to(to or (), study.storage, study.name) as with_notes,
+        log_to(to or (), study.storage, study.name) as with_exports,
         live_page(report, study.storage, study.name) as with_page,
     ):
         with slow_imports():
             from adamtune.cli.result import follow
             from adamtune.search.run import run
 
-        follow(lambda observe: run(study, with_page(with_notes(observe))), study.storage, study.name)
+        start = with_exports(lambda observe: run(study, with_page(observe)))
+        follow(start, study.storage, study.name)

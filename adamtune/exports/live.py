@@ -9,13 +9,91 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Thread
 
-from adamtune.exports.registry import Place
-from adamtune.search.progress import Observer, Progress
+from adamtune.exports.registry import Place, find_place
+from adamtune.search.progress import Observer, Outcome, Progress
+
+INTERRUPTED_SECONDS = 10.0
+"""How long a search that was interrupted, or has failed, waits until what is left is written."""
+
+Search = Callable[[Observer], Outcome]
+"""A search, which calls the observer that it gets after every round."""
+
+
+@contextmanager
+def exported(
+    names: Sequence[str],
+    option: str,
+    storage: str,
+    study: str,
+    say: Callable[[str], None],
+    fail: Callable[[Place], None],
+) -> Iterator[Callable[[Search], Search]]:
+    """Exports a study while the block runs, and at its end waits until everything is written.
+
+    Yields what makes a search one whose observer also gets the failures of the exports. A search that was
+    interrupted waits for a few seconds, one that was interrupted twice not at all.
+
+    Args:
+        names: the places, as the user named them.
+        option: the option or argument that names them, for messages.
+        storage: the storage of the study, which may not be there yet.
+        study: the name of the study.
+        say: gets what people may want to know.
+        fail: gets a place to which not everything was written.
+
+    Raises:
+        UsageError, Refused: a place is wrong; see ``find_place``.
+    """
+    places = [find_place(each, option, storage) for each in names]
+    exports = [LiveExport(each, storage, study) for each in places]
+    seconds: float | None = INTERRUPTED_SECONDS
+
+    def with_exports(search: Search) -> Search:
+        def run(observe: Observer) -> Outcome:
+            nonlocal seconds
+            try:
+                outcome = search(with_notes(observe, exports))
+            except KeyboardInterrupt:
+                seconds = 0.0
+                raise
+            seconds = INTERRUPTED_SECONDS if outcome.reason == "interrupted" else None
+            return outcome
+
+        return run
+
+    try:
+        yield with_exports if exports else lambda search: search
+    finally:
+        for each in exports:
+            each.end()
+        for each in exports:
+            _finish(each, seconds, say, fail)
+
+
+def _finish(
+    export: LiveExport, seconds: float | None, say: Callable[[str], None], fail: Callable[[Place], None]
+) -> None:
+    """Waits for an export, and says how it ended."""
+    from adamtune.exports.follower import NOTHING
+
+    place = export.place
+    try:
+        if seconds != 0 and not export.wait(1):
+            say(f"Writing the rest to {place}; Ctrl-C leaves it for later.")
+            export.wait(seconds)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        export.close()
+    if export.code == 0:
+        say(f"Logged to {place}. View: {place.view}")
+    elif export.code != NOTHING:
+        fail(place)
 
 
 class LiveExport:

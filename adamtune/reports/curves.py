@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from math import isfinite, log, nan
+from math import isfinite, isnan, log, nan
 from typing import NamedTuple
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
@@ -52,7 +52,10 @@ class Scale(NamedTuple):
         return cls(inside[0], ordered[-1], is_log)
 
     def position(self, value: float) -> float:
-        """Where a value is: 0 at the low end, 1 at the high one; NaN where it is not finite."""
+        """Where a value is: 0 at the low end, 1 at the high one; NaN where it is not finite.
+
+        A value far beyond a scale that is nearly a point may be at infinity.
+        """
         if not isfinite(value):
             return nan
         if self.is_log:
@@ -88,8 +91,7 @@ def sparkline(
         values = [values[round(index * (count - 1) / (width - 1))] for index in range(width)]
     positions = map(scale.position, values)
     return "".join(
-        blocks[round(min(max(each, 0), 1) * (len(blocks) - 1))] if isfinite(each) else " "
-        for each in positions
+        " " if isnan(each) else blocks[round(min(max(each, 0), 1) * (len(blocks) - 1))] for each in positions
     )
 
 

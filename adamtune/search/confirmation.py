@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from optuna.trial import TrialState
 
-from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Training, finalists, of_lr, without
+from adamtune.analysis.confirmation import LR, PAIR, Confirmation, Training, of_lr, without
+from adamtune.analysis.finalists import finalists
 from adamtune.analysis.looks import FULL, Plan
 from adamtune.catalog import ONE_MINUS
 from adamtune.config import Choice, Range, StudyConfig

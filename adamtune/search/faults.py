@@ -24,12 +24,12 @@ def training_faults(study: str) -> Iterator[None]:
         if memory is not None:
             raise AdamtuneError(
                 f"study {study}: the memory is used up ({_said(memory)}). What was committed is kept. Set a"
-                " smaller population in the study file, a smaller model or batch, and use another --name."
+                " smaller population in the study file, a smaller model or batch, and use another name."
             ) from error
-        place, advice = origin(error), "run the same command again (--debug shows where it failed)"
+        place, advice = origin(error), "search again (the traceback shows where it failed)"
         said = f"{place}: {_said(error)}" if place else _said(error)
         if place is not None:
-            advice = "search with another --name, because trials of different code do not compare"
+            advice = "search under another name, because trials of different code do not compare"
         raise AdamtuneError(
             f"study {study}: the task failed: {said}. What was committed"
             f" is kept: mend the task, then {advice}."

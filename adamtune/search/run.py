@@ -14,8 +14,8 @@ from typing import Any
 import optuna
 import torch
 
-from adamtune.analysis.confirmation import confirmation_plan
 from adamtune.analysis.looks import Plan as Looks
+from adamtune.analysis.looks import confirmation_plan
 from adamtune.config import StudyConfig, override_search
 from adamtune.engines.plan import Plan, is_available, make_plan, workers_plan
 from adamtune.errors import AdamtuneError, Refused, UsageError
@@ -220,7 +220,7 @@ def _check_code(session: Session, entry: TaskEntry | ProgramEntry) -> None:
             what = changed if now else f"the source of {entry.label} is not known here"
         raise Refused(
             f"study {session.config.name} was trained with other code: {what}. Put the old code back, or"
-            " start a new study with --name."
+            " start a new study under another name."
         )
 
 
@@ -238,7 +238,7 @@ def _check_data(session: Session, tasks: Tasks) -> None:
     elif kept != now and kept != _default_hash(tasks, now):
         raise Refused(
             f"study {config.name} was trained on other data: its hash is {kept[:12]}, now it is"
-            f" {now[:12]}. {_way_back(session, tasks)}, or start a new study with --name."
+            f" {now[:12]}. {_way_back(session, tasks)}, or start a new study under another name."
         )
 
 
@@ -271,7 +271,7 @@ def _plan(session: Session, tasks: Tasks) -> Plan:
         if not is_available(plan.device):
             raise UsageError(
                 f"study {config.name} was begun on {plan.device}, which is not available here."
-                " Resume it where it is available, or start a new study with --name."
+                " Resume it where it is available, or start a new study under another name."
             )
         return plan
     plan = new_plan(config, tasks)

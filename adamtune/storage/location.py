@@ -137,13 +137,12 @@ def _mistake(name: str) -> str | None:
     return None
 
 
-def check_output(output: Path, location: str, option: str = "--output") -> None:
+def check_output(output: Path, location: str) -> None:
     """Checks that a file to be written holds no studies.
 
     Args:
         output: the file, which may exist.
         location: the storage in use.
-        option: what the file is named with.
 
     Raises:
         Refused: it is the storage's file or belongs to it, or it is another SQLite database.
@@ -151,7 +150,7 @@ def check_output(output: Path, location: str, option: str = "--output") -> None:
     path, own = Path(os.path.realpath(output)), belongs(output, location)
     if own or _is_sqlite(path):
         what = "belongs to the storage" if own else "is an SQLite database"
-        raise Refused(f"{output}: this file {what}, and was left as it is. Name another file with {option}.")
+        raise Refused(f"{output}: this file {what}, and was left as it is. Name another file.")
 
 
 def belongs(file: Path, location: str) -> bool:

@@ -99,16 +99,14 @@ def _check_same(config: StudyConfig, storage: LocalStorage | ProcessStorage, stu
     # Another program made this study, or a process that was killed before it stored the settings.
     if "study" not in attrs:
         if storage.get_n_trials(study_id) or storage.get_study_directions(study_id) != [_direction(config)]:
-            raise Refused(
-                f"{shown} has a study {config.name} that adamtune did not make. Use another --name."
-            )
+            raise Refused(f"{shown} has a study {config.name} that adamtune did not make. Use another name.")
         return
     changes = differences(StudyConfig.from_canonical(attrs["study"]), config)
     if changes:
         raise Refused(
             f"study {config.name} exists in {shown} with other settings:\n"
             + "\n".join(f"  {change}" for change in changes)
-            + "\nIts trials would not be comparable. Start a new study with --name, or undo the change"
+            + "\nIts trials would not be comparable. Start a new study under another name, or undo the change"
             " (only trials and timeout may be changed)."
         )
 

@@ -166,7 +166,7 @@ def test_a_search_that_found_nothing_better_for_long() -> None:
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (study(*THREE), "3 trainings are confirmed only where search.confirm or --confirm says so"),
+        (study(*THREE), "3 trainings are confirmed only where search.confirm says so"),
         (study(*THREE, asked=20), "the search is not complete"),
         (
             study(*THREE, confirmation=confirmed(0.05, 0.06, trials=2)),

@@ -37,6 +37,7 @@ def kinds(outputs: list[Any]) -> list[str]:
     return [each.output_type for each in outputs]
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path: Path) -> None:
     defined, searched, said, table, slices, code, more, optuna = executed(tmp_path, *example())
     assert defined == []

@@ -220,6 +220,47 @@ def test_a_search_in_another_thread_is_the_same() -> None:
     same(found[0], quiet(study(name="main")))
 
 
+def logged(folder: Path) -> dict[str, dict[int, float]]:
+    """The curve of each trial that TensorBoard reads."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = {}
+    for trial in sorted(folder.glob("trial-*")):
+        events = accumulator.EventAccumulator(str(trial)).Reload()
+        found[trial.name] = {each.step: each.value for each in events.Scalars("val_loss")}
+    return found
+
+
+def test_a_search_is_exported_while_it_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = quiet(study(), log_to="tensorboard:tb")
+    assert capsys.readouterr() == ("", "")
+    curves = {f"trial-{trial:05}": part for trial, part in found.curves.groupby("trial")}
+    read = logged(folder / "tb" / "s")
+    assert read.keys() == curves.keys()
+    for name, curve in curves.items():
+        assert read[name] == pytest.approx(dict(zip(curve["step"], curve["value"], strict=True)))
+    more = adamtune.search(found, trials=5, log_to=["tensorboard:tb", "tensorboard:other"])
+    assert len(logged(folder / "tb" / "s")) == len(logged(folder / "other" / "s")) == 5
+    assert len(more.trials) == 5
+    assert "Logged to tensorboard:other. View: " in capsys.readouterr().err
+
+
+def test_a_tracker_that_fails_is_a_warning(folder: Path) -> None:
+    Path("tb").touch()
+    said = r"tensorboard:tb: not everything was written\. The same call writes it"
+    with pytest.warns(UserWarning, match=said) as all:
+        quiet(study(), log_to="tensorboard:tb")
+    assert all[0].filename == __file__
+    Path("tb").unlink()
+    quiet(study(), log_to="tensorboard:tb")
+    assert len(logged(folder / "tb" / "s")) == 4
+
+
+def test_a_tracker_that_is_unknown_is_said_first(folder: Path) -> None:
+    with pytest.raises(UsageError, match="log_to aim:x: write a tracker and a place in it"):
+        quiet(study(), log_to="aim:x")
+    assert not [*folder.iterdir()]
+
+
 def test_a_study_that_is_being_trained_is_refused(folder: Path) -> None:
     with study_lock(str(folder / "studies.db"), "s"), pytest.raises(Refused, match="in use by process"):
         quiet(study(), storage=folder / "studies.db")

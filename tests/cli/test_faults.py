@@ -127,7 +127,7 @@ def test_a_database_locked_by_another_program(
     monkeypatch.setattr("adamtune.storage.local.storage.LocalStorage.__init__.__defaults__", (0.05,))
     with closing(sqlite3.connect(file.with_name("studies.db"), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        fails(adamtune("search", file), 1, "another program holds a lock", "same command again")
+        fails(adamtune("search", file), 1, "another program holds a lock", "try again")
     assert kept(file) == before
     assert adamtune("search", file).code == 0
     assert kept(file)[:6] == before
@@ -187,14 +187,16 @@ def test_a_truncated_database(adamtune: Adamtune, file: Path) -> None:
 
 def test_a_file_of_another_kind(adamtune: Adamtune, file: Path) -> None:
     database = file.with_name("studies.db")
-    damaged(database, b"dear diary\n" * 100, adamtune, file, 3, "not a study database", "--storage")
+    damaged(database, b"dear diary\n" * 100, adamtune, file, 3, "not a study database", "as the storage")
 
 
 def test_a_database_of_another_program(adamtune: Adamtune, file: Path) -> None:
     database = file.with_name("studies.db")
     with closing(sqlite3.connect(database)) as other, other:
         other.execute("CREATE TABLE recipes (name TEXT)")
-    damaged(database, database.read_bytes(), adamtune, file, 3, "holds no studies of Optuna", "--storage")
+    damaged(
+        database, database.read_bytes(), adamtune, file, 3, "holds no studies of Optuna", "as the storage"
+    )
 
 
 def test_a_schema_of_a_newer_optuna(adamtune: Adamtune, file: Path) -> None:
@@ -320,7 +322,7 @@ def test_a_device_that_is_not_there(adamtune: Adamtune, file: Path) -> None:
 def test_another_study_file(adamtune: Adamtune, file: Path) -> None:
     assert adamtune("search", file).code == 0
     write(file, task={"epochs": 6})
-    fails(adamtune("search", file), 3, "study s exists", "epochs", "5", "6", "--name")
+    fails(adamtune("search", file), 3, "study s exists", "epochs", "5", "6", "another name")
     assert adamtune("search", file, "--name", "t").code == 0
 
 
@@ -420,7 +422,7 @@ def test_an_output_over_the_storage_is_refused(adamtune: Adamtune, file: Path, o
     database, path = file.with_name("studies.db"), file.with_name(output)
     for form in ("csv", "json", "table", "markdown"):
         ended = adamtune("report", "--format", form, "--storage", database, "--output", path)
-        fails(ended, 3, output, "was left as it is", "--output")
+        fails(ended, 3, output, "was left as it is. Name another file.")
     assert {each: each.read_bytes() for each in before} == before
     assert len(kept(file)) == 6
 

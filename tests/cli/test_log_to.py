@@ -34,6 +34,7 @@ def missing(adamtune: Adamtune, place: str = "tensorboard:tb") -> str:
     return err
 
 
+@pytest.mark.slow
 def test_a_search_that_is_logged_is_the_same(adamtune: Adamtune, file: Path) -> None:
     plain = ("--storage", "plain.db")
     assert process("search", file, *plain).code == 0
@@ -60,6 +61,7 @@ def test_other_trackers_are_logged_to(adamtune: Adamtune, file: Path, place: str
     assert again.err.startswith(f"{place}: 0 runs of s written, 5 were there. View: ")
 
 
+@pytest.mark.slow
 def test_a_resumed_search_continues_its_runs(adamtune: Adamtune, file: Path) -> None:
     more = ("--trials", "4000", "--log-to", "tensorboard:tb")
     with searching("search", file, *more, trials=5) as running:

@@ -25,8 +25,8 @@ curve: val_loss from ▁ 0.0996 to █ 0.427 or more
 
 2 complete, 1 pruned, 1 diverged (1 not shown)
 
-Not confirmed: 4 trainings are confirmed only where search.confirm or --confirm
-says so (small or full).
+Not confirmed: 4 trainings are confirmed only where search.confirm says so
+(small or full).
 
 Best: trial 2, val_loss 0.05610
 

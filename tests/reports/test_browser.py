@@ -55,6 +55,13 @@ class Opened:
         assert self.said == []
         assert self.asked == [file.as_uri()]
 
+    def see(self, chart: str) -> Any:
+        """A chart, which is drawn when it comes into view."""
+        self.page.locator(f"#{chart}").scroll_into_view_if_needed()
+        self.page.wait_for_selector(f"#{chart} canvas")
+        self.page.wait_for_selector("html[data-drawn=yes]")
+        return self.page.locator(f"#{chart} canvas")
+
     def numbers(self) -> list[int]:
         """The trials of the table, in its order."""
         found: list[int] = self.page.eval_on_selector_all(
@@ -64,6 +71,7 @@ class Opened:
 
     def painted(self, chart: str) -> int:
         """How many colours a chart has."""
+        self.see(chart)
         script = """all => all.map(canvas => {
             const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
             return new Set(new Uint32Array(data.buffer)).size;
@@ -104,16 +112,11 @@ def test_columns_are_sorted(browser: Any, tmp_path: Path) -> None:
 def test_an_area_of_a_chart_chooses_trials_everywhere(browser: Any, tmp_path: Path) -> None:
     opened = Opened(browser, tmp_path, many())
     page = opened.page
-    curves = page.locator("#curves")
+    curves = opened.see("curves")
     before = curves.screenshot()
-    picture = page.locator("#slice-s1 canvas")  # lr
-    picture.scroll_into_view_if_needed()
+    picture = opened.see("slice-s1")  # lr
     box = picture.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.15)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.85, steps=5)
-    page.mouse.up()
+    area(page, picture)
     page.wait_for_selector("#choice:visible")
     page.wait_for_timeout(300)  # the last move of the mouse is drawn after it
     assert picture.bounding_box() == box  # nothing moves under the mouse
@@ -129,6 +132,15 @@ def test_an_area_of_a_chart_chooses_trials_everywhere(browser: Any, tmp_path: Pa
     assert opened.said == []
 
 
+def area(page: Any, picture: Any) -> None:
+    """Draws an area over the middle of a picture with the mouse."""
+    box = picture.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.15)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.85, steps=5)
+    page.mouse.up()
+
+
 def test_a_number_of_the_table_shows_its_trial(browser: Any, tmp_path: Path) -> None:
     opened = Opened(browser, tmp_path, many())
     opened.page.click("td button:text-is('7')")
@@ -137,6 +149,69 @@ def test_a_number_of_the_table_shows_its_trial(browser: Any, tmp_path: Path) -> 
     opened.page.click("#choice button")
     opened.page.wait_for_selector("#choice", state="hidden")
     assert len(opened.numbers()) == 40
+
+
+def test_charts_are_drawn_when_they_come_into_view(browser: Any, tmp_path: Path) -> None:
+    opened = Opened(browser, tmp_path, many(), width=380)
+    charts = opened.page.locator(".chart").count()
+    drawn = opened.page.locator(".chart canvas").count()
+    assert 0 < drawn < charts
+    assert opened.page.get_attribute("#parallel", "aria-label").startswith("All settings at once.")
+    height = opened.page.evaluate("document.documentElement.scrollHeight")
+    for chart in opened.page.eval_on_selector_all(".chart", "all => all.map(each => each.id)"):
+        opened.see(chart)
+    assert opened.page.locator(".chart canvas").count() == charts
+    assert opened.page.evaluate("document.documentElement.scrollHeight") == height
+
+
+def test_a_chart_that_is_drawn_later_shows_what_was_chosen(browser: Any, tmp_path: Path) -> None:
+    opened, other = (Opened(browser, tmp_path, many(), width=380) for _ in range(2))
+    opened.see("curves")
+    other.page.click("td button:text-is('7')")  # below all charts: most are not drawn
+    opened.page.click("td button:text-is('7')")
+    assert other.see("parallel").screenshot() == opened.see("parallel").screenshot()
+    other.page.keyboard.press("Escape")
+    assert other.see("parallel").screenshot() != opened.see("parallel").screenshot()
+
+
+def test_print_has_all_charts_in_the_colours_of_paper(browser: Any, tmp_path: Path) -> None:
+    opened = Opened(browser, tmp_path, many(), width=380, color_scheme="dark")
+    opened.page.evaluate("""() => {
+        window.seen = [];
+        new MutationObserver(() => {
+            const drawn = document.querySelectorAll(".chart canvas").length;
+            seen.push([document.documentElement.dataset.theme, drawn]);
+        }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    }""")
+    opened.page.pdf()
+    charts = opened.page.locator(".chart").count()
+    before, after = opened.page.evaluate("window.seen")
+    assert before[0] == "light"
+    assert after == ["dark", charts]
+    assert opened.said == []
+
+
+def pointed(page: Any, picture: Any) -> dict[str, str]:
+    """What a chart says of the first trial that the mouse finds."""
+    box = picture.bounding_box()
+    for place in range(1000):
+        x, y = (0.5 + 0.05 * (place // 50)) % 1, 0.02 * (place % 50)
+        page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+        if page.locator(".vg-tooltip.visible").count():
+            cells = page.locator(".vg-tooltip td").all_text_contents()
+            return dict(zip(cells[::2], cells[1::2], strict=True))
+    raise AssertionError("no trial was found")
+
+
+def test_a_trial_says_its_settings_when_it_is_pointed_at(browser: Any, tmp_path: Path) -> None:
+    opened, record = Opened(browser, tmp_path, many()), many()
+    for chart in ("slice-s1", "slice-s2"):
+        lines = pointed(opened.page, opened.see(chart))
+        trial = next(each for each in record.trials if str(each.number) == lines["trial"])
+        assert lines["state"] in (trial.state, "best"), chart
+        assert float(lines["lr"]) == pytest.approx(trial.settings["lr"], rel=1e-3), chart
+        assert lines["beta2"] == "0.99873", chart
+    assert {"trial", "state"} < set(pointed(opened.page, opened.see("curves")))
 
 
 def test_the_code_is_copied(browser: Any, tmp_path: Path) -> None:
@@ -169,6 +244,6 @@ def test_the_names_of_a_study_are_text(browser: Any, tmp_path: Path) -> None:
     opened = Opened(browser, tmp_path, replace(study(*searched), name=EVIL, metric=EVIL))
     assert opened.page.inner_text("h1") == EVIL
     assert opened.page.locator("img").count() == 0
-    box = opened.page.locator("#slice-s1 canvas").bounding_box()
-    opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert pointed(opened.page, opened.see("slice-s1"))[EVIL] == EVIL
+    assert opened.page.locator("img").count() == 0
     assert opened.said == []

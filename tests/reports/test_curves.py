@@ -3,7 +3,7 @@ from __future__ import annotations
 from math import inf, nan
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adamtune.reports.curves import BLOCKS, Scale, sparkline, staircase
@@ -75,6 +75,7 @@ def test_a_staircase_has_a_dot_in_every_column(
     assert all(any(row[at : at + 1].strip() for row in rows) for at in range(width))
 
 
+@example([0.0, 1.884e-198, 5e-324, -3.387e110], "maximize")  # which is at infinity of its scale
 @given(st.lists(st.floats(), max_size=30), st.sampled_from(["minimize", "maximize"]))
 def test_every_scale_has_the_best_value_and_draws_every_curve(values: list[float], direction: str) -> None:
     scale = Scale.of(values, direction)

@@ -230,7 +230,7 @@ def replace_search(file: StudyConfig, **search: Any) -> StudyConfig:
 def test_how_many_trainings_confirm(
     confirm: str, trials: int, seeds: int, expected: int | None, tmp_path: Path
 ) -> None:
-    from adamtune.analysis.confirmation import confirmation_plan
+    from adamtune.analysis.looks import confirmation_plan
 
     file = study(tmp_path, search={"confirm": confirm, "trials": trials, "seeds": seeds})
     plan = confirmation_plan(file, False)

@@ -34,8 +34,9 @@ def settings(done: list[dict[str, Any]]) -> list[str]:
     return [json.dumps(each["settings"], sort_keys=True) for each in done]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("trials", [18, 24, 60])
+@pytest.mark.parametrize(
+    ("sampler", "trials"), [("tpe", 18), ("tpe", 24), *((sampler, 60) for sampler in SAMPLERS)]
+)
 def test_no_choice_is_trained_twice(sampler: str, trials: int, folder: Path) -> None:
     done = searched(file(folder, sampler, trials, CHOICES, population=4))
     assert len(done) == len(set(settings(done))) == min(trials, 24)
@@ -56,7 +57,7 @@ def test_real_numbers_are_not_counted() -> None:
     assert config.trials == 64
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "cmaes", "random"])
 def test_interruptions_change_nothing(sampler: str, folder: Path, another: Path) -> None:
     for done in (3, 11, 17):
         interrupt(file(folder, sampler, 24, CHOICES, population=4), done)

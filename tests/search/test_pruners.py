@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import optuna
@@ -90,8 +91,14 @@ def resumed(file: Callable[[Path], StudyConfig], folder: Path, another: Path, at
     assert searched(file(folder)) == searched(file(another))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "qmc"])
-@pytest.mark.parametrize("name", ["median", "asha", "hyperband"])
+PAIRS = list(product(["median", "asha", "hyperband"], ["tpe", "cmaes", "qmc"]))
+OFTEN = {("median", "cmaes"), ("asha", "tpe"), ("hyperband", "tpe")}
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [pytest.param(*each, marks=() if each in OFTEN else pytest.mark.slow) for each in PAIRS],
+)
 def test_a_resumed_study_prunes_the_same(name: str, sampler: str, folder: Path, another: Path) -> None:
     """Diverged trials are among them, which some samplers are shown as complete ones."""
 

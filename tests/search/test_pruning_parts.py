@@ -105,8 +105,13 @@ def test_no_length_is_pruned_as_a_class(pruner: str, folder: Path) -> None:
     assert states["complete"] >= 1
 
 
-@pytest.mark.parametrize("pruner", ["asha", "hyperband", "median"])
-@pytest.mark.parametrize("sampler", ["qmc", "tpe"])
+@pytest.mark.parametrize(
+    ("pruner", "sampler"),
+    [
+        *(("asha", "tpe"), ("hyperband", "qmc"), ("median", "qmc")),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("hyperband", "tpe"), ("median", "tpe"))),
+    ],
+)
 def test_a_resumed_study_prunes_the_same(pruner: str, sampler: str, folder: Path, another: Path) -> None:
     for done in (7, 19, 28):
         interrupt(file(folder, pruner, sampler=sampler), done)

@@ -318,7 +318,9 @@ def test_a_changed_study_file_is_refused_with_the_difference(name: str, folder: 
     changed, difference = CHANGES[name]
     searched(study(folder))
     before = (trials(study(folder)), read_study(study(folder).storage, "s"))
-    with pytest.raises(Refused, match=rf"(?s)study s exists in .*other settings:\n.*{difference}.*--name"):
+    with pytest.raises(
+        Refused, match=rf"(?s)study s exists in .*other settings:\n.*{difference}.*another name"
+    ):
         run(study(folder, **changed), quiet)
     assert (trials(study(folder)), read_study(study(folder).storage, "s")) == before
     assert len(searched(study(folder, name="t", **changed))) == 8
@@ -334,7 +336,7 @@ def test_other_data_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     before = trials(study(folder))
     monkeypatch.setattr("adamtune.tasks.loaded.fingerprint", lambda *tensors: "f" * 64)
     with pytest.raises(
-        Refused, match=r"study s was trained on other data: .* now it is ffffffffffff.*--name"
+        Refused, match=r"study s was trained on other data: .* now it is ffffffffffff.*another name"
     ):
         run(study(folder, search={"trials": 9}), quiet)
     assert trials(study(folder)) == before

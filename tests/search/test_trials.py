@@ -114,7 +114,9 @@ def test_diverged_trials_are_ranked_last(folder: Path) -> None:
     assert all(each["value"] is None for each in found if each["state"] == "diverged")
 
 
-@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 32), ("cmaes", 32), ("gp", 18)])
+@pytest.mark.parametrize(
+    ("sampler", "trials"), [("tpe", 32), ("cmaes", 32), pytest.param("gp", 18, marks=pytest.mark.slow)]
+)
 def test_resuming_over_diverged_trials_changes_nothing(
     sampler: str, trials: int, folder: Path, another: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -11,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -149,20 +149,20 @@ print(json.dumps(said))
 
 
 @pytest.fixture
-def read_only_folder(tmp_path: Path, database: Path) -> Iterator[Path]:
-    """A folder with a study, in which nothing may be written; every folder above may be entered."""
-    for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o711)
+def read_only_folder(database: Path) -> Iterator[Path]:
+    """A folder with a study, in which nothing may be written; every folder above may be entered.
+
+    It is not in pytest's folder, which every other run of pytest closes to other users when it begins.
+    """
     with closing(LocalStorage(database)) as storage:
         begin(storage)
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    shutil.copy(database, folder / "studies.db")
-    (folder / "studies.db").chmod(0o444)
-    folder.chmod(0o555)
-    yield folder
-    folder.chmod(0o755)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(database, folder / "studies.db")
+        (folder / "studies.db").chmod(0o444)
+        folder.chmod(0o555)
+        yield folder
+        folder.chmod(0o755)
 
 
 def test_a_read_only_folder_can_be_read_and_everything_else_is_reported(read_only_folder: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_read_only_folder_can_be_read_and_everything_else_is_reported(read_onl
     for name, message in said.items():
         assert message.startswith(f"AdamtuneError {read_only_folder}"), name
         assert "ermission" in message or "read-only" in message, name
-        assert "--storage" in message, name
+        assert "as the storage" in message, name
     assert sorted(each.name for each in read_only_folder.iterdir()) == ["studies.db"]
     assert (read_only_folder / "studies.db").read_bytes() == before
 

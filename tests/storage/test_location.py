@@ -208,7 +208,7 @@ def test_an_output_over_a_database_or_its_files_is_refused(output: str, storage:
     os.link("m.db", "hard.db")
     (folder / "linked").symlink_to(".")
     named = output.format(folder=folder.name, path=folder)
-    with pytest.raises(Refused, match=r"was left as it is\. Name another file with --output"):
+    with pytest.raises(Refused, match=r"was left as it is\. Name another file\."):
         check_output(file_path(named), storage)
 
 

@@ -344,7 +344,7 @@ class Distributed:
             )
             raise AdamtuneError(
                 f"{deaths} workers died one after the other {what}, the last one so: {reason}. What was"
-                " committed is kept: run the same command again, with fewer members at a time (population),"
+                " committed is kept: try again, with fewer members at a time (population),"
                 " or a smaller model or batch, if they die again."
             )
         on = f": its {len(place.members)} trainings go on from their last states" if place.members else ""

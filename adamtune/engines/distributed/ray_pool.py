@@ -57,7 +57,7 @@ class RayPool:
             text = (str(error).splitlines() or [type(error).__name__])[0]
             raise UsageError(
                 f"Ray at {address} cannot be used: {text}. `ray start --head` starts a cluster on this"
-                " machine for --ray auto; --ray local starts one for this search alone"
+                " machine for the address auto; the address local starts one for this search alone"
             ) from error
         self._restore_process()
         resources = ray.cluster_resources()

@@ -102,7 +102,7 @@ class Process:
     def _death(self) -> AdamtuneError:
         return AdamtuneError(
             f"a process that trained {len(self.members)} members ended: {self.death}. What was"
-            " committed is kept: run the same command again, with a smaller model or batch if it ends again."
+            " committed is kept: try again, with a smaller model or batch if it ends again."
         )
 
 

@@ -11,7 +11,7 @@ import altair as alt
 from adamtune.analysis.random_search import Coordinate, expected_bests, shares
 from adamtune.analysis.ranking import Ranking, Row
 from adamtune.reports.axes import Axis, axes
-from adamtune.reports.charts.rows import MOST_TRIALS, drawn, last_value, plain, with_width
+from adamtune.reports.charts.rows import MOST_TRIALS, drawn, kind_of, last_value, plain, with_width
 from adamtune.reports.charts.slices import HEIGHT, WIDTH
 from adamtune.reports.charts.style import (
     BEST,
@@ -19,10 +19,12 @@ from adamtune.reports.charts.style import (
     GUIDE,
     brush,
     chosen,
+    ends,
     faded,
     layered,
     named,
     numbers,
+    step_axis,
     with_rows,
 )
 from adamtune.reports.curves import Scale
@@ -43,10 +45,10 @@ def curves(ranking: Ranking) -> alt.LayerChart | None:
     each = max(MOST_POINTS // len(rows), 10)
     data = [_curve(row, ranking, each) for row in rows]
     base = alt.Chart(named("curves")).transform_flatten(["step", "value"]).mark_line(clip=True)
-    y, every = numbers(*scale), [step for row in rows for step in row.trial.intermediate]
+    y, every = numbers(*ends(scale), scale.is_log), [step for row in rows for step in row.trial.intermediate]
     steps = alt.Scale(domain=[min(every), max(every)], nice=False)
     base = base.encode(
-        alt.X("step:Q", axis=alt.Axis(tickCount=6, format="~s"), scale=steps),
+        step_axis(max(every), scale=steps),
         alt.Y("value:Q", scale=y, title=ranking.study.metric, axis=alt.Axis(tickCount=5, format="~g")),
         alt.Detail("trial:N"),
         tooltip=[alt.Tooltip("trial:Q"), alt.Tooltip("kind:N", title="state")],
@@ -62,9 +64,9 @@ def curve_note(ranking: Ranking) -> list[str]:
     """What is not drawn as it is: values beyond the axis, and curves left out."""
     rows = [row for row in ranking.rows if row.trial.intermediate]
     scale = _curve_scale(drawn(ranking, MOST_CURVES), ranking.study.direction)
-    ends = (scale.low, scale.high) if scale else (0.0, 0.0)
+    low, high = ends(scale) if scale else (0.0, 0.0)
     values = (value for row in rows for value in row.trial.intermediate.values())
-    clipped = scale is not None and any(not ends[0] <= value <= ends[1] for value in values)
+    clipped = scale is not None and any(not low <= value <= high for value in values)
     lines = ["Values beyond the axis are cut off."] if clipped else []
     return [*lines, *([f"{MOST_CURVES} of {len(rows)} curves are drawn."] if len(rows) > MOST_CURVES else [])]
 
@@ -74,7 +76,7 @@ def _curve(row: Row, ranking: Ranking, most: int) -> dict[str, Any]:
         [*row.trial.intermediate.items()], _BEST_POINTS if row.trial is ranking.best else most
     )
     steps, values = zip(*points, strict=True)
-    kind = "best" if row.trial is ranking.best else row.trial.state
+    kind = kind_of(ranking, row.trial)
     return {"trial": row.trial.number, "kind": kind, "step": plain(steps), "value": plain(values)}
 
 
@@ -102,12 +104,14 @@ def best_so_far(ranking: Ranking) -> alt.LayerChart | None:
     values = [each["best"] for each in [*rows, *expected]]
     scale = with_width(Scale.of(values, ranking.study.direction))
     assert scale is not None
+    for each in expected:  # a line of millions of pixels, beyond the axis, is drawn without dashes
+        each["best"] = plain(scale.at(min(max(scale.position(each["best"]), -2), 3)))
     counts = alt.Scale(domain=[1, max(len(ranking.study.trials), 2)], nice=False)
     x = alt.X("trials:Q", axis=alt.Axis(tickCount=6, format="d"), scale=counts)
     y = alt.Y(
         "best:Q",
         title=f"best {ranking.study.metric}",
-        scale=numbers(*scale),
+        scale=numbers(*ends(scale), scale.is_log),
         axis=alt.Axis(tickCount=5, format="~g"),
     )
     base = alt.Chart(named("bests")).encode(x, y)

@@ -13,7 +13,7 @@ from adamtune.analysis.frames import trial_frame
 from adamtune.analysis.ranking import Ranking, Row
 from adamtune.reports.axes import Axis
 from adamtune.reports.curves import Scale
-from adamtune.storage.records import TrialRecord
+from adamtune.storage.records import TrialRecord, shown_state
 
 MOST_TRIALS = 2000
 """More trials than these are not drawn: a point less is not missed among so many."""
@@ -71,11 +71,10 @@ def trial_rows(
     rows = drawn(ranking) if rows is None else rows
     frame, scale = trial_frame(ranking, rows), value_scale(ranking)
     last = [last_value(row.trial) for row in rows]
-    best = ranking.best
     columns = {
         "trial": frame["number"],
         "rank": frame["rank"],
-        "kind": ["best" if row.trial is best else row.trial.state for row in rows],
+        "kind": [kind_of(ranking, row.trial) for row in rows],
         "value": last,
         "shown": [place_of(row.trial, value, scale, ranking) for row, value in zip(rows, last, strict=True)],
         "steps": frame["steps"],
@@ -84,6 +83,11 @@ def trial_rows(
         **{axis.key: _on_axis(frame, axis) for axis in axes},
     }
     return records(columns)
+
+
+def kind_of(ranking: Ranking, trial: TrialRecord) -> str:
+    """The state of a trial as people read it, or ``best``."""
+    return "best" if trial is ranking.best else shown_state(trial.state, ranking.study.in_use)
 
 
 def _on_axis(frame: pd.DataFrame, axis: Axis) -> list[Any]:

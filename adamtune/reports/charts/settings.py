@@ -25,6 +25,7 @@ from adamtune.reports.charts.style import (
     kind_color,
     layered,
     named,
+    step_axis,
     with_rows,
 )
 from adamtune.reports.curves import Scale
@@ -51,7 +52,7 @@ def importance(ranking: Ranking) -> alt.LayerChart | None:
     bars = base.mark_bar(color=COMPLETE, opacity=0.6, height={"band": 0.55}).encode(x)
     intervals = base.mark_rule(strokeWidth=2, color=BEST).encode(alt.X("low:Q"), alt.X2("high:Q"))
     noise = base.mark_tick(color=GUIDE, thickness=3).encode(alt.X("noise:Q"))
-    return layered(bars, intervals, noise, width=WIDTH * 2, height=30 * len(frame) + 40)
+    return layered(bars, intervals, noise, width=WIDTH * 2, height=max(30 * len(frame) + 40, HEIGHT))
 
 
 def parallel(ranking: Ranking) -> alt.LayerChart | None:
@@ -80,7 +81,7 @@ def parallel(ranking: Ranking) -> alt.LayerChart | None:
             x,
             y,
             alt.Detail("trial:N"),
-            kind_color(),
+            kind_color(ranking),
             tooltip=[alt.Tooltip("trial:Q"), alt.Tooltip("kind:N", title="state")],
         )
     )
@@ -156,7 +157,7 @@ def schedule(ranking: Ranking) -> alt.Chart | None:
     ]
     chart = alt.Chart(inline(rows), width=WIDTH * 2, height=HEIGHT)
     return chart.mark_line(color=BEST, strokeWidth=2.5).encode(  # type: ignore[no-any-return]
-        alt.X("step:Q", axis=alt.Axis(tickCount=6, format="~s"), scale=alt.Scale(nice=False)),
+        step_axis(total, scale=alt.Scale(nice=False)),
         alt.Y("lr:Q", axis=alt.Axis(tickCount=5, format="~g"), scale=alt.Scale(zero=True)),
         tooltip=["step:Q", alt.Tooltip("lr:Q", format=".4~g")],
     )

@@ -11,8 +11,8 @@ from adamtune.reports.axes import Axis, axes
 from adamtune.reports.charts.rows import drawn, inline, last_value, trial_rows, value_scale
 from adamtune.reports.charts.style import (
     BEST,
-    DIVERGED,
     GUIDE,
+    KINDS,
     Chart,
     brush,
     chosen,
@@ -78,8 +78,8 @@ def slice_of(
         .encode(
             x,
             value_axis(ranking, value_scale(ranking)),
-            kind_color(legend),
-            kind_shape(ranking.study.direction, legend),
+            kind_color(ranking, legend),
+            kind_shape(ranking, legend),
             size=kind_size(),
             opacity=faded(),
             order=alt.Order("rank:Q", sort="descending"),  # the best on top
@@ -104,7 +104,8 @@ def _said(ranking: Ranking, axis: Axis) -> str:
 
 def _ticks(axis: Axis) -> alt.Axis:
     return (
-        alt.Axis(grid=False, labelAngle=0, labelLimit=90)
+        # What is not said is as for upright labels: the lines, which are drawn first, say nothing of labels.
+        alt.Axis(grid=False, labelAngle=0, labelLimit=90, labelAlign="center", labelBaseline="top")
         if axis.values
         else alt.Axis(tickCount=4, format="~g")
     )
@@ -159,9 +160,9 @@ def betas(ranking: Ranking) -> alt.LayerChart | None:
     best = base.transform_filter("datum.kind == 'best'").mark_point(size=170, shape="diamond", strokeWidth=2)
     diverged = base.transform_filter("datum.kind == 'diverged'").mark_point(size=40, filled=True)
 
-    shape = kind_shape(ranking.study.direction)
+    shape = kind_shape(ranking)
     chart = layered(
-        diverged.encode(shape, color=alt.value(DIVERGED), opacity=faded()),
+        diverged.encode(shape, color=alt.value(KINDS["diverged"].color), opacity=faded()),
         valued,
         best.encode(color=alt.value(BEST)),
         width=WIDTH * 2,

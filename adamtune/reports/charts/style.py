@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 
@@ -10,17 +10,34 @@ from adamtune.analysis.ranking import Ranking
 from adamtune.reports.axes import Axis
 from adamtune.reports.charts.rows import edge
 from adamtune.reports.curves import Scale
+from adamtune.storage.records import shown_state
 
 # Of Okabe and Ito, told apart by the colour blind, on white and on black; shapes tell them apart as well.
-BEST, COMPLETE, PRUNED, DIVERGED, GUIDE = "#d55e00", "#3a8fd0", "#8c8c8c", "#cc79a7", "#8c8c8c"
-KINDS = ("best", "complete", "pruned", "diverged")
+BEST, COMPLETE, GUIDE = "#d55e00", "#3a8fd0", "#8c8c8c"
+
+
+class Kind(NamedTuple):
+    """How a kind of trials is drawn; ``mark`` stands for its shape in text."""
+
+    color: str
+    shape: str
+    mark: str
+
+
+KINDS = {
+    "best": Kind(BEST, "diamond", "◆"),
+    "complete": Kind(COMPLETE, "circle", "●"),
+    "pruned": Kind("#8c8c8c", "cross", "✚"),
+    "diverged": Kind("#cc79a7", "triangle-up", "▲"),
+    "running": Kind("#009e73", "square", "■"),
+    "unfinished": Kind("#009e73", "square", "■"),
+}
+"""The kinds of trials that are drawn."""
 
 Chart = alt.Chart | alt.LayerChart | alt.ConcatChart
 
 CHOSEN = "chosen"
 """The parameter that says which trials are chosen, a mapping with their numbers; all are where it is null."""
-BETTER = {"minimize": "maximize", "maximize": "minimize"}
-"""The direction whose worse end is the better end of the other."""
 BRUSH = "brush"
 """The parameter of an area that is drawn with the mouse."""
 
@@ -56,16 +73,23 @@ def faded(opacity: float = 0.8) -> Any:
     return alt.condition(f"!{CHOSEN} || {CHOSEN}[datum.trial]", alt.value(opacity), alt.value(0.06))
 
 
-def kind_color(legend: alt.Legend | None = None) -> alt.Color:
+def kinds(ranking: Ranking) -> dict[str, Kind]:
+    """The kinds of trials that a study has."""
+    found = {shown_state(state, ranking.study.in_use) for state, count in ranking.counts.items() if count}
+    return {name: kind for name, kind in KINDS.items() if name in found or (name == "best" and ranking.best)}
+
+
+def kind_color(ranking: Ranking, legend: alt.Legend | None = None) -> alt.Color:
     """The colour of a trial by its kind."""
-    scale = alt.Scale(domain=KINDS, range=[BEST, COMPLETE, PRUNED, DIVERGED])
+    found = kinds(ranking)
+    scale = alt.Scale(domain=[*found], range=[each.color for each in found.values()])
     return alt.Color("kind:N", scale=scale, legend=legend, title=None)
 
 
-def kind_shape(direction: str, legend: alt.Legend | None = None) -> alt.Shape:
+def kind_shape(ranking: Ranking, legend: alt.Legend | None = None) -> alt.Shape:
     """The shape of a trial by its kind; that of a diverged one points off the axis."""
-    out = "triangle-up" if direction == "minimize" else "triangle-down"
-    scale = alt.Scale(domain=KINDS, range=["diamond", "circle", "cross", out])
+    found, out = kinds(ranking), "up" if ranking.study.direction == "minimize" else "down"
+    scale = alt.Scale(domain=[*found], range=[each.shape.replace("up", out) for each in found.values()])
     return alt.Shape("kind:N", scale=scale, legend=legend, title=None)
 
 
@@ -79,10 +103,19 @@ def value_axis(ranking: Ranking, scale: Scale | None, **options: Any) -> alt.Y:
     if scale is None:
         domain, is_log, axis = (0.0, 1.1), False, alt.Axis(labels=False, ticks=False)
     else:
-        ends = sorted([edge(scale, ranking.study.direction), edge(scale, BETTER[ranking.study.direction])])
-        domain = (ends[0], ends[1])
-        is_log, axis = scale.is_log, alt.Axis(tickCount=5, format="~g")
+        domain, is_log, axis = ends(scale), scale.is_log, alt.Axis(tickCount=5, format="~g")
     return alt.Y("shown:Q", scale=numbers(*domain, is_log), axis=axis, title=ranking.study.metric, **options)
+
+
+def step_axis(last: int, **options: Any) -> alt.X:
+    """The horizontal axis of the optimizer steps; large ones are written as 200k."""
+    axis = alt.Axis(tickCount=6, format=",d" if last < 100_000 else "~s")
+    return alt.X("step:Q", axis=axis, **options)
+
+
+def ends(scale: Scale) -> tuple[float, float]:
+    """The ends of an axis with a margin, in which what is beyond the worse end stands."""
+    return edge(scale, "maximize"), edge(scale, "minimize")
 
 
 def numbers(low: float, high: float, is_log: bool) -> alt.Scale:

@@ -50,7 +50,7 @@ def figures(ranking: Ranking) -> list[Figure]:
         ("curves", "Learning curves", "half", charts.curves),
         ("best", "Best so far", "half", charts.best_so_far),
         ("importance", "Importance", "half", charts.importance),
-        ("betas", "Two settings", "half", charts.betas),
+        ("betas", f"{ranking.study.metric} by two settings", "half", charts.betas),
         ("schedule", "Learning rate of the recommended settings", "half", charts.schedule),
         ("parallel", "All settings at once", "whole", charts.parallel),
     ]
@@ -99,9 +99,19 @@ def _spec(chart: Chart) -> dict[str, Any]:
     for name in ("$schema", "config"):
         spec.pop(name, None)
     spec |= {"width": "container", "autosize": {"type": "fit", "contains": "padding"}}
+    for layer in spec.get("layer", ()):
+        _leave_tooltip(layer)
     views = [view for each in spec.get("params", ()) if each["name"] == BRUSH for view in each["views"]]
     layers = [each for each in spec.get("layer", ()) if each.get("name") in views]
     if layers:
         data = layers[0].get("data", spec.get("data"))
         spec["usermeta"] = {**spec.get("usermeta", {}), "brushed": data["name"]}
     return spec
+
+
+def _leave_tooltip(layer: dict[str, Any]) -> None:
+    """Leaves the tooltip of a trial to the page: a chart writes those of all trials when it is drawn."""
+    encoding = layer["encoding"]
+    if any(each["field"] == "kind" for each in encoding.get("tooltip", ())):
+        del encoding["tooltip"]
+        layer["mark"]["tooltip"] = {"content": "data"}

@@ -34,11 +34,17 @@
     const names = new Set([spec, ...(spec.layer || [])].map((each) => each.data?.name).filter(Boolean));
     return Object.fromEntries([...names].map((name) => [name, page.datasets[name]]));
   }
+  // Of a trial, what the table has of it, written when it is pointed at; of anything else, what the chart says of it.
+  function formatTooltip(value, escaped) {
+    const known = columns.filter(([, field]) => "kind" in value && field in value);
+    const lines = known.length ? known.map(([title, field, form]) => [title, write[form](value[field])]) : Object.entries(value);
+    return `<table>${lines.map(([name, text]) => `<tr><td class="key">${escaped(name)}</td><td class="value">${escaped(text)}</td></tr>`).join("")}</table>`;
+  }
   async function draw(id) {
     const spec = page.charts[id];
     views[id]?.finalize();
     // `ast`: expressions are interpreted, so that the page needs no eval.
-    const options = { mode: "vega-lite", actions: false, ast: true, renderer: "canvas", config: config(isDark()), tooltip: { theme: isDark() ? "dark" : "light" } };
+    const options = { mode: "vega-lite", actions: false, ast: true, renderer: "canvas", config: config(isDark()), tooltip: { theme: isDark() ? "dark" : "light", formatTooltip } };
     views[id] = await vegaEmbed(document.getElementById(id), { ...spec, datasets: dataOf(spec) }, options);
     const names = (spec.params || []).map((each) => each.name);
     if (names.includes("brush")) views[id].view.addSignalListener("brush", (_, area) => brushed(id, area));
@@ -48,14 +54,36 @@
     if (!(page.charts[id].params || []).some((each) => each.name === "chosen")) return;
     await views[id].view.signal("chosen", chosen && Object.fromEntries([...chosen].map((each) => [each, true]))).runAsync();
   };
-  // One after the other, so that the first ones are seen at once.
-  async function drawAll() {
-    for (const id of Object.keys(page.charts)) {
+  // A chart is drawn when it comes near the window, so that a page of many charts is read at once. They are drawn one
+  // after the other, and what the user does comes between.
+  const ids = Object.keys(page.charts);
+  const due = new Set(); // the charts to draw
+  let drawing = false;
+  async function drawDue() {
+    if (drawing) return;
+    drawing = true;
+    root.dataset.drawn = "no";
+    for (const id of due) {
+      due.delete(id);
       await draw(id);
       await new Promise((done) => setTimeout(done));
     }
+    drawing = false;
     root.dataset.drawn = "yes";
   }
+  function drawAgain(id) {
+    due.add(id);
+    drawDue();
+  }
+  const watcher = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      watcher.unobserve(target);
+      due.add(target.id);
+    }
+    drawDue();
+  }, { rootMargin: "50%" });
+  const drawSeen = () => ids.forEach((id) => watcher.observe(document.getElementById(id)));
 
   // Choosing
   const within = (value, range) => typeof range[0] === "number" && range.length === 2 ? value >= Math.min(...range) && value <= Math.max(...range) : range.includes(value);
@@ -70,7 +98,7 @@
   }
   function brushed(id, area) {
     if (!Object.keys(area || {}).length) return source === id ? choose(null) : undefined;
-    if (source && source !== id) draw(source); // without its area
+    if (source && source !== id) drawAgain(source); // without its area
     source = id;
     const rows = page.datasets[page.charts[id].usermeta.brushed];
     choose(new Set(rows.filter((row) => matches(row, area)).map((row) => row.trial)), id);
@@ -79,9 +107,8 @@
   function choose(trials, from = null) {
     chosen = trials;
     if (!from && source) {
-      const before = source;
+      drawAgain(source);
       source = null;
-      draw(before);
     }
     if (waiting) return;
     waiting = true;
@@ -195,18 +222,29 @@
 
   document.getElementById("code").hidden = !code.textContent;
   document.getElementById("copy").addEventListener("click", copy);
-  document.getElementById("theme").addEventListener("click", () => { setTheme(!isDark()); drawAll(); });
+  document.getElementById("theme").addEventListener("click", () => { setTheme(!isDark()); drawSeen(); });
   document.querySelector("#choice button").addEventListener("click", () => choose(null));
   addEventListener("keydown", (event) => { if (event.key === "Escape" && chosen) choose(null); });
   let before = null; // the theme to go back to: paper is white
-  addEventListener("beforeprint", () => { before = isDark(); if (before) { setTheme(false); drawAll(); } });
-  addEventListener("afterprint", () => { if (before) { setTheme(true); drawAll(); } });
+  addEventListener("beforeprint", async () => {
+    before = isDark();
+    setTheme(false);
+    for (const id of ids) await draw(id); // without a pause, in which the page would be printed
+  });
+  addEventListener("afterprint", () => { if (before) { setTheme(true); drawSeen(); } });
   if (root.dataset.live) setInterval(() => { if (!chosen && !document.hidden) location.reload(); }, 1000 * root.dataset.live);
 
   const preferred = matchMedia("(prefers-color-scheme: dark)");
   setTheme(preferred.matches);
-  preferred.addEventListener("change", (event) => { setTheme(event.matches); drawAll(); });
+  preferred.addEventListener("change", (event) => { setTheme(event.matches); drawSeen(); });
   head();
   fill();
-  drawAll();
+  root.dataset.drawn = ids.length ? "no" : "yes";
+  for (const id of ids) { // what is said of a chart, and its place, before it is drawn
+    const element = document.getElementById(id);
+    element.setAttribute("role", "img");
+    element.setAttribute("aria-label", page.charts[id].description);
+    element.style.height = `${page.charts[id].height}px`;
+  }
+  addEventListener("DOMContentLoaded", drawSeen); // when Vega, which is the larger part of the page, has been read
 })();

@@ -15,7 +15,7 @@ from typing import Any
 from adamtune.analysis.advice import advise
 from adamtune.analysis.ranking import BASELINE, Ranking
 from adamtune.reports.as_code import recommended_code
-from adamtune.reports.charts.style import BEST, COMPLETE, DIVERGED, KINDS, PRUNED
+from adamtune.reports.charts.style import kinds
 from adamtune.reports.console import counts
 from adamtune.reports.page.figures import Figure, figures
 from adamtune.reports.page.trials import Table, table
@@ -37,7 +37,7 @@ def to_html(ranking: Ranking, live: bool = False) -> str:
         style=_file("page.css"),
         live=' data-live="10"' if live else "",
         advice="".join(f"<li>{escape(each.text)}</li>" for each in advise(ranking)),
-        sections="\n".join(_section(each) for each in drawn),
+        sections="\n".join(_section(each, _legend(ranking)) for each in drawn),
         data=data,
         **scripts,
     )
@@ -73,21 +73,21 @@ def _plain_settings(ranking: Ranking) -> str:
     return "" if best is None else "".join(f"{name} = {value!r}\n" for name, value in best.settings.items())
 
 
-def _section(figure: Figure) -> str:
+def _section(figure: Figure, legend: str) -> str:
     charts = "".join(f'<div class="chart" id="{name}"></div>' for name in figure.charts)
     notes = "".join(f"<p class=note>{escape(each)}</p>" for each in figure.notes)
-    legend = _LEGEND if figure.layout == "grid" else ""
-    head = f"<h2>{escape(figure.title)}</h2>{notes}{legend}"
+    head = f"<h2>{escape(figure.title)}</h2>{notes}{legend if figure.layout == 'grid' else ''}"
     element = f'section class="{figure.layout}" id="section-{figure.name}"'
     return f'<{element}>{head}<div class="charts">{charts}</div></section>'
 
 
-_LEGEND = "<ul class=legend>{}</ul>".format(
-    "".join(
-        f'<li><span style="color:{color}">{mark}</span> {kind}</li>'
-        for mark, color, kind in zip("◆●✚▲", (BEST, COMPLETE, PRUNED, DIVERGED), KINDS, strict=True)
+def _legend(ranking: Ranking) -> str:
+    """What the marks of the charts mean."""
+    items = (
+        f'<li><span style="color:{kind.color}">{kind.mark}</span> {name}</li>'
+        for name, kind in kinds(ranking).items()
     )
-)
+    return f"<ul class=legend>{''.join(items)}</ul>"
 
 
 def _data(drawn: Sequence[Figure], trials: Table) -> dict[str, Any]:

@@ -211,5 +211,5 @@ def check_packages(sampler: str) -> None:
     if missing:
         raise AdamtuneError(
             f"sampler: {sampler} needs {' and '.join(missing)}, not installed here. Run"
-            f" `pip install 'adamtune[{sampler}]'`, then the same command again, or use sampler: tpe."
+            f" `pip install 'adamtune[{sampler}]'`, then try again, or use sampler: tpe."
         )

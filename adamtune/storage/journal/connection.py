@@ -29,7 +29,7 @@ def journal_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise AdamtuneError(
             f"{error.filename or path}: {error.strerror or error}. What was recorded before is safe."
-            " Remove the cause, then run the same command again."
+            " Remove the cause, then try again."
         ) from error
 
 
@@ -53,7 +53,7 @@ def open_journal(path: Path, create: bool = True) -> SharedJournal:
         elif not path.exists():
             raise UsageError(
                 f"{path}: there is no such journal. Run `adamtune search CONFIG` first,"
-                " or name the file with --storage."
+                " or name another file as the storage."
             )
         return SharedJournal(path)
 

@@ -83,7 +83,7 @@ class JournalFile(BaseJournalBackend):
             if os.fstat(file.fileno()).st_size < self._offset:
                 raise AdamtuneError(
                     f"{self._path}: this journal is shorter than it was a moment ago: another program has"
-                    " replaced or cut it. Put a copy of it back, then run the same command again."
+                    " replaced or cut it. Put a copy of it back, then try again."
                 )
             file.seek(self._offset)
             for line in file:

@@ -57,7 +57,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
             if isinstance(error, RuntimeError):  # torch's writer hides the operating system's error
                 raise AdamtuneError(
                     f"{path}: the checkpoint cannot be written, most likely for want of space ({error})."
-                    " Everything committed is safe. Free some space, then run the same command again."
+                    " Everything committed is safe. Free some space, then try again."
                 ) from error
             raise
         # The new name itself is on the disk only when its folder is.
@@ -92,7 +92,7 @@ def load(path: Path) -> dict[str, Any]:
         if memory_error(error) is not None:
             raise AdamtuneError(
                 f"{path}: the memory is used up by loading this checkpoint ({error}). It was left as it is:"
-                " end other programs, then run the same command again."
+                " end other programs, then try again."
             ) from error
         reason = (
             "it is missing" if isinstance(error, FileNotFoundError) else "it is damaged, or not a checkpoint"

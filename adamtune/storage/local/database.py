@@ -22,25 +22,25 @@ _KEPT = "Nothing that was committed is lost."
 _MEANINGS: dict[str, tuple[type[AdamtuneError], str]] = {
     "SQLITE_FULL": (
         AdamtuneError,
-        f"the disk is full. {_KEPT} Free some space, then run the same command again.",
+        f"the disk is full. {_KEPT} Free some space, then try again.",
     ),
     "SQLITE_BUSY": (
         AdamtuneError,
-        f"another program holds a lock on it. {_KEPT} Close that program, then run the same command again.",
+        f"another program holds a lock on it. {_KEPT} Close that program, then try again.",
     ),
     "SQLITE_READONLY": (
         AdamtuneError,
         f"it cannot be written: the file or its folder is read-only. {_KEPT}"
-        " Change the permissions, or name another file with --storage.",
+        " Change the permissions, or name another file as the storage.",
     ),
     "SQLITE_CANTOPEN": (
         AdamtuneError,
         "it cannot be opened: it is no file, or the permissions of the file or its folder forbid it."
-        " Change them, or name another file with --storage.",
+        " Change them, or name another file as the storage.",
     ),
     "SQLITE_NOTADB": (
         Refused,
-        "it is not a study database, and was left as it is. Name another file with --storage.",
+        "it is not a study database, and was left as it is. Name another file as the storage.",
     ),
     "SQLITE_CORRUPT": (
         AdamtuneError,
@@ -49,7 +49,7 @@ _MEANINGS: dict[str, tuple[type[AdamtuneError], str]] = {
     ),
     "SQLITE_IOERR": (
         AdamtuneError,
-        f"the disk reported an error, or is full. {_KEPT} Check the disk, then run the same command again.",
+        f"the disk reported an error, or is full. {_KEPT} Check the disk, then try again.",
     ),
 }
 
@@ -69,7 +69,7 @@ def database_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise AdamtuneError(
             f"{error.filename or path}: {error.strerror or error}."
-            " Remove the cause, or name another file with --storage."
+            " Remove the cause, or name another file as the storage."
         ) from error
     except Exception as error:
         cause: BaseException | None = error
@@ -118,7 +118,7 @@ def read_only(path: Path, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite
     if not path.exists():
         raise UsageError(
             f"{path}: there is no such file. Run `adamtune search CONFIG` first,"
-            " or name the file with --storage."
+            " or name another file as the storage."
         )
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
@@ -172,7 +172,7 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
     if not {"studies", "trials", "alembic_version"} <= tables:
         raise Refused(
             f"{path}: this SQLite database holds no studies of Optuna, and was left as it is."
-            " Name another file with --storage."
+            " Name another file as the storage."
         )
     (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("unknown",)
     if revision == REVISION:
@@ -184,7 +184,7 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
     advice = (
         f"Upgrade it with `optuna storage upgrade --storage sqlite:///{path}` (keep a copy)."
         if older
-        else "It is of a newer Optuna: update adamtune, or name another file with --storage."
+        else "It is of a newer Optuna: update adamtune, or name another file as the storage."
     )
     raise Refused(
         f"{path}: its schema is {revision}, and this adamtune knows {REVISION}."

@@ -40,7 +40,7 @@ def study_lock(location: str, study_name: str) -> Iterator[None]:
         except Timeout as error:
             raise Refused(
                 f"study {study_name} in {database} is in use by {_holder(path)}."
-                " Wait until it ends, or run another study with --name."
+                " Wait until it ends, or run another study under another name."
             ) from error
     try:
         with database_errors(path):

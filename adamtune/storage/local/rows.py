@@ -56,7 +56,7 @@ def load_trials(connection: sqlite3.Connection, study_id: int, path: Path) -> li
     if [trial.number for trial in trials] != list(range(len(trials))):
         raise AdamtuneError(
             f"{path}: the {len(trials)} trials of study {study_id} are not numbered 0, 1, 2, ..., so another"
-            " program has changed it while it ran. `adamtune report` still reads it; go on with --name."
+            " program has changed it while it ran. `adamtune report` still reads it; use another name."
         )
     return trials
 

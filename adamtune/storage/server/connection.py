@@ -43,7 +43,7 @@ def server_errors(location: str) -> Iterator[None]:
         package = _PACKAGES.get(module, module)
         raise AdamtuneError(
             f"{shown}: the Python driver of this database ({module}) is not installed."
-            f" Run `pip install {package}`, then the same command again."
+            f" Run `pip install {package}`, then try again."
         ) from error
     except sqlalchemy.exc.ArgumentError as error:
         raise UsageError(
@@ -55,7 +55,7 @@ def server_errors(location: str) -> Iterator[None]:
         reason = str(getattr(cause, "orig", None) or cause or error).strip()
         raise AdamtuneError(
             f"{shown}: the database failed: {reason}\nWhat was recorded before is safe."
-            " Check that the server runs and the URL is right, then run the same command again."
+            " Check that the server runs and the URL is right, then try again."
         ) from error
 
 
