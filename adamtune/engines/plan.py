@@ -132,6 +132,7 @@ def make_plan(
     seeds: int,
     optimizers: Sequence[str] = (),
     step_bytes: int | None = None,
+    is_here: bool = True,
 ) -> Plan:
     """The plan for trials of ``seeds`` members each.
 
@@ -145,11 +146,13 @@ def make_plan(
         device: "auto", "cpu", "cuda" or "mps".
         optimizers: the optimizers that a trial may use.
         step_bytes: the working memory of one member's training step; measured if None.
+        is_here: whether the device has to be one of this machine.
 
     Raises:
         UsageError: the device is not available, or the population engine is asked for and cannot train this.
     """
-    device = _device(device)
+    if is_here:
+        device = _device(device)
     if engine == "sequential":
         return sequential_plan(seeds, device)
     from adamtune.engines.population.capture import CannotCapture

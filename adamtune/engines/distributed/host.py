@@ -64,7 +64,7 @@ class Host:
 
         Args:
             plan: the engine.
-            folder: the folder for logs and checkpoints of functions and commands.
+            folder: the folder for logs and checkpoints of functions and commands, where the search runs.
             timeout: the seconds that one of these may take; None for no limit.
             cpus: threads of an operation where members do not train in threads.
             dtype: torch's default.
@@ -72,8 +72,8 @@ class Host:
         torch.set_default_dtype(dtype)
         torch.set_num_threads(cpus if plan.engine == "sequential" else 1)
         os.environ.setdefault("OMP_NUM_THREADS", str(cpus))
-        # Where the search's own folder is not to be had, what functions keep stays on this machine.
-        self._folder = folder if self._moved is None else Path(mkdtemp(prefix="adamtune-"))
+        # Without the search's own folder, what functions keep stays on this machine.
+        self._folder = folder if folder.is_dir() else Path(mkdtemp(prefix="adamtune-"))
         self._timeout = timeout
         self._engines = [self._new(plan)]
         return platform.node()

@@ -111,6 +111,10 @@ class LocalPool:
         path.unlink()
         return SharedFile(OPEN_FILES / str(self._open[-1].fileno()))
 
+    def room(self) -> str:
+        """Nothing is known; see ``Pool.room``."""
+        return ""
+
     def close(self) -> None:
         """Deletes the files."""
         for each in self._open:
