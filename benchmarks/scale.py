@@ -72,8 +72,8 @@ def parse() -> argparse.Namespace:
 
 
 def print_ray(arguments: argparse.Namespace) -> None:
-    has_ray = not subprocess.run([arguments.ray_python, "-c", "import ray"], capture_output=True).returncode
-    if not has_ray:
+    command = [arguments.ray_python, "-c", "import ray"]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
         print(f"{arguments.ray_python} has no Ray: not measured\n", flush=True)
         return
     rows = []
