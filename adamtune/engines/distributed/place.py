@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +13,8 @@ from adamtune.engines.distributed.base import Call, Pool, Worker, WorkerStatus
 from adamtune.engines.plan import Plan
 
 State = tuple[bytes, Plan]
+IDLE_SECONDS = 1.0
+"""A worker that waits for less counts as training: the next members are about to come."""
 
 
 @dataclass(eq=False)
@@ -56,6 +59,7 @@ class Place:
         self.node = ""
         self._busy = 0.0
         self.began = perf_counter()
+        self._since = 0.0
         self.start()
 
     def start(self) -> None:
@@ -102,12 +106,14 @@ class Place:
         if name == "begin":
             self.is_ready, self.node, self.failed_starts = True, answer, 0
             self.began = perf_counter()
-            self._busy = 0.0
+            self._busy, self._since = 0.0, -inf
         elif name == "state":
             self.parts = [({each: members[each] for each in numbers}, state) for numbers, state in answer]
         elif name == "advance":
+            now = perf_counter()
             self.training = False
-            self._busy += perf_counter() - self._since
+            self._busy += now - self._since
+            self._since = now
             return list(answer)
         return []
 
@@ -143,7 +149,7 @@ class Place:
         now = perf_counter()
         busy = self._busy + (now - self._since if self.training else 0.0)
         part = min(1.0, busy / max(now - self.began, 1e-9)) if self.is_ready else 0.0
-        state = "training" if self.training else "idle"
+        state = "training" if self.training or now - self._since < IDLE_SECONDS else "idle"
         name = f"{self.index} {self.node}".rstrip()
         return WorkerStatus(
             name,
