@@ -149,6 +149,8 @@ def _read(
     if search and search.sampler == "grid":
         _reject_ranges(space, problems)
     baseline = read_baseline(section["baseline"], problems)
+    if file and search:
+        _check_curves(file.storage, search, problems)
     if not (file and task and search and objective and baseline):
         return None
     return StudyConfig(
@@ -190,6 +192,18 @@ def _check_engine(file: StudyFile, task: TaskChoice | CommandChoice, problems: P
             advice = "functions and commands have a training loop of their own"
         if value != StudyFile.model_fields[key].default:
             problems.add((key,), f"found {show(value)}, which does not apply to {task.entry.label}: {advice}")
+
+
+def _check_curves(storage: str, search: Search, problems: Problems) -> None:
+    """Records problems of a study whose curves cannot be removed."""
+    reason = None
+    if search.pruner == "median":
+        reason = "pruner: median compares trials with the curves of all complete ones; use asha or hyperband"
+    elif storage.startswith("journal:"):
+        reason = "a journal only grows: nothing is removed from it; use a file or a database server"
+    if reason and search.keep_curves != "all":
+        found = f"found {show(search.keep_curves)}, but {reason}, or keep_curves: all"
+        problems.add(("search", "keep_curves"), found)
 
 
 def _check_gpus(file: StudyFile, problems: Problems) -> None:

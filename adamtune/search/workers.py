@@ -16,6 +16,7 @@ from adamtune.engines.distributed.base import WorkerStatus
 from adamtune.engines.distributed.engine import Distributed, is_state
 from adamtune.engines.distributed.fleet import Fleet
 from adamtune.engines.plan import Plan
+from adamtune.engines.start import start
 from adamtune.search.fleets import fleet_of
 from adamtune.search.progress import Tracker
 
@@ -89,7 +90,7 @@ class Staff:
         """
         timeout = self._config.search.trial_timeout
         if self.fleet is None:
-            started: Any = plan.start(folder, timeout)
+            started: Any = start(plan, folder, timeout)
         else:
             started = self.fleet.start(self._pool, plan, folder, timeout, kept)
         with started as self._engine:

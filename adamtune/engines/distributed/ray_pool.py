@@ -99,7 +99,7 @@ class RayPool:
 
     def share(self, value: Any) -> Shared:
         """Puts a value into the object store."""
-        from adamtune.engines.distributed.host import packed
+        from adamtune.engines.distributed.transport import packed
 
         return SharedObject(self._ray.put(packed(value)))
 
@@ -140,7 +140,7 @@ class SharedObject:
         """The value."""
         import ray
 
-        from adamtune.engines.distributed.host import unpacked
+        from adamtune.engines.distributed.transport import unpacked
 
         return unpacked(ray.get(self.reference))
 
@@ -168,9 +168,9 @@ class Actor:
 
     def turn(self, calls: Sequence[Call]) -> tuple[bool, Any]:
         """The answer to calls."""
-        from adamtune.engines.side_by_side.worker import answer
+        from adamtune.engines.distributed.program import answer
 
-        return answer(self._host, ("turn", calls))
+        return answer(self._host, calls)
 
 
 class RayWorker:
