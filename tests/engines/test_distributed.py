@@ -286,10 +286,11 @@ def test_each_worker_has_gpus_of_its_own(
     with closing(LocalPool(count, 1, gpus)) as pool:
         for index in range(count):
             with closing(pool.start(index)) as worker:
-                variables = Path(f"/proc/{worker._popen.pid}/environ").read_text().split("\0")
-            found += [
-                each.partition("=")[2] for each in variables if each.startswith("CUDA_VISIBLE_DEVICES=")
-            ]
+                environment = Path(f"/proc/{worker._popen.pid}/environ")
+                while not (text := environment.read_text()):  # for a moment after the start
+                    pass
+            variables = dict(each.partition("=")[::2] for each in text.split("\0"))
+            found.append(variables["CUDA_VISIBLE_DEVICES"])
     assert found == expected
 
 

@@ -111,9 +111,6 @@ class LocalPool:
 
     def __init__(self, count: int, cpus: int, gpus: float) -> None:
         self.count, self._cpus, self._gpus = count, cpus, gpus
-        self._folder = TemporaryDirectory(prefix="adamtune-")
-        self._numbers = numbers()
-        self._open: list[BinaryIO] = []
         self._visible = visible_gpus() if gpus else []
         needed = max(self._devices(count - 1)) + 1 if gpus else 0
         here = len(self._visible)
@@ -122,6 +119,9 @@ class LocalPool:
                 f"workers: {count} with gpus: {gpus:g} need {needed} GPUs, and {here} are visible"
                 " here: set workers or gpus to less, or CUDA_VISIBLE_DEVICES to more"
             )
+        self._folder = TemporaryDirectory(prefix="adamtune-")
+        self._numbers = numbers()
+        self._open: list[BinaryIO] = []
 
     def start(self, index: int) -> LocalWorker:
         """Starts the process of a place."""
