@@ -127,6 +127,29 @@ class CompiledParts(nn.Module):
         return self.head(F.dropout(compiled_activation(self.layer(x)), 0.2))
 
 
+def mixup(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    part, order = torch.distributions.Beta(0.4, 0.4).sample(), torch.randperm(len(inputs))
+    mixed = [part * each + (1 - part) * each[order] for each in (inputs, target)]
+    return squared(model, *mixed)
+
+
+def policy_gradient(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    policy = torch.distributions.Categorical(logits=model(inputs))
+    action = policy.sample()
+    return -(policy.log_prob(action) * (action.to(target.dtype) - target)).mean()
+
+
+class Limited(nn.Module):
+    """Shortens the rows of an embedding that are used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(9, 3, padding_idx=0, max_norm=0.8), head(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.words((x.abs() * 2).long().clamp(max=8)).mean(1))
+
+
 class Bag(nn.Module):
     """Token embeddings with a padding row, of tokens made of the inputs."""
 
@@ -379,6 +402,15 @@ OWN: dict[str, Toy] = {
     "a moving average that metrics move": Toy(MovedByMetrics),
     "a compiled module": Toy(in_place),
     "compiled parts": Toy(CompiledParts),
+    "cumulative batch norm": Toy(
+        lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.BatchNorm1d(5, momentum=None), head(5))
+    ),
+    "randomized leaky ReLU": Toy(
+        lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.RReLU(), nn.RReLU(inplace=True), head(5))
+    ),
+    "mixup": Toy(measure=mixup),
+    "an action": Toy(lambda: nn.Linear(FEATURES, 3), policy_gradient),
+    "an embedding of limited length": Toy(Limited),
     "a complex number": Toy(lambda: Calls(lambda self, x: (self.layer(x) * 1j).exp().real, layer=head())),
     "a norm over a dimension": Toy(
         lambda: Calls(lambda self, x: self.layer(x).norm(2, -1, keepdim=True), layer=nn.Linear(FEATURES, 5))
@@ -479,12 +511,6 @@ def test_parameters_and_buffers_are_those_of_a_plain_loop(
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_they_are_trained_in_lockstep(name: str) -> None:
     assert make_plan(OWN[name], "auto", "auto", "cpu", 1).engine == "population"
-
-
-def test_batch_norm_of_a_cumulative_average_is_trained_sequentially() -> None:
-    """Its module reads a number from a buffer, and each member's may differ."""
-    task = Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.BatchNorm1d(5, momentum=None), head(5)))
-    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "sequential"
 
 
 def half(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
@@ -625,10 +651,6 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "NumPy's generator": (Toy(plain, numpy_mixup), r"NumPy's global generator: draw with torch"),
     "Python's generator": (Toy(plain, python_draw), r"Python's random module: draw with torch"),
     "a branch": (Toy(plain, branching), r"test_own_models\.py:\d+: .*control flow"),
-    "batch norm with a cumulative mean": (
-        Toy(lambda: nn.Sequential(nn.BatchNorm1d(FEATURES, momentum=None), head())),
-        r"\.item\(\)",
-    ),
     "any error": (Toy(KeyErrorInLockstep), r"test_own_models\.py:\d+"),
 }
 
