@@ -621,6 +621,18 @@ def generating() -> nn.Module:
     return model
 
 
+class Sparse(nn.Module):
+    """Mixes the rows of a batch along the edges of a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = head()
+        self.register_buffer("adjacency", torch.eye(4).to_sparse())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.sparse.mm(self.adjacency, x) if len(x) == 4 else x)
+
+
 class KeyErrorInLockstep(nn.Module):
     """Raises an error of any type where it is not called with plain tensors."""
 
@@ -651,6 +663,7 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "NumPy's generator": (Toy(plain, numpy_mixup), r"NumPy's global generator: draw with torch"),
     "Python's generator": (Toy(plain, python_draw), r"Python's random module: draw with torch"),
     "a branch": (Toy(plain, branching), r"test_own_models\.py:\d+: .*control flow"),
+    "a sparse buffer": (Toy(Sparse), r"the tensor adjacency is sparse"),
     "any error": (Toy(KeyErrorInLockstep), r"test_own_models\.py:\d+"),
 }
 
@@ -790,6 +803,20 @@ def test_metrics_may_be_plain_python_and_of_many_rows() -> None:
                 wanted = {"val_loss": float(squared(model, x, y)), "val_auc": ranked(model, x, y)}
             last = found[each][-1].metrics
             assert {name: last[name] for name in wanted} == pytest.approx(wanted, rel=1e-4)
+
+
+def test_metrics_may_branch_where_they_see_all_rows() -> None:
+    """Planning captures those of a batch."""
+
+    class Branching(Toy):
+        def scores(self, model: Any, rows: Any) -> dict[str, Any]:
+            loss = self.loss(model, rows)
+            return {"val_loss": loss * 2 if len(rows[0]) == 5 and loss > 0 else loss}
+
+    trained = [member(Branching(), trial, lr=0.03 * (trial + 1)) for trial in range(2)]
+    found, expected = (finish(engine, trained) for engine in (Population(2), Sequential(2)))
+    for each in trained:
+        assert found[each][-1].metrics == pytest.approx(expected[each][-1].metrics, rel=1e-4)
 
 
 def plain_loop_float32(each: Member) -> nn.Module:
