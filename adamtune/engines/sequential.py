@@ -55,6 +55,11 @@ class Sequential:
         self._sources: dict[LoadedTask, Source] = {}
         self._trainings: dict[Member, _Training] = {}
 
+    @property
+    def members(self) -> list[Member]:
+        """Its members, in order of admission."""
+        return list(self._trainings)
+
     def admit(self, members: Sequence[Member]) -> None:
         """Puts members into free slots, at step 0. Raises ValueError if there are too few free slots."""
         if len(self._trainings) + len(members) > self.slots:
@@ -89,9 +94,13 @@ class Sequential:
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
         """Replaces all members by those of a state; see ``Engine.restore``."""
         self._trainings.clear()
-        self.admit(members)
-        for training, saved in zip(self._trainings.values(), state["members"], strict=True):
-            training.restore(saved)
+        self.join(members, state)
+
+    def join(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
+        """Adds the members of a state, beyond the slots if need be; arguments as those of ``restore``."""
+        for member, saved in zip(members, state["members"], strict=True):
+            self._trainings[member] = _Training(member, self._source(member.task))
+            self._trainings[member].restore(saved)
 
     def _source(self, task: LoadedTask) -> Source:
         if task not in self._sources:
