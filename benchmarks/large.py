@@ -5,8 +5,9 @@
 
 The first trials are written by the loop of a search through the real storage, with an engine that answers at
 once instead of training; each makes 10 evaluations. Then a few trials more are asked from every sampler and
-judged by every pruner, and the commands run in processes of their own. *log*, *ask* and *prune* are in
-milliseconds of wall time a trial; *peak* is the most memory that a process had.
+judged by every pruner, and the commands run in processes of their own. The first table has milliseconds of
+processor time a trial, for suggesting, logging and judging it; the second, seconds of processor time and the
+most memory that a process had.
 """
 
 from __future__ import annotations
@@ -55,12 +56,12 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 
 MEASURE = """
-import resource, subprocess, sys, time
-began = time.perf_counter()
+import resource, subprocess, sys
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
 """
-"""Prints the seconds and the peak memory (KiB) of a command."""
+"""Prints the seconds of processor time and the peak memory (KiB) of a command."""
 
 
 class Instant:
@@ -125,7 +126,7 @@ def extend(session: Any, config: StudyConfig, evaluations: int = EVALUATIONS) ->
 
     def observe() -> None:
         if tracker.done >= first:
-            times.append((tracker.done, time.perf_counter()))
+            times.append((tracker.done, time.process_time()))
 
     Loop(session, Instant(evaluations), tasks, tracker).run(lambda: None, observe)
     (before, began), (after, ended) = times[0], times[-1]
