@@ -38,6 +38,7 @@ def to_html(ranking: Ranking, live: bool = False) -> str:
         live=' data-live="10"' if live else "",
         advice="".join(f"<li>{escape(each.text)}</li>" for each in advise(ranking)),
         sections="\n".join(_section(each, _legend(ranking)) for each in drawn),
+        rows=escape(trials.note),
         data=data,
         **scripts,
     )
