@@ -25,13 +25,18 @@ class Run(NamedTuple):
         return figures
 
 
-def python(module: str, *arguments: object) -> Run:
+def python(module: str, *arguments: object, interpreter: str = sys.executable) -> Run:
     """``python -m module arguments`` in the root of the checkout.
+
+    Args:
+        module: the module.
+        arguments: its arguments.
+        interpreter: the path of the Python that runs it.
 
     Raises:
         SystemExit: it failed; with what it wrote to stderr.
     """
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+    command = [interpreter, "-m", module, *map(str, arguments)]
     began = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
