@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 
+from adamtune.engines.distributed.side_by_side import SideBySide
 from adamtune.engines.sequential import Sequential
-from adamtune.engines.side_by_side.engine import SideBySide
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import map_rows
 from adamtune.tasks.registry import TASKS

@@ -93,6 +93,10 @@ class Sleepers:
         """Nothing: nobody trains."""
         return None  # type: ignore[return-value]
 
+    def room(self) -> str:
+        """Nothing is waited for."""
+        return ""
+
     def close(self) -> None:
         """Nothing is to end."""
 

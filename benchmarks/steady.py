@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from adamtune.engines.base import Engine, Member
+from adamtune.engines.distributed.side_by_side import SideBySide
 from adamtune.engines.plan import make_plan
-from adamtune.engines.side_by_side.engine import SideBySide
+from adamtune.engines.start import build
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.base import Rows
@@ -58,7 +59,7 @@ def side_by_side(
     chosen = made.for_trials(workload.trials, 1, workload.population)
     ours, theirs = [], []
     for _ in range(rounds):
-        ours.append(engine_rate(chosen.build(), task, seconds))
+        ours.append(engine_rate(build(chosen), task, seconds))
         theirs.append(plain_rate(workload.task, workload.settings, processes, seconds, device))
     costs = 1e6 / median(ours), 1e6 / median(theirs)
     return workload.label, chosen.slots, *costs, median_ratio(ours, theirs), round(median(ours))

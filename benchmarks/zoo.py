@@ -28,6 +28,7 @@ from adamtune.engines.base import Member
 from adamtune.engines.metrics import plain_metrics
 from adamtune.engines.plan import cores, make_plan
 from adamtune.engines.population.engine import Population
+from adamtune.engines.start import build
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.loaded import LoadedTask, load
@@ -81,7 +82,7 @@ def figures(arguments: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
         why = "lockstep" if lockstep else plan.why
         different = f"{difference(task):.0e}" if lockstep else "-"
         plan = plan.for_trials(256, 1, "auto")
-        ours = 1e6 / engine_rate(plan.build(), task, arguments.seconds)
+        ours = 1e6 / engine_rate(build(plan), task, arguments.seconds)
         theirs = 1e6 / plain_rate(name, arguments.seconds)
         row = (
             name,

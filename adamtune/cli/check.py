@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adamtune.cli.options import STORAGE, Storage, complete_study, say, slow_imports
+from adamtune.cli.options import STORAGE, Ray, Storage, complete_study, on_ray, say, slow_imports
 from adamtune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def check(
     junit: Annotated[
         str | None, typer.Option("--junit", metavar="FILE", help="Write the answer to this file as JUnit XML")
     ] = None,
+    ray: Ray = None,
     storage: Storage = STORAGE,
 ) -> None:
     """Check a study, or settings, for CI.
@@ -85,12 +86,14 @@ def check(
     if file is not None:
         check_output(file, storage)
     if better_than is not None:
-        if candidate or tolerance:
-            raise UsageError("--candidate and --tolerance go with --baseline FILE, not with --better-than")
+        if candidate or tolerance or ray:
+            raise UsageError(
+                "--candidate, --tolerance and --ray go with --baseline FILE, not with --better-than"
+            )
         found = _check_study(subject, better_than, storage)
     else:
         assert baseline is not None
-        found = _check_settings(Path(subject), baseline, candidate, tolerance or TOLERANCE)
+        found = _check_settings(Path(subject), baseline, candidate, tolerance or TOLERANCE, ray)
     if file is not None:
         from adamtune.reports.files import write_atomically
 
@@ -120,12 +123,14 @@ def _check_study(name: str, against: Against, storage: str) -> Check:
     return check_of_study(rank(record), called)
 
 
-def _check_settings(config: Path, baseline: Path, candidate: Path | None, tolerance: str) -> Check:
+def _check_settings(
+    config: Path, baseline: Path, candidate: Path | None, tolerance: str, ray: str | None
+) -> Check:
     from adamtune.analysis.gate import read_tolerance
     from adamtune.config import load_study
     from adamtune.config.settings_file import read_trained, trained_of_study
 
-    study, allowed = load_study(config), read_tolerance(tolerance)
+    study, allowed = load_study(config, on_ray(ray)), read_tolerance(tolerance)
     tried = read_trained(candidate, study) if candidate else trained_of_study(study, config)
     accepted = read_trained(baseline, study)
 

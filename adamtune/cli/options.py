@@ -57,6 +57,16 @@ Confirm = Annotated[
 ]
 NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="The same as --confirm off")]
 
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS|auto|local|none",
+        help="Train on a Ray cluster: of this address, the one that runs here, or one for this run; none is"
+        " this machine",
+    ),
+]
+
 LogTo = Annotated[
     list[str] | None,
     typer.Option(
@@ -75,6 +85,11 @@ Report = Annotated[
 def confirmation(confirm: str | None, no_confirm: bool) -> dict[str, object]:
     """The override that ``--confirm`` and ``--no-confirm`` are."""
     return given({"search.confirm": "off" if no_confirm else confirm})
+
+
+def on_ray(address: str | None) -> dict[str, object]:
+    """The override that ``--ray`` is."""
+    return given({"cluster": f"ray:{address}" if address not in (None, "none") else address})
 
 
 def program() -> str:

@@ -13,6 +13,7 @@ from adamtune.cli.options import (
     Confirm,
     LogTo,
     NoConfirm,
+    Ray,
     Report,
     Storage,
     Study,
@@ -20,6 +21,7 @@ from adamtune.cli.options import (
     Trials,
     confirmation,
     given,
+    on_ray,
     slow_imports,
 )
 
@@ -36,6 +38,7 @@ def resume(
             "--abandon", help="Discard in-progress trials whose checkpoint is missing and run replacements"
         ),
     ] = False,
+    ray: Ray = None,
     to: LogTo = None,
     report: Report = None,
     storage: Storage = STORAGE,
@@ -46,7 +49,7 @@ def resume(
     check_free(storage, study)
 
     overrides = given({"search.trials": trials, "search.timeout": timeout})
-    overrides |= confirmation(confirm, no_confirm)
+    overrides |= on_ray(ray) | confirmation(confirm, no_confirm)
     with log_to(to or (), storage, study) as with_exports, live_page(report, storage, study) as with_page:
         with slow_imports():
             from adamtune.cli.result import follow

@@ -13,11 +13,13 @@ from adamtune.cli.options import (
     Confirm,
     LogTo,
     NoConfirm,
+    Ray,
     Report,
     Timeout,
     Trials,
     confirmation,
     given,
+    on_ray,
     slow_imports,
 )
 
@@ -40,14 +42,7 @@ def search(
     ] = None,
     confirm: Confirm = None,
     no_confirm: NoConfirm = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray",
-            metavar="ADDRESS|auto|local",
-            help="Train on a Ray cluster: of this address, the one that runs here, or one for this search",
-        ),
-    ] = None,
+    ray: Ray = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the study; overrides the study file")
     ] = None,
@@ -66,10 +61,9 @@ def search(
         "search.timeout": timeout,
         "search.seed": seed,
         "storage": storage,
-        "cluster": None if ray is None else f"ray:{ray}",
         "name": name,
     }
-    study = load_study(config, given(overrides) | confirmation(confirm, no_confirm))
+    study = load_study(config, given(overrides) | on_ray(ray) | confirmation(confirm, no_confirm))
     # Before the imports: a study in use is refused in a tenth of a second instead of two.
     check_free(study.storage, study.name)
 

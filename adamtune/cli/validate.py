@@ -66,11 +66,13 @@ def summary(study: StudyConfig) -> list[str]:
     from adamtune.analysis.advice import few_trials
     from adamtune.config import Fixed
     from adamtune.reports.text import aligned
+    from adamtune.search.fleets import fleet_of
     from adamtune.search.notes import notes
 
     rows, (plan, model) = list(_rows(study)), _plan(study)
     advice = [each.text for each in few_trials(study.trials, list(study.space.searched))]
-    remarks = [*_two_value_notes(study), *notes(study, plan.slots), *advice]
+    workers = getattr(fleet_of(study), "workers", None) or 1
+    remarks = [*_two_value_notes(study), *notes(study, workers * plan.slots), *advice]
     searched = [(name, text) for name, text, each in rows if not isinstance(each, Fixed)]
     fixed = [(name, text) for name, text, each in rows if isinstance(each, Fixed)]
     return [
@@ -96,6 +98,7 @@ def _settled(study: StudyConfig, plan: Plan) -> list[tuple[str, str]]:
         ("search", f"{study.trials} trials{timeout}; sampler {search.sampler}, pruner {search.pruner}"),
         ("seeds", f"{search.seeds} for each trial, from seed {search.seed}"),
         ("training", _training(study, plan)),
+        *_order(study),
     ]
 
 
@@ -112,16 +115,21 @@ def _plan(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
     Of a reference task that is what can be known without torch. A user's task is loaded and trained a little.
     """
     from adamtune.engines.plan import expected_plan, workers_plan
+    from adamtune.search.fleets import fleet_of, training_device
     from adamtune.tasks.program import ProgramEntry
 
-    if isinstance(study.task.entry, ProgramEntry):
-        return workers_plan(study.workers, study.search.seeds), []
+    model: list[tuple[str, str]] = []
     seeds, sizes = study.search.seeds, [each.step_bytes() for each in study.task_extremes()]
-    if None in sizes:
+    if isinstance(study.task.entry, ProgramEntry):
+        plan = workers_plan(study.workers, seeds)
+    elif None in sizes:
         plan, model = _measured(study)
     else:
         step_bytes = max(each for each in sizes if each is not None)
-        plan, model = expected_plan(study.engine, study.population, study.device, seeds, step_bytes), []
+        device, _ = training_device(study)
+        plan = expected_plan(study.engine, study.population, device, seeds, step_bytes)
+    if fleet := fleet_of(study):
+        return fleet.plan(fleet.workers, plan, study.trials, seeds, study.population), model
     return plan.for_trials(study.trials, seeds, study.population), model
 
 
@@ -160,8 +168,18 @@ def _model(study: StudyConfig, plan: Plan, task: LoadedTask, model: Measurement)
 
 
 def _training(study: StudyConfig, plan: Plan) -> str:
-    other = "; another number on a GPU, if there is one" if study.device == "auto" else ""
+    is_open = study.device == "auto" and study.cluster == "none"
+    other = "; another number on a GPU, if there is one" if is_open else ""
     return plan.why.removeprefix("Training ") + (other if plan.engine == "population" else "")
+
+
+def _order(study: StudyConfig) -> Iterator[tuple[str, str]]:
+    """Yields what decides the suggestions, if there are workers."""
+    from adamtune.search.fleets import fleet_of
+
+    if fleet := fleet_of(study):
+        rounds = "workers train in rounds, so that suggestions repeat"
+        yield "order", rounds if fleet.rounds else "suggestions depend on which trial ends first"
 
 
 def _rows(study: StudyConfig) -> Iterator[tuple[str, str, Distribution]]:

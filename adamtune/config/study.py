@@ -117,6 +117,10 @@ class Search(Frozen):
         1, description="training seeds per trial; the trial's value is their mean"
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="all randomness derives from it")
+    keep_curves: Literal["all"] | Count = Field(
+        "all",
+        description="how many trials keep the values of all their evaluations: the best; others keep few",
+    )
     start: Start = Field("default", description="the first trials: the default, and known good settings")
     confirm: Confirm = Field(
         "auto", description="how many trainings on fresh seeds compare the best trials with the baseline"
@@ -287,13 +291,13 @@ class StudyConfig(ScalarKeys):
     def meaning(self) -> dict[str, Any]:
         """The part of ``canonical`` that decides the settings and the result of every trial.
 
-        It lacks the name, the storage, and what may be changed later: the end of the search, how its result
-        is confirmed, which workers there are, and the folder of a command.
+        It lacks the name, the storage, and what may be changed later: the end of the search, which curves are
+        kept, how its result is confirmed, which workers there are, and the folder of a command.
         """
         canonical = self.canonical()
         for key in ("name", "storage", "baseline", *WORKER_KEYS):
             del canonical[key]
-        for key in ("trials", "timeout", "trial_timeout", "max_failures", "confirm", "ablate"):
+        for key in ("trials", "timeout", "trial_timeout", "max_failures", "keep_curves", "confirm", "ablate"):
             del canonical["search"][key]
         # Studies of versions without the key keep their hash.
         if self.search.start == Search.model_fields["start"].default:

@@ -16,6 +16,7 @@ from adamtune.config.program_section import check_command
 from adamtune.config.space import Range, Space
 from adamtune.config.space_section import read_space
 from adamtune.config.study import (
+    WORKER_KEYS,
     CommandChoice,
     Objective,
     ObjectiveSection,
@@ -91,22 +92,24 @@ def parse_study(
 
 
 def override_search(study: StudyConfig, overrides: Overrides, option: str = "--") -> StudyConfig:
-    """A stored study with other values of its ``search`` section.
+    """A stored study with other values of its ``search`` section, or with other workers.
 
     Args:
         study: the stored study.
-        overrides: the values, such as ``{"search.trials": 8}``.
+        overrides: the values, such as ``{"search.trials": 8, "cluster": "ray:auto"}``.
         option: what the name of an option begins with in messages.
 
     Raises:
         StudyFileError: an override is wrong.
     """
     problems = Problems(study.name)
-    data: dict[str, Any] = {"search": study.search.model_dump(mode="json")}
+    data: dict[str, Any] = {"name": study.name, "search": study.search.model_dump(mode="json")}
     _override(data, overrides, problems, option)
-    search = validate(Search, data["search"], ("search",), problems)
+    search = validate(Search, data.pop("search"), ("search",), problems)
+    scalars = validate(ScalarKeys, data, (), problems)
     problems.raise_if_any()
-    return study.model_copy(update={"search": search})
+    workers = {key: getattr(scalars, key) for key in WORKER_KEYS if key in data}
+    return study.model_copy(update={"search": search, **workers})
 
 
 def _override(data: dict[str, Any], overrides: Overrides, problems: Problems, option: str) -> None:
@@ -146,6 +149,8 @@ def _read(
     if search and search.sampler == "grid":
         _reject_ranges(space, problems)
     baseline = read_baseline(section["baseline"], problems)
+    if file and search:
+        _check_curves(file.storage, search, problems)
     if not (file and task and search and objective and baseline):
         return None
     return StudyConfig(
@@ -178,6 +183,7 @@ def _objective(raw: object, task: TaskChoice | CommandChoice | None, problems: P
 def _check_engine(file: StudyFile, task: TaskChoice | CommandChoice, problems: Problems) -> None:
     """Records problems of keys that do not apply to the kind of the task."""
     is_program = isinstance(task.entry, ProgramEntry)
+    _check_gpus(file, problems)
     if file.device == "mps" and file.precision == "float64":
         problems.add(("precision",), "found float64, which device: mps does not have; use device: cpu")
     for key in ("engine", "population", "device", *USUAL._fields) if is_program else ():
@@ -186,6 +192,30 @@ def _check_engine(file: StudyFile, task: TaskChoice | CommandChoice, problems: P
             advice = "functions and commands have a training loop of their own"
         if value != StudyFile.model_fields[key].default:
             problems.add((key,), f"found {show(value)}, which does not apply to {task.entry.label}: {advice}")
+
+
+def _check_curves(storage: str, search: Search, problems: Problems) -> None:
+    """Records problems of a study whose curves cannot be removed."""
+    reason = None
+    if search.pruner == "median":
+        reason = "pruner: median compares trials with the curves of all complete ones; use asha or hyperband"
+    elif storage.startswith("journal:"):
+        reason = "a journal only grows: nothing is removed from it; use a file or a database server"
+    if reason and search.keep_curves != "all":
+        found = f"found {show(search.keep_curves)}, but {reason}, or keep_curves: all"
+        problems.add(("search", "keep_curves"), found)
+
+
+def _check_gpus(file: StudyFile, problems: Problems) -> None:
+    """Records problems of GPUs and of a device that do not go together."""
+    gpus, device = file.gpus, file.device
+    if gpus > 1 and not gpus.is_integer():
+        problems.add(("gpus",), f"found {gpus:g}; allowed: a part of one GPU, or a whole number")
+    if gpus and device in ("cpu", "mps"):
+        problems.add(("gpus",), f"found {gpus:g}, which device: {device} does not use; use device: auto")
+    if file.cluster != "none" and not gpus and device in ("cuda", "mps"):
+        advice = "; set gpus to the GPUs of each worker" if device == "cuda" else "; use device: auto"
+        problems.add(("device",), f"found {device}, which workers of a cluster do not get{advice}")
 
 
 def _reject_ranges(space: Space, problems: Problems) -> None:

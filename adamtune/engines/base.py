@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adamtune.engines.shared_state import shared_state
 from adamtune.engines.torch_private import uncompiled
 from adamtune.errors import UsageError
 from adamtune.tasks.loaded import LoadedTask
@@ -177,7 +178,7 @@ class Source:
     def foreign_draws(self) -> str | None:
         """The generator, other than torch's, that a training step draws from; None if there is none."""
         module = self.module(0, 0)
-        with seeded(0, self.device):
+        with seeded(0, self.device), shared_state(self.task).of(self.task, module):
             numpy_before, python_before = np.random.get_state(), random.getstate()
             self.task.loss(module, take_rows(self.train, slice(self.task.batch_size)))
             if random.getstate() != python_before:
@@ -203,14 +204,6 @@ class Source:
 def evaluation_seed(member: Member, step: int) -> int:
     """The seed of what the metrics of a member draw at a step."""
     return derive(member.seed, "evaluation", member.replicate, step)
-
-
-def plain_attributes(module: nn.Module) -> Iterator[tuple[str, bool | int | float | str]]:
-    """Yields the plain values among the attributes of each module, such as counters, by dotted name."""
-    for prefix, each in module.named_modules():
-        for name, value in vars(each).items():
-            if type(value) in (bool, int, float, str) and name != "training":
-                yield f"{prefix}.{name}".lstrip("."), value
 
 
 def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:

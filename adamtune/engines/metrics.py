@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import chain
+from math import nan
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from adamtune.engines.torch_private import tree_leaves, tree_map, tree_map_only
+from adamtune.engines.eager import eager
+from adamtune.engines.shared_state import shared_state
+from adamtune.engines.torch_private import change_counts, storage_id, tree_leaves, tree_map, tree_map_only
 from adamtune.errors import UsageError
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
@@ -18,6 +22,11 @@ from adamtune.tasks.randomness import seeded
 
 BATCHES = 32
 """A model is called on at most as many validation rows at once as this many batches have."""
+
+
+def are_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no number of the tensors is NaN or infinite."""
+    return all(bool(each.isfinite().all()) for each in tensors)
 
 
 def gradients_of(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
@@ -60,6 +69,9 @@ def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | N
     with (
         nullcontext() if seed is None else seeded(seed, next(leaves(rows)).device),
         _in_batches(module, count_rows(rows), BATCHES * task.batch_size),
+        shared_state(task).of(task, module),
+        _kept_tensors(module),
+        eager(),
     ):
         try:
             with torch.no_grad():
@@ -70,6 +82,46 @@ def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | N
             with torch.enable_grad():  # a loss that takes gradients itself
                 scores = task.scores(module, rows)
     return {name: _number(name, score) for name, score in scores.items()}
+
+
+def member_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | None) -> dict[str, float]:
+    """``plain_metrics`` of a member in training; NaN if they raise an error because it has diverged."""
+    try:
+        return plain_metrics(task, module, rows, seed)
+    except Exception:
+        if are_finite(module.parameters()) and _has_finite_loss(task, module, rows):
+            raise
+        return {"val_loss": nan}
+
+
+@torch.no_grad()
+def _has_finite_loss(task: LoadedTask, module: nn.Module, rows: Rows) -> bool:
+    try:
+        return bool(task.loss(module, rows).isfinite())
+    except Exception:
+        return True  # the task is wrong
+
+
+@contextmanager
+def _kept_tensors(module: nn.Module) -> Iterator[None]:
+    """Puts parameters and buffers back that have changed, such as a moving average that metrics have moved.
+
+    How often a training is evaluated does not change it then, in lockstep or not.
+    """
+    before = [
+        (each, name, tensor, change_counts(tensor), storage_id(tensor), tensor.detach().clone())
+        for each in module.modules()
+        for name, tensor in chain(each.named_parameters(recurse=False), each.named_buffers(recurse=False))
+        if tensor.layout == torch.strided
+    ]
+    try:
+        yield
+    finally:
+        for each, name, tensor, count, place, value in before:
+            if getattr(each, name) is not tensor:
+                setattr(each, name, tensor)
+            if change_counts(tensor) != count or storage_id(tensor) != place:
+                tensor.data.copy_(value)
 
 
 def holdout_metrics(

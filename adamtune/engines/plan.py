@@ -7,17 +7,14 @@ Nothing is timed, because the same study file must give the same study. The figu
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
 
 if TYPE_CHECKING:
-    from adamtune.engines.base import Engine
     from adamtune.tasks.loaded import LoadedTask
 
 CACHE = {"cpu": 16 * 2**20, "cuda": 4 * 2**30, "mps": 2**30}
@@ -88,41 +85,6 @@ class Plan:
         fitted = replace(self, slots=slots, threads=min(cpus, slots) if self.device == "cpu" else 1)
         return replace(fitted, why=_why(fitted, self.why.partition(": ")[2]))
 
-    @contextmanager
-    def start(self, folder: Path, timeout: float | None) -> Iterator[Engine]:
-        """The engine, which ends its threads and processes afterwards.
-
-        Args:
-            folder: the folder for logs and checkpoints of functions and commands.
-            timeout: the seconds that one of these may take; None for no limit.
-        """
-        engine = self._workers(folder, timeout) if self.engine == "workers" else self.build()
-        try:
-            yield engine
-        finally:
-            if self.engine != "sequential":
-                engine.close()  # type: ignore[attr-defined]
-
-    def _workers(self, folder: Path, timeout: float | None) -> Engine:
-        from adamtune.engines.workers.engine import Workers
-
-        threads = max(1, cores() // self.threads) if self.threads > 1 else None
-        return Workers(self.slots, self.threads, folder, timeout, threads)
-
-    def build(self) -> Engine:
-        """The engine of tasks."""
-        if self.engine == "side_by_side":
-            from adamtune.engines.side_by_side.engine import SideBySide
-
-            return SideBySide(self.slots, self.threads)
-        if self.engine == "sequential":
-            from adamtune.engines.sequential import Sequential
-
-            return Sequential(self.slots, self.device)
-        from adamtune.engines.population.engine import Population
-
-        return Population(self.slots, self.threads, self.device)
-
 
 def make_plan(
     task: LoadedTask,
@@ -132,6 +94,7 @@ def make_plan(
     seeds: int,
     optimizers: Sequence[str] = (),
     step_bytes: int | None = None,
+    is_here: bool = True,
 ) -> Plan:
     """The plan for trials of ``seeds`` members each.
 
@@ -145,11 +108,13 @@ def make_plan(
         device: "auto", "cpu", "cuda" or "mps".
         optimizers: the optimizers that a trial may use.
         step_bytes: the working memory of one member's training step; measured if None.
+        is_here: whether the device has to be one of this machine.
 
     Raises:
         UsageError: the device is not available, or the population engine is asked for and cannot train this.
     """
-    device = _device(device)
+    if is_here:
+        device = _device(device)
     if engine == "sequential":
         return sequential_plan(seeds, device)
     from adamtune.engines.population.capture import CannotCapture
@@ -251,7 +216,7 @@ def _lockstep_memory(task: LoadedTask, optimizers: Sequence[str]) -> int:
 
 def _why_not_moved(task: LoadedTask) -> str:
     """Why processes of this system cannot get the task; empty if they can."""
-    from adamtune.engines.side_by_side.transport import pack
+    from adamtune.engines.distributed.transport import pack
 
     try:
         pack(task)

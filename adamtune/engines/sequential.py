@@ -9,17 +9,27 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from math import nan
+from math import isfinite, nan
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed, plain_attributes
-from adamtune.engines.metrics import checked_loss, holdout_metrics, plain_metrics
-from adamtune.engines.torch_private import tree_map_only
+from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed
+from adamtune.engines.eager import eager
+from adamtune.engines.metrics import (
+    are_finite,
+    checked_loss,
+    holdout_metrics,
+    member_metrics,
+    plain_metrics,
+)
+from adamtune.engines.shared_state import shared_state
+from adamtune.engines.stored_values import CannotStore, ModuleValues
+from adamtune.engines.torch_private import capturable, tree_map_only
 from adamtune.optimizers.registry import build
 from adamtune.schedules.registry import lr_factors
 from adamtune.tasks.base import Rows
@@ -44,6 +54,11 @@ class Sequential:
         self._device, self._dtype = torch.device(device), dtype
         self._sources: dict[LoadedTask, Source] = {}
         self._trainings: dict[Member, _Training] = {}
+
+    @property
+    def members(self) -> list[Member]:
+        """Its members, in order of admission."""
+        return list(self._trainings)
 
     def admit(self, members: Sequence[Member]) -> None:
         """Puts members into free slots, at step 0. Raises ValueError if there are too few free slots."""
@@ -79,9 +94,13 @@ class Sequential:
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
         """Replaces all members by those of a state; see ``Engine.restore``."""
         self._trainings.clear()
-        self.admit(members)
-        for training, saved in zip(self._trainings.values(), state["members"], strict=True):
-            training.restore(saved)
+        self.join(members, state)
+
+    def join(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
+        """Adds the members of a state, beyond the slots if need be; arguments as those of ``restore``."""
+        for member, saved in zip(members, state["members"], strict=True):
+            self._trainings[member] = _Training(member, self._source(member.task))
+            self._trainings[member].restore(saved)
 
     def _source(self, task: LoadedTask) -> Source:
         if task not in self._sources:
@@ -96,8 +115,11 @@ class _Training:
         self.member, self.source, self.step = member, source, 0
         self.losses: list[float] = []
         self.seconds = 0.0
+        self.repeated: Mapping[str, Any] | None = None
         self.task = member.task
         self.module = source.module(member.seed, member.replicate)
+        self.shared = shared_state(self.task)
+        self.values = ModuleValues(self.module)
         self.recipe = self.task.recipe
         self.optimizer = build(
             member.optimizer,
@@ -112,13 +134,28 @@ class _Training:
 
     def train(self, pause: Callable[[], bool]) -> bool:
         """Trains until the next evaluation or a pause; whether the evaluation is reached."""
+        if self.repeated is not None and not self._repeat(self.repeated, pause):
+            return False
         began = perf_counter()
         stop = self.source.next_evaluation(self.step - len(self.losses))
         if self.step < stop:
-            with seeded(0, self.source.device):
+            with seeded(0, self.source.device), eager():
                 self._take_steps(stop, pause)
         self.seconds += perf_counter() - began
         return self.step == stop
+
+    def _repeat(self, saved: Mapping[str, Any], pause: Callable[[], bool]) -> bool:
+        """Trains from the first step to that of a state, or to a pause; whether it is reached."""
+        while self.step < saved["step"]:
+            stop = min(self.source.next_evaluation(self.step - len(self.losses)), saved["step"])
+            with seeded(0, self.source.device), eager():
+                self._take_steps(stop, pause)
+            if self.step < stop:
+                return False
+            if stop < saved["step"] or not saved["losses"]:
+                self.evaluate()
+        self.repeated, self.seconds = None, saved["seconds"]
+        return True
 
     def _take_steps(self, stop: int, pause: Callable[[], bool]) -> None:
         self.module.train()
@@ -144,6 +181,9 @@ class _Training:
         loss, *others = [self._backward(place, batch) for place, batch in enumerate(batches)]
         for each in others:
             loss = loss + each
+        self.step += 1
+        if all(each.grad is None for each in self.trained):
+            return loss  # it has diverged
         self.scaler.unscale_(self.optimizer)
         if self.member.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.member.clip_norm)
@@ -156,17 +196,36 @@ class _Training:
             for parameter in self.module.parameters():
                 parameter.data.fill_(nan)
         self.scaler.update()
-        self.step += 1
         return loss
 
     def _backward(self, place: int, batch: Rows) -> Tensor:
         """Adds the gradient of the batch at a place in the step; its part of the step's loss."""
-        self._seed(self.step * self.recipe.accumulate + place)
-        loss = checked_loss(self.task.loss(self.module, batch))
+        batch_number = self.step * self.recipe.accumulate + place
+        self._seed(batch_number)
+        try:
+            with self.shared.of(self.task, self.module):
+                loss = checked_loss(self.task.loss(self.module, batch))
+        except Exception as error:
+            if not self._diverged(error, batch_number, batch):
+                raise
+            return torch.full((), nan, dtype=self.source.dtype, device=self.source.device)
         if self.recipe.accumulate > 1:
             loss = loss / self.recipe.accumulate
         self.scaler.scale(loss).backward()
         return loss.detach()
+
+    def _diverged(self, error: Exception, number: int, batch: Rows) -> bool:
+        """Whether a loss raised an error because training has diverged; in lockstep it is not finite."""
+        if isinstance(error, LinAlgError) or not are_finite(self.module.parameters()):
+            return True
+        if not isinstance(error, ValueError):
+            return False
+        self._seed(number)
+        try:
+            with self.shared.of(self.task, self.module), capturable():  # distributions accept NaN
+                return not self.task.loss(self.module, batch).isfinite()
+        except Exception:
+            return False
 
     def _seed(self, batch: int) -> None:
         """Seeds the generators for a batch, counted from the beginning of the training.
@@ -185,7 +244,7 @@ class _Training:
         """Scores the model; see ``Evaluation``."""
         began = perf_counter()
         seed = evaluation_seed(self.member, self.step)
-        found = plain_metrics(self.task, self.module, self.source.validation, seed)
+        found = self._metrics(seed)
         seconds = self.seconds + perf_counter() - began
         made = evaluation(self.member, self.step, self.losses, found, seconds)
         self.losses, self.seconds = [], 0.0
@@ -194,13 +253,21 @@ class _Training:
         score = partial(plain_metrics, self.task, self.module, seed=seed)
         return made._replace(metrics={**made.metrics, **holdout_metrics(self.source.holdouts, score)})
 
+    def _metrics(self, seed: int) -> Mapping[str, float]:
+        if not all(map(isfinite, self.losses)):
+            return {}  # it has diverged
+        return member_metrics(self.task, self.module, self.source.validation, seed)
+
     def state(self) -> dict[str, Any]:
+        if self.repeated is not None:
+            return dict(self.repeated)
         return {
             "step": self.step,
             "losses": list(self.losses),
             "seconds": self.seconds,
             "model": _copy(self._tensors()),
-            "attributes": dict(plain_attributes(self.module)),
+            "attributes": self.values.changed(),
+            "shared": self.shared.values(self.module),
             "optimizer": _copy(self.optimizer.state_dict()["state"]),
             "scaler": self.scaler.state_dict(),
         }
@@ -214,13 +281,18 @@ class _Training:
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
+        """Continues from a state, or repeats the training up to it where an object cannot be stored."""
+        try:
+            self.values.restore(saved.get("attributes", {}))  # 0.2.0 did not keep them
+        except CannotStore:
+            _Training.__init__(self, self.member, self.source)
+            self.repeated = saved
+            return
+        self.shared.put(self.task, self.module, saved.get("shared", {}))
         self.step, self.losses, self.seconds = saved["step"], list(saved["losses"]), saved["seconds"]
         own = self._tensors()
         for name, value in saved["model"].items():
             own[name].data.copy_(value)
-        for name, value in saved.get("attributes", {}).items():  # 0.2.0 did not keep them
-            prefix, _, attribute = name.rpartition(".")
-            setattr(self.module.get_submodule(prefix), attribute, value)
         if saved.get("scaler"):
             self.scaler.load_state_dict(saved["scaler"])
         # Learning rates come with each step, and the other settings with the member.

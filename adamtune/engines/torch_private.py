@@ -31,6 +31,8 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 __all__ = [
     "COMPUTED_VIEWS",
+    "ERROR_CHECK",
+    "REFUSES_NAN",
     "DispatchMode",
     "OpOverload",
     "arguments",
@@ -70,6 +72,16 @@ COMPUTED_VIEWS = {
 Such a view is a mark on a tensor that the memory of a capture does not have. Without these, no model with
 complex numbers could be captured.
 """
+
+
+ERROR_CHECK = torch.ops.aten._linalg_check_errors.default
+"""The kernel that raises an error where a code of ``torch.linalg``'s factorizations is not 0.
+
+Without it, a factorization that fails for one member could not be told from others in a capture.
+"""
+
+REFUSES_NAN = {torch.ops.aten._linalg_eigh, torch.ops.aten._linalg_svd, torch.ops.aten.linalg_eig}
+"""The kernels of factorizations that raise an error for a matrix with NaN: in a replay, for all members."""
 
 
 class DispatchMode(TorchDispatchMode):

@@ -18,16 +18,20 @@ from adamtune.engines.base import Member
 from adamtune.engines.plan import Plan, make_plan, workers_plan
 from adamtune.errors import AdamtuneError, UsageError
 from adamtune.search.faults import training_faults
+from adamtune.search.fleets import training_device
 from adamtune.search.progress import Observer, Progress, Stage
 from adamtune.search.run import ENGINES, interruptions
 from adamtune.search.task_check import check_objective, check_task
 from adamtune.search.trainings import Trainings
 from adamtune.search.trial import Tasks, member
+from adamtune.search.workers import Staff
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.program import ProgramEntry
 
 SEED = 2**33
 """The least seed of a gate: those of searches and of their confirmations are less, so seeds are fresh."""
+MOST = len(ROLES) * GATE.looks[0]
+"""Trainings at once, at most: those of the first look."""
 
 
 def run_gate(
@@ -47,10 +51,22 @@ def run_gate(
         KeyboardInterrupt: Ctrl-C or SIGTERM came.
     """
     sides = dict(zip(ROLES, (candidate, baseline), strict=True))
+    with Staff(config, None).gather() as staff:
+        return _compare(config, sides, tolerance, observe, staff)
+
+
+def _compare(
+    config: StudyConfig,
+    sides: Mapping[str, Trained],
+    tolerance: Tolerance,
+    observe: Observer,
+    staff: Staff,
+) -> Gate:
     with training_faults(config.name):
         tasks = _tasks(config, sides)
-        plan = _plan(config, sides, tasks)
-    seed = SEED + int.from_bytes(sha256(candidate.text.encode()).digest()[:4])
+        kept = _plan(config, sides, tasks)
+    plan = staff.confirmation_plan(kept, MOST)
+    seed = SEED + int.from_bytes(sha256(sides["candidate"].text.encode()).digest()[:4])
 
     def make(training: Training) -> Member:
         role, replicate = training
@@ -58,11 +74,12 @@ def run_gate(
         return member(number, sides[role].settings, tasks[role], seed, replicate)
 
     gate = Gate(config.objective.metric, config.objective.direction, tolerance)
-    report = _reporter(config, gate, (plan.why, *_changes(config, sides, tasks)), observe)
+    notes = [plan.why, *_changes(config, sides, tasks)]
+    report = _reporter(config, gate, notes, staff, observe)
     with (
         interruptions(lambda: None) as interrupted,
         TemporaryDirectory() as folder,
-        plan.start(Path(folder), config.search.trial_timeout) as engine,
+        staff.start(plan, kept, Path(folder)) as engine,
     ):
         trainings = Trainings(engine, config.name, make)
         report()
@@ -78,12 +95,14 @@ def run_gate(
 
 
 def _reporter(
-    config: StudyConfig, gate: Gate, notes: tuple[str, ...], observe: Observer
+    config: StudyConfig, gate: Gate, notes: list[str], staff: Staff, observe: Observer
 ) -> Callable[[], None]:
     """The function that tells an observer how many trainings are done."""
     began = perf_counter()
 
     def report() -> None:
+        workers = staff.statuses()
+        notes.extend(staff.events(workers))
         observe(
             Progress(
                 study=config.name,
@@ -93,7 +112,8 @@ def _reporter(
                 counts={"complete": gate.done},
                 elapsed=perf_counter() - began,
                 ended=0,
-                notes=notes,
+                notes=tuple(notes),
+                workers=workers,
                 stage=Stage("checking", gate.done, gate.most),
             )
         )
@@ -126,19 +146,18 @@ def _tasks(config: StudyConfig, sides: Mapping[str, Trained]) -> dict[str, Any]:
 
 def _plan(config: StudyConfig, sides: Mapping[str, Trained], tasks: Mapping[str, Any]) -> Plan:
     """The plan that a search of both would have: the smaller, unless one cannot be trained in lockstep."""
-    most = len(ROLES) * GATE.looks[0]
     if isinstance(config.task.entry, ProgramEntry):
         return workers_plan(config.workers, 1)
     optimizers = [str(each.settings["optimizer"]) for each in sides.values()]
-    plans = []
+    plans, (device, is_here) = [], training_device(config)
     for task in dict.fromkeys(tasks.values()):
         step_bytes = task.task.step_bytes()
         if step_bytes is None:
             check_objective(config, check_task(task))
-        options = config.engine, config.population, config.device, 1, optimizers
-        plans.append(make_plan(task, *options, step_bytes))
+        options = config.engine, config.population, device, 1, optimizers
+        plans.append(make_plan(task, *options, step_bytes, is_here))
     plan = max(plans, key=lambda each: (ENGINES.index(each.engine), -each.slots))
-    return plan.for_trials(most, 1, plan.slots)
+    return plan.for_trials(MOST, 1, plan.slots)
 
 
 def _changes(config: StudyConfig, sides: Mapping[str, Trained], tasks: Mapping[str, Any]) -> Iterator[str]:

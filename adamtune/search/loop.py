@@ -14,6 +14,7 @@ from optuna.trial import Trial
 from adamtune.catalog import ONE_MINUS
 from adamtune.engines.base import Engine, Evaluation
 from adamtune.errors import AdamtuneError
+from adamtune.search.curves import Curves
 from adamtune.search.faults import training_faults
 from adamtune.search.programs import Programs
 from adamtune.search.progress import Reason, Tracker
@@ -48,6 +49,7 @@ class Loop:
         searched = sorted(self._config.space.searched)
         # Optuna has these as they are searched, such as one_minus_beta1.
         self._transformed = [name.removeprefix(ONE_MINUS) for name in searched if name.startswith(ONE_MINUS)]
+        self._curves = Curves(session)
         self._trainings: dict[int, RunningTrial] = {}
         self._paused = False
         self._committed = perf_counter()
@@ -62,6 +64,7 @@ class Loop:
         def pause() -> bool:
             return stop() is not None or perf_counter() - self._committed > COMMIT_SECONDS
 
+        self._curves.update()
         while (reason := stop()) is None and (
             self._fill() or self._trainings or self._session.wait_for_others()
         ):
@@ -130,6 +133,7 @@ class Loop:
             self._session.finish_commit()
             with self._session.transaction():
                 self._tracker.end(self._ended(evaluations, self._session.beat(self._trainings)))
+                self._curves.update()
         else:
             self._tracker.end([])
         self._tracker.under_way = sum(each.fraction for each in self._trainings.values())

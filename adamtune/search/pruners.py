@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from copy import copy
 from typing import Any, cast
 
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    NopPruner,
-    SuccessiveHalvingPruner,
-)
+from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.config import StudyConfig
 from adamtune.search.programs import Programs
+from adamtune.search.pruner_rules import HalvingPruner, MedianPruner, hyperband
 from adamtune.search.trial import Tasks
-from adamtune.storage.optuna_private import RUNG, storage_of
+from adamtune.storage.optuna_private import RUNG, storage_of, trials_in
 from adamtune.tasks.base import evaluation_interval
 
 REDUCTION = 3
@@ -43,11 +38,11 @@ def pruner(name: str, steps: int) -> BasePruner:
             return NopPruner()
         case "median":
             # A high learning rate often starts worse and ends better. Five trials are Optuna's default.
-            return MedianPruner(n_startup_trials=5, n_warmup_steps=first + 1)
+            return MedianPruner(startup=5, warmup=first + 1)
         case "asha":
-            return SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+            return HalvingPruner(first, REDUCTION)
         case "hyperband":
-            return HyperbandPruner(min_resource=first, max_resource=steps, reduction_factor=REDUCTION)
+            return hyperband(first, steps, REDUCTION)
     raise ValueError(f"no pruner is named {name}")
 
 
@@ -83,7 +78,6 @@ class TenthsStorage:
 
     def __init__(self, storage: BaseStorage, steps: Callable[[FrozenTrial], int | None]) -> None:
         self._storage, self._steps = storage, steps
-        self._finished: dict[int, FrozenTrial] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -99,14 +93,15 @@ class TenthsStorage:
         trials = self._storage.get_all_trials(study_id, deepcopy=False, states=states)
         return [self._in_tenths(each) for each in trials]
 
+    def trials(self, study_id: int) -> Sequence[FrozenTrial]:
+        """The trials by number; each is copied when it is asked for."""
+        return TenthsTrials(trials_in(self._storage, study_id), self._in_tenths)
+
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Keeps a pruner's attribute of a trial."""
         self._storage.set_trial_system_attr(trial_id, key + OF_TENTHS, value)
 
     def _in_tenths(self, trial: FrozenTrial) -> FrozenTrial:
-        # A finished trial changes no more, and there are many of them.
-        if trial.number in self._finished:
-            return self._finished[trial.number]
         total, shown = self._steps(trial), copy(trial)
         # Of several values in a tenth the first one is compared, which is that of the most alike steps.
         values = sorted(trial.intermediate_values.items(), reverse=True) if total else ()
@@ -116,6 +111,17 @@ class TenthsStorage:
             for key, value in trial.system_attrs.items()
             if key.endswith(OF_TENTHS) or not key.startswith(RUNG)
         }
-        if trial.state.is_finished():
-            self._finished[trial.number] = shown
         return shown
+
+
+class TenthsTrials(Sequence[FrozenTrial]):
+    """Trials, each of which is shown in tenths when it is asked for."""
+
+    def __init__(self, trials: Sequence[FrozenTrial], shown: Callable[[FrozenTrial], FrozenTrial]) -> None:
+        self._trials, self._shown = trials, shown
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._shown(self._trials[place])

@@ -27,6 +27,7 @@ from adamtune.search.confirmation import (
     most_at_once,
 )
 from adamtune.search.faults import training_faults
+from adamtune.search.fleets import training_device
 from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
 from adamtune.search.programs import Programs
@@ -36,7 +37,7 @@ from adamtune.search.task_check import Measured, largest_tasks
 from adamtune.search.trial import Tasks
 from adamtune.search.workers import Staff
 from adamtune.storage.local.lock import study_lock
-from adamtune.storage.location import local_path
+from adamtune.storage.location import local_path, trials_folder
 from adamtune.storage.open_session import open_session, storage_errors
 from adamtune.storage.session import Session
 from adamtune.storage.studies import stored_config
@@ -106,7 +107,7 @@ def _search(session: Session, observe: Observer) -> Outcome:
     if searched and not (saved or (confirming and _lacks_verdict(session, confirming))):
         _check_code(session, config.task.entry)
         return Outcome("already_complete", tracker.progress())
-    staff = Staff(config, tracker, saved["engine"] if saved else None)
+    staff = Staff(config, saved["engine"] if saved else None)
     with ExitStack() as stack:
         try:
             stack.enter_context(staff.gather())
@@ -138,10 +139,10 @@ def _train(
         tracker.note(line)
 
     def observe_now() -> None:
-        staff.report()
+        staff.report(tracker)
         observe(tracker.progress())
 
-    device = torch.device(plan.device)
+    device = torch.device("cpu" if config.cluster != "none" else plan.device)
     with interruptions(lambda: tracker.note(STOPPING)) as interrupted, kept_generators(device):
 
         def stop() -> Reason | None:
@@ -150,7 +151,8 @@ def _train(
             timeout = config.search.timeout
             return "timeout" if timeout is not None and tracker.elapsed > timeout else None
 
-        with staff.start(plan, kept) as engine:
+        folder = trials_folder(config.storage, config.name)
+        with staff.start(plan, kept, folder) as engine:
             loop = Loop(session, engine, tasks, tracker)
             if saved_search is not None:
                 loop.restore(saved_search)
@@ -158,7 +160,7 @@ def _train(
         if reason == "complete" and confirming is not None and session.claim_confirmation():
             confirmation = begin_confirmation(session, confirming)
             plan = staff.confirmation_plan(kept, most_at_once(confirming))
-            with staff.start(plan, kept, "confirmation") as engine:
+            with staff.start(plan, kept, folder / "confirmation") as engine:
                 stage = ConfirmationLoop(session, engine, tasks, tracker, confirmation)
                 if saved is not None and saved is not saved_search:
                     stage.restore(saved)
@@ -268,7 +270,7 @@ def _plan(session: Session, tasks: Tasks) -> Plan:
     kept, config = session.attribute("plan"), session.config
     if kept is not None:
         plan = Plan(**kept)
-        if not is_available(plan.device):
+        if config.cluster == "none" and not is_available(plan.device):
             raise UsageError(
                 f"study {config.name} was begun on {plan.device}, which is not available here."
                 " Resume it where it is available, or start a new study under another name."
@@ -290,10 +292,10 @@ def new_plan(config: StudyConfig, tasks: Tasks, measured: Measured | None = None
     Raises:
         UsageError: the task has a mistake, or the device is not there.
     """
-    plans = []
+    plans, (device, is_here) = [], training_device(config)
     for task, step_bytes in largest_tasks(config, tasks, measured):
-        options = config.engine, config.population, config.device, config.search.seeds, config.optimizers
-        plans.append(make_plan(task, *options, step_bytes))
+        options = config.engine, config.population, device, config.search.seeds, config.optimizers
+        plans.append(make_plan(task, *options, step_bytes, is_here))
     return max(plans, key=lambda each: ENGINES.index(each.engine))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from adamtune.config import StudyConfig
 from adamtune.engines.base import Source, in_precision
 from adamtune.engines.metrics import checked_loss, gradients_of, plain_metrics
+from adamtune.engines.shared_state import shared_state
 from adamtune.errors import UsageError
 from adamtune.search.trial import Tasks
 from adamtune.tasks.base import Rows
@@ -178,7 +179,8 @@ def _gradients(source: Source, model: nn.Module) -> dict[str, Tensor | None]:
 
 
 def _loss(source: Source, model: nn.Module, batch: Rows, rows: str) -> Tensor:
-    value = source.task.loss(model, batch)
+    with shared_state(source.task).of(source.task, model):
+        value = source.task.loss(model, batch)
     try:
         loss = checked_loss(value)
     except UsageError as error:
@@ -205,7 +207,9 @@ def _check_metrics(source: Source, model: nn.Module) -> list[str]:
     task = source.task
     with user_errors(line_of(type(task.task), "metrics")):
         some = take_rows(source.validation, slice(task.batch_size))
-        for name, value in task.scores(model, some).items():
+        with shared_state(task).of(task, model):
+            scores = task.scores(model, some)
+        for name, value in scores.items():
             if not isinstance(value, Tensor | int | float) or torch.as_tensor(value).numel() != 1:
                 what = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else repr(value)
                 raise _mistake(task, "metrics", f"the metric {name} is {what}: return one number")

@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from adamtune.config import StudyConfig
 from adamtune.engines.base import Engine
+from adamtune.engines.distributed.base import WorkerStatus
 from adamtune.engines.distributed.engine import Distributed, is_state
 from adamtune.engines.distributed.fleet import Fleet
 from adamtune.engines.plan import Plan
+from adamtune.engines.start import start
+from adamtune.search.fleets import fleet_of
 from adamtune.search.progress import Tracker
-from adamtune.storage.location import trials_folder
-from adamtune.tasks.entry import TaskEntry
-from adamtune.tasks.program import ProgramEntry
 
-
-def fleet_of(config: StudyConfig, state: Mapping[str, Any] | None) -> Fleet | None:
-    """The workers of a study; None where the engine trains in this process, or starts functions itself.
-
-    Args:
-        config: the study file.
-        state: the engine's state in the checkpoint from which the search goes on, if there is one.
-    """
-    entry, asked = config.task.entry, config.workers
-    ray = None if config.cluster == "none" else config.cluster.partition(":")[2] or "auto"
-    is_program = isinstance(entry, ProgramEntry)
-    rounds = config.deterministic
-    if rounds == "auto":
-        rounds = ray is None and not is_program
-    workers = None if asked == "auto" else asked
-    if ray or ((workers or 1) > 1 and (rounds or not is_program)):
-        return Fleet(workers, ray, _number(config.cpus), config.gpus, rounds, _code(entry))
-    if state is not None and is_state(state):
-        return Fleet(1, inline=True)
-    return None
-
-
-def _number(cpus: float | str) -> float | None:
-    return None if isinstance(cpus, str) else cpus
-
-
-def _code(entry: TaskEntry | ProgramEntry) -> Path | None:
-    """The folder of a user's code; None for a task of a package, which every machine has to have."""
-    if isinstance(entry, ProgramEntry):
-        return entry.folder.resolve()
-    return None if entry.file is None else entry.file.parent
+WAIT_SECONDS = 30
+"""After so long it is said what workers wait for that have not started."""
 
 
 class Staff:
@@ -56,30 +29,32 @@ class Staff:
 
     Args:
         config: the study file.
-        tracker: is told of the workers.
         state: the engine's state in the checkpoint, if there is one.
 
     Attributes:
         fleet: the workers; None where there are none.
     """
 
-    def __init__(self, config: StudyConfig, tracker: Tracker, state: Mapping[str, Any] | None) -> None:
-        self.fleet = fleet_of(config, state)
-        self._config, self._tracker = config, tracker
+    def __init__(self, config: StudyConfig, state: Mapping[str, Any] | None) -> None:
+        self.fleet = fleet_of(config)
+        if self.fleet is None and state is not None and is_state(state):
+            self.fleet = Fleet(1, inline=True)
+        self._config = config
         self._engine: Engine | None = None
+        self._waits_since, self._has_told = inf, False
 
     @contextmanager
-    def gather(self) -> Iterator[None]:
-        """While it is entered, workers can be started.
+    def gather(self) -> Iterator[Staff]:
+        """While it is entered, workers can be started. It gives the object itself.
 
         Raises:
             UsageError: the cluster cannot be reached.
         """
         if self.fleet is None:
-            yield
+            yield self
         else:
             with self.fleet.open() as self._pool:
-                yield
+                yield self
 
     def plan(self, kept: Plan, least: int) -> Plan:
         """The plan of the search, or of each worker.
@@ -91,13 +66,13 @@ class Staff:
         seeds, population = self._config.search.seeds, self._config.population
         if self.fleet is None:
             return kept.for_trials(self._config.trials, seeds, population, least)
-        return self.fleet.plan(self._pool, kept, self._config.trials, seeds, population)
+        return self.fleet.plan(self._pool.count, kept, self._config.trials, seeds, population)
 
     def confirmation_plan(self, kept: Plan, most: int) -> Plan:
         """The plan that trains at most so many members at once."""
         if self.fleet is None:
             return replace(kept, slots=min(kept.slots, most))
-        own = self.fleet.plan(self._pool, kept, most, 1, "auto")
+        own = self.fleet.plan(self._pool.count, kept, most, 1, "auto")
         return replace(own, slots=min(own.slots, -(-most // self._pool.count)))
 
     def slots(self, plan: Plan) -> int:
@@ -105,27 +80,45 @@ class Staff:
         return plan.slots * (1 if self.fleet is None else self._pool.count)
 
     @contextmanager
-    def start(self, plan: Plan, kept: Plan, stage: str = "") -> Iterator[Engine]:
+    def start(self, plan: Plan, kept: Plan, folder: Path) -> Iterator[Engine]:
         """The engine of a stage, which ends its processes afterwards.
 
         Args:
             plan: what ``plan`` returned, perhaps with fewer slots.
             kept: the plan of the study.
-            stage: the stage; its files have a folder of that name.
+            folder: the folder for logs and checkpoints of functions and commands.
         """
-        config = self._config
-        folder = trials_folder(config.storage, config.name) / stage
-        timeout = config.search.trial_timeout
+        timeout = self._config.search.trial_timeout
         if self.fleet is None:
-            started: Any = plan.start(folder, timeout)
+            started: Any = start(plan, folder, timeout)
         else:
             started = self.fleet.start(self._pool, plan, folder, timeout, kept)
         with started as self._engine:
             yield self._engine
 
-    def report(self) -> None:
+    def statuses(self) -> tuple[WorkerStatus, ...]:
+        """What each worker does; empty where there are none."""
+        if not isinstance(self._engine, Distributed) or (self.fleet and self.fleet.inline):
+            return ()
+        return tuple(self._engine.statuses())
+
+    def events(self, statuses: Sequence[WorkerStatus]) -> list[str]:
+        """What has happened to workers since the last call, a line each; also what they wait for."""
+        found = self._engine.events() if isinstance(self._engine, Distributed) else []
+        starting = sum(each.state == "starting" for each in statuses)
+        if not starting:
+            self._waits_since = inf
+        elif self._waits_since == inf:
+            self._waits_since = perf_counter()
+        elif perf_counter() - self._waits_since > WAIT_SECONDS and not self._has_told:
+            self._has_told = True
+            if room := self._pool.room():
+                which = f"{starting} of {len(statuses)} workers have not started"
+                found.append(f"{which} for {WAIT_SECONDS} seconds: {room}. They start once there is room.")
+        return found
+
+    def report(self, tracker: Tracker) -> None:
         """Tells the tracker what the workers do."""
-        if isinstance(self._engine, Distributed) and not (self.fleet and self.fleet.inline):
-            self._tracker.workers = tuple(self._engine.statuses())
-            for line in self._engine.events():
-                self._tracker.note(line)
+        tracker.workers = self.statuses()
+        for line in self.events(tracker.workers):
+            tracker.note(line)

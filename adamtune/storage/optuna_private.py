@@ -6,7 +6,7 @@ Each has a public name here, a line that says what breaks without it, and a test
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from threading import RLock
@@ -51,6 +51,17 @@ def trial_id(trial: Trial | FrozenTrial) -> int:
 def storage_of(study: Study) -> BaseStorage:
     """The storage as the study calls it. Without it, a study on a server would be read without its cache."""
     return study._storage
+
+
+def all_trials(study: Study) -> Sequence[FrozenTrial]:
+    """The trials of a study by number, which may change later. Without it, each use would copy the list."""
+    return trials_in(storage_of(study), study_id(study))
+
+
+def trials_in(storage: BaseStorage, study_id: int) -> Sequence[FrozenTrial]:
+    """``all_trials`` of a study of a storage."""
+    read = getattr(storage, "trials", None)
+    return storage.get_all_trials(study_id, deepcopy=False) if read is None else read(study_id)
 
 
 def ask_parameter(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
@@ -115,6 +126,12 @@ class MemoryStorage(InMemoryStorage):
             self._trial_id_to_study_id_and_number[trial_id(trial)] = number, trial.number
             self._update_cache(trial_id(trial), number)
 
+    def trials(self, study_id: int) -> Sequence[FrozenTrial]:
+        """The trials of a study by number, which is the list itself: a copy takes longer with each trial."""
+        with self.lock:
+            self._check_study_id(study_id)
+            return self._studies[study_id].trials
+
     def has_study(self, name: str) -> bool:
         """Whether a study of this name is in memory."""
         return name in self._study_name_to_id
@@ -122,6 +139,13 @@ class MemoryStorage(InMemoryStorage):
     def study_of(self, trial_id: int) -> int:
         """The id of the study of a trial in memory."""
         return self._trial_id_to_study_id_and_number[trial_id][0]
+
+    def forget_values(self, trial_id: int, steps: Collection[int]) -> None:
+        """Removes intermediate values of a trial that ended from memory."""
+        # Whoever has the trial has this object: with a changed copy, all values would stay in memory.
+        trial, gone = self._get_trial(trial_id), set(steps)
+        values = trial.intermediate_values.items()
+        trial.intermediate_values = {step: value for step, value in values if step not in gone}
 
     def set_next_trial_id(self, trial_id: int) -> None:
         """Sets the id of the trial that is created next."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -81,6 +81,9 @@ class ProcessStorage(BaseStorage):
             The ids of the trials that were taken over.
         """
 
+    def remove_evaluations(self, trial_id: int, steps: Sequence[int]) -> None:
+        """Removes the intermediate values at these steps of a trial that ended, if the storage can."""
+
     def transaction(self) -> AbstractContextManager[None]:
         """Writes the changes that the block makes together, where that is faster."""
         return nullcontext()
@@ -148,6 +151,10 @@ class SharedSession(Session):
         if running:
             time.sleep(WAIT_SECONDS)
         return bool(running)
+
+    @override
+    def _remove_evaluations(self, trial_id: int, steps: Sequence[int]) -> None:
+        self._shared.remove_evaluations(trial_id, steps)
 
     @override
     def leave(self, own: Collection[int]) -> None:

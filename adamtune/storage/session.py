@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from adamtune.config import StudyConfig
-from adamtune.storage.optuna_private import storage_of, study_id
+from adamtune.storage.curves import removed_steps
+from adamtune.storage.optuna_private import storage_of, study_id, trial_id
 
 
 class Session:
@@ -73,6 +74,15 @@ class Session:
             Their ids; None where no other process can have changed the study.
         """
         return None
+
+    def thin(self, trial: FrozenTrial) -> None:
+        """Removes evaluations of a trial that ended, but for those that its thinned curve keeps."""
+        steps = removed_steps(trial.intermediate_values)
+        if steps:
+            self._remove_evaluations(trial_id(trial), steps)
+
+    def _remove_evaluations(self, trial_id: int, steps: Sequence[int]) -> None:
+        """Removes the evaluations of a trial at these steps."""
 
     def wait_for_others(self) -> bool:
         """Returns whether other processes train trials of the study, after a pause if they do."""

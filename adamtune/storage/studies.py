@@ -58,11 +58,12 @@ def stored_config(location: str, name: str) -> StudyConfig:
     """
     from adamtune.config import StudyConfig
 
-    record = read_study(location, name)
-    if record.study is None:
+    with _open(location) as reader:
+        attrs = _find(reader, location, name).user_attrs  # not the trials, of which there may be many
+    if "study" not in attrs:
         raise UsageError(f"study {name} was not made by adamtune: it cannot be resumed")
-    stored = dict(record.study) | {"name": name, "storage": location}
-    return StudyConfig.from_canonical(stored, record.study_file or "")
+    stored = dict(attrs["study"]) | {"name": name, "storage": location}
+    return StudyConfig.from_canonical(stored, attrs.get("study_file", ""))
 
 
 def optuna_study(location: str, name: str) -> optuna.Study:

@@ -49,6 +49,21 @@ BROKEN = [
     broken("number-key", GOOD + "3: x\n", (3, "", "found the key 3; allowed: text")),
     broken("list-key", GOOD + "? [a, b]\n: x\n", (3, "", "found the key a list or mapping; allowed: text")),
     broken("twice", "name: x\ntask: mlp\nname: y\n", (3, "name", "given twice, first on line 1; keep one")),
+    broken(
+        "median-without-curves",
+        GOOD + "search: {pruner: median, keep_curves: 100}\n",
+        (3, "search.keep_curves", "found 100, but pruner: median compares trials with the curves of all"),
+    ),
+    broken(
+        "journal-without-curves",
+        GOOD + "storage: journal:///shared/study.log\nsearch: {keep_curves: 100}\n",
+        (4, "search.keep_curves", "found 100, but a journal only grows"),
+    ),
+    broken(
+        "no-curves",
+        GOOD + "search: {keep_curves: 0}\n",
+        (3, "search.keep_curves", "found 0; allowed: all or integer in [1, 1000000]"),
+    ),
     in_space("twice-in-space", "lr: 1e-3\neps: 1e-8\nlr: 1e-4", (7, "space.lr", "first on line 5; keep one")),
     broken("odd-key", GOOD + '"a\\nb": 1\n', (3, r"a\nb", r"unknown key 'a\nb'; allowed: name, ")),
     broken(

@@ -27,7 +27,7 @@ def test_a_minimal_file_has_sensible_defaults():
     assert minimal.objective.model_dump() == {"metric": "val_loss", "direction": "minimize"}
     assert minimal.search.model_dump() == {
         **{"trials": 64, "timeout": None, "sampler": "tpe", "pruner": "none", "seeds": 1, "seed": 0},
-        **{"trial_timeout": None, "max_failures": 10},
+        **{"trial_timeout": None, "max_failures": 10, "keep_curves": "all"},
         **{"start": "default", "confirm": "auto", "ablate": "auto"},
     }
     assert minimal.baseline == "default"

@@ -212,7 +212,7 @@ def test_the_hash_is_the_same_in_every_process():
         "objective": {"metric": "val_loss", "direction": "minimize"},
     }
     study = StudyConfig.from_canonical(kept)
-    later = {"trial_timeout": None, "max_failures": 10}
+    later = {"trial_timeout": None, "max_failures": 10, "keep_curves": "all"}
     later |= {"start": "default", "confirm": "auto", "ablate": "auto"}
     added = {
         "workers": "auto",

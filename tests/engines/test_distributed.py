@@ -126,11 +126,12 @@ def test_members_of_a_worker_that_dies_go_on(
     toy: LoadedTask, plan: Plan, rounds: bool, seconds: float
 ) -> None:
     """No evaluation is lost or made twice; from a state, no step is taken twice that it has."""
-    pool, members = MortalPool(2), some(toy, 6)
+    pool, members, deaths = MortalPool(2), some(toy, 6), [6, 24]
     with closing(Distributed(pool, plan, rounds=rounds, state_seconds=seconds)) as engine:
 
         def kill(count: int) -> None:
-            if count in (6, 24):
+            if deaths and count >= deaths[0]:
+                deaths.pop(0)
                 pool.started[1].dead = True
 
         found = train(engine, members, kill)
@@ -144,9 +145,12 @@ def test_members_of_a_worker_that_dies_go_on(
 def test_members_of_a_lost_node_go_to_other_workers(toy: LoadedTask, plan: Plan) -> None:
     pool, members = MortalPool(2, replaces=False, returns=False), some(toy, 6)
     with closing(Distributed(pool, plan, state_seconds=1e-9)) as engine:
-        found = train(engine, members, lambda count: count == 6 and vars(pool.started[1]).update(dead=True))
+        mortal = pool.started[1]
+        found = train(engine, members, lambda count: count >= 6 and vars(mortal).update(dead=True))
         first, second = engine.statuses()
-        assert (first.evaluations, second.evaluations, second.state) == (57, 3, "starting")
+        assert first.evaluations + second.evaluations == 60
+        assert 3 <= second.evaluations < 30
+        assert second.state == "starting"
     assert_close(found, expected(members))
 
 
@@ -250,12 +254,12 @@ def test_processes_train_and_are_replaced(tasks: Mapping[str, LoadedTask]) -> No
     pool = LocalPool(2, 1, 0.0)
     engine = Distributed(pool, plan, state_seconds=0.01)
     with closing(pool), closing(engine):
-        processes = [each.worker.process for each in engine._places]
+        processes = [each.worker for each in engine._places]
 
         def kill(count: int) -> None:
             # At once: these trainings take less time than another process takes to start.
             if not count:
-                engine._places[1].worker.process._popen.kill()
+                engine._places[1].worker._popen.kill()
 
         found = train(engine, members, kill)
         assert [each.lost for each in engine.statuses()] == [0, 1]

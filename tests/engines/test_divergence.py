@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from adamtune.engines.base import Evaluation, Member, diverged_at
+from adamtune.engines.plan import make_plan
 from adamtune.optimizers.registry import OPTIMIZERS
+from adamtune.tasks.base import Model
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
 
-from .models import Toy
+from .models import FEATURES, Toy
 from .training import Make, advance, alone, assert_close, curve, finish, member, population, sequential, some
 
 HUGE = {"sgd": 1e200, "adam": 1e300}
@@ -153,3 +159,68 @@ def test_the_step_of_a_divergence(
     assert diverged_at(losses, scores, start) == expected
     torch.set_default_dtype(torch.float32)
     assert diverged_at(losses, scores, start) == expected
+
+
+def distributed(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    found = model(inputs).squeeze(-1)
+    return -torch.distributions.Normal(found, found.exp()).log_prob(target).mean()
+
+
+def factorized(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    found = model(inputs)
+    lower = torch.linalg.cholesky(found @ found.T + torch.eye(len(found)))
+    return lower.diagonal().log().mean() + found.square().mean()
+
+
+def of_eigenvalues(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    found = model(inputs)
+    return torch.linalg.eigvalsh(found @ found.T)[-1] + torch.linalg.svdvals(found).sum()
+
+
+@pytest.mark.parametrize("measure", [distributed, factorized, of_eigenvalues])
+@pytest.mark.parametrize("make", [population, sequential])
+def test_an_error_of_torch_for_nan_is_a_divergence(
+    make: Make, measure: Callable[[Model, Tensor, Tensor], Tensor]
+) -> None:
+    task = Toy(lambda: torch.nn.Linear(FEATURES, 1), measure)
+    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "population"  # type: ignore[arg-type]
+    calm, wild = member(task, 0, lr=1e-3), member(task, 1, lr=1e300)  # type: ignore[arg-type]
+    found = finish(make(2), [calm, wild])
+    assert found[wild][-1].diverged_at == 2
+    expected = finish(make(2), [calm])
+    assert_close(curve(found[calm]), curve(expected[calm]))
+
+
+def test_a_factorization_that_fails_is_a_divergence() -> None:
+    """Torch leaves numbers behind that mean nothing."""
+
+    def singular(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+        weight = model.weight  # type: ignore[attr-defined]
+        return torch.linalg.cholesky(torch.eye(2) * (1 - weight.sum())).sum() + model(inputs).mean()
+
+    def one() -> torch.nn.Module:
+        model = torch.nn.Linear(FEATURES, 1)
+        torch.nn.init.zeros_(model.weight)
+        return model
+
+    task = Toy(one, singular)
+    trained = [member(task, 0, "sgd", lr=1e-6), member(task, 1, "sgd", lr=10.0)]  # type: ignore[arg-type]
+    for make in (population, sequential):
+        calm, wild = (found[-1] for found in finish(make(2), trained).values())
+        assert (calm.diverged_at, wild.diverged_at) == (None, 2)
+
+
+def test_a_metric_that_refuses_nan_does_not_end_the_search() -> None:
+    class Refusing(Toy):
+        def scores(self, model: Any, rows: Any) -> dict[str, Any]:
+            values = model(rows[0]).tolist()
+            if not all(map(math.isfinite, chain.from_iterable(values))):
+                raise ValueError("Input contains NaN or infinity.")
+            return {"val_loss": self.loss(model, rows), "val_largest": max(values)[0]}
+
+    task = Refusing(lambda: torch.nn.Linear(FEATURES, 1), steps=2, evaluate_every=1)
+    trained = [member(task, 0, "sgd", lr=1e-3), member(task, 1, "sgd", lr=1.7e308)]  # type: ignore[arg-type]
+    for make in (population, sequential):
+        calm, wild = (found[-1] for found in finish(make(2), trained).values())
+        assert calm.metrics["val_largest"] != 0
+        assert (wild.diverged_at, wild.metrics) == (1, {})

@@ -88,6 +88,45 @@ class ComplexWeights(nn.Module):
         return self.head(torch.fft.irfft(torch.fft.rfft(x) * self.weight, n=FEATURES))
 
 
+class MovedByMetrics(nn.Module):
+    """Moves an average in evaluation mode, too, and replaces a queue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.slow = head(), head().requires_grad_(False)
+        self.register_buffer("queue", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            for ours, theirs in zip(self.slow.parameters(), self.layer.parameters(), strict=True):
+                ours.lerp_(theirs, 0.5)
+            self.queue = torch.cat([self.queue[1:], x.mean().reshape(1)])
+        return self.layer(x) + self.slow(x) + self.queue.mean()
+
+
+def in_place() -> nn.Module:
+    model = nn.Sequential(nn.Linear(FEATURES, 5), nn.Dropout(0.3), nn.Linear(5, 1))
+    model.compile(backend="aot_eager")
+    return model
+
+
+@torch.compile(backend="aot_eager")
+def compiled_activation(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.7 * x)
+
+
+class CompiledParts(nn.Module):
+    """A function, and a method of the model, are compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(FEATURES, 5), nn.Linear(5, 1)
+
+    @torch.compile(backend="aot_eager")
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.dropout(compiled_activation(self.layer(x)), 0.2))
+
+
 class Bag(nn.Module):
     """Token embeddings with a padding row, of tokens made of the inputs."""
 
@@ -337,6 +376,9 @@ OWN: dict[str, Toy] = {
     ),
     "distributions": Toy(lambda: Calls(of_distributions, layer=nn.Linear(FEATURES, 4), head=head(2))),
     "Gaussian likelihood": Toy(plain, likelihood),
+    "a moving average that metrics move": Toy(MovedByMetrics),
+    "a compiled module": Toy(in_place),
+    "compiled parts": Toy(CompiledParts),
     "a complex number": Toy(lambda: Calls(lambda self, x: (self.layer(x) * 1j).exp().real, layer=head())),
     "a norm over a dimension": Toy(
         lambda: Calls(lambda self, x: self.layer(x).norm(2, -1, keepdim=True), layer=nn.Linear(FEATURES, 5))
@@ -568,7 +610,10 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "a counter in Python": (Toy(Annealed), r"attribute calls: make it a buffer"),
     "a counter in a dictionary": (Toy(Nested), r"attribute state\['calls'\]\[0\]: make it a buffer"),
     "a result of the step before": (Toy(Remembers), r"attribute last: make it a buffer"),
-    "a counter elsewhere": (Toy(plain, counting()), "changes from call to call .*count in a buffer"),
+    "a counter in a closure": (
+        Toy(plain, counting()),
+        r"task attribute measure\.calls\[0\]: make it a buffer",
+    ),
     "a mask as an index": (
         Toy(plain, lambda model, x, y: squared(model, x[y > 0], y[y > 0])),
         r"test_own_models\.py:\d+: how many elements .*torch\.where",

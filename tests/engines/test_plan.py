@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import nn
 
+from adamtune.engines.distributed.side_by_side import SideBySide
 from adamtune.engines.plan import MOST, Plan, make_plan
 from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.engine import Population
 from adamtune.engines.population.verification import working_set
 from adamtune.engines.sequential import Sequential
-from adamtune.engines.side_by_side.engine import SideBySide
+from adamtune.engines.start import build
 from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.tasks.entry import TaskEntry
@@ -128,7 +129,7 @@ def test_such_a_model_of_a_file_is_trained_side_by_side(branching: LoadedTask) -
     assert Plan(**json.loads(json.dumps(asdict(found)))) == found
     assert made(branching, engine="sequential").engine == "sequential"
     assert made(branching, population=5).slots == 5
-    with closing(found.build()) as engine:  # type: ignore[type-var]
+    with closing(build(found)) as engine:  # type: ignore[type-var]
         assert isinstance(engine, SideBySide)
         assert engine.slots == 2
 
@@ -185,7 +186,7 @@ def test_a_plan_builds_its_engine(mlp: LoadedTask) -> None:
     members = some(mlp, 3)
     found = {}
     for engine, kind in (("population", Population), ("sequential", Sequential)):
-        built = made(mlp, engine=engine, population=3, seeds=3).build()
+        built = build(made(mlp, engine=engine, population=3, seeds=3))
         assert isinstance(built, kind)
         assert built.slots == 3
         found[engine] = finish(built, members)

@@ -18,6 +18,8 @@ import adamtune
 from adamtune.engines import torch_private
 from adamtune.engines.torch_private import (
     COMPUTED_VIEWS,
+    ERROR_CHECK,
+    REFUSES_NAN,
     DispatchMode,
     OpOverload,
     arguments,
@@ -110,6 +112,24 @@ def test_computed_views_compute_what_the_views_stand_for() -> None:
         assert not computed.is_conj()
         assert not computed.is_neg()
         assert torch.equal(marked.resolve_conj().resolve_neg(), computed)
+
+
+def test_factorizations_raise_errors_by_a_kernel_of_their_own_or_for_nan() -> None:
+    class Kernels(DispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            called.append(func)
+            return func(*args, **(kwargs or {}))
+
+    for function in (torch.linalg.cholesky, torch.linalg.inv):
+        called: list[Any] = []
+        with Kernels():
+            function(torch.eye(2))
+        assert called[-1] is ERROR_CHECK
+    for function in (torch.linalg.eigh, torch.linalg.svd, torch.linalg.eig):
+        called = []
+        with Kernels():
+            function(torch.eye(2))
+        assert {each.overloadpacket for each in called} & REFUSES_NAN
 
 
 def test_a_compiler_is_said_to_be_at_work_while_compiling_is_entered() -> None:

@@ -58,6 +58,9 @@ class Pool(Protocol[W]):
     def share(self, value: Any) -> Shared:
         """Makes a value known to workers to come."""
 
+    def room(self) -> str:
+        """What a worker that does not start waits for, for people; empty where it is not known."""
+
     def close(self) -> None:
         """Ends what the pool has started."""
 

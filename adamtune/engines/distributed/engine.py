@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
-from itertools import count, groupby
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,18 +12,23 @@ from typing import Any
 import torch
 
 from adamtune.engines.base import Evaluation, Member
-from adamtune.engines.distributed.base import Pool, Shared, WorkerDied, WorkerStatus
-from adamtune.engines.distributed.host import packed
-from adamtune.engines.distributed.place import Batch, Place
+from adamtune.engines.distributed.arrivals import Arrivals
+from adamtune.engines.distributed.base import Pool, WorkerDied, WorkerStatus
+from adamtune.engines.distributed.batch import Batch, beginning, restored
+from adamtune.engines.distributed.place import Place
+from adamtune.engines.distributed.tasks import Tasks
+from adamtune.engines.distributed.transport import packed
 from adamtune.engines.plan import Plan
-from adamtune.engines.side_by_side.transport import PackedTask, pack
-from adamtune.errors import AdamtuneError, UsageError
-from adamtune.tasks.loaded import LoadedTask
+from adamtune.errors import AdamtuneError
 
 STATE_SECONDS = 5.0
 """A worker that dies costs about so much of its training."""
 LEAST_SECONDS = 0.1
 """A worker trains at least so long, or to its next evaluations, before it gives a state."""
+AHEAD_SECONDS = 0.02
+"""A worker of independent members trains for so long before it tells their evaluations."""
+MOVED = "workers"
+"""The key of this engine's state in one of ``SideBySide``."""
 TICK_SECONDS = 0.05
 """How long answers are waited for before the engine asks whether to pause."""
 MOST_ANSWERS = 16
@@ -38,9 +42,12 @@ CLOSE_SECONDS = 6.0
 class Distributed:
     """An ``Engine`` whose members are trained by workers.
 
-    A trial goes to the worker with the fewest members. All its members go there, because those that train
-    together share batches. Evaluations are returned as they come, or in rounds: then every member is
-    trained to its next evaluation, and the order in which workers are done decides nothing.
+    A trial goes to the worker with the fewest members, with all of its members where those that train
+    together share batches. Evaluations are returned as they come, or in rounds; see ``Arrivals``.
+
+    Members of sequential engines are independent: what one comes to depends on no other. So their workers
+    need not wait until the search has heard an evaluation. They train on, and what a member has trained
+    beyond the evaluation at which it is pruned is left out.
 
     If a worker dies, its members go on elsewhere from the state that it has given last. Evaluations that they
     make again are left out.
@@ -76,36 +83,40 @@ class Distributed:
         self._begin = ("begin", plan, folder.resolve(), timeout, cpus, torch.get_default_dtype())
         self._members: dict[Member, int] = {}  # their numbers, in order of admission
         self._numbers = count()
-        self._steps: dict[int, int] = {}  # of the last evaluation that was returned
+        self._steps: dict[int, int] = {}  # of the last evaluation that a worker has made
         self._deaths: dict[int, int] = {}  # of workers, since a member's last evaluation
         self._waiting: list[Batch] = []
-        self._arrived: dict[int, Evaluation] = {}
-        self._tasks: dict[LoadedTask, int] = {}
-        self._events: list[str] = []
-        self._packed: list[PackedTask] = []
-        self._data: dict[str, Shared] = {}
+        self._independent = plan.engine == "sequential"
+        self._arrivals = Arrivals(rounds, lone=plan.engine == "workers")
+        self._tasks = Tasks(pool)
         self._have_begun = not rounds
+        self._events: list[str] = []
         self._places: list[Place] = []
         for index in range(pool.count):
-            self._places.append(Place(index, pool))
+            self._places.append(Place(index, pool, self._independent))
             self._start(self._places[-1])
 
     def admit(self, members: Sequence[Member]) -> None:
         """Puts members into free slots, at step 0. Raises ValueError if there are too few free slots."""
         if len(self._members) + len(members) > self.slots:
             raise ValueError(f"{len(members)} members for {self.slots - len(self._members)} free slots")
-        self._members |= zip(members, self._numbers, strict=False)
-        for _, own in groupby(members, key=lambda each: each.trial):
-            self._waiting.append(Batch({self._members[each]: each for each in own}))
+        self._waiting += beginning(self._expect(members), self._independent)
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
         """Trains to the next evaluations of any trials, or of all in rounds; see ``Engine.advance``."""
         while True:
             self._give()
             self._train()
-            self._receive(TICK_SECONDS)
-            if (found := self._due()) or not self._members or pause():
+            if not (found := self._due()):
+                self._receive(TICK_SECONDS)
+                found = self._due()
+            if found or not self._members or pause():
                 return found
+
+    def begin(self) -> bool:
+        """Takes what has come from the workers; whether all have started."""
+        self._receive(0.0)
+        return all(each.is_ready for each in self._places)
 
     def release(self, members: Sequence[Member]) -> None:
         """Frees the slots of members whose training ends here."""
@@ -134,31 +145,38 @@ class Distributed:
         handed = (each for place in self._places for each in place.batches())
         return {
             "steps": [self._steps.get(number, 0) for number in places],
-            "batches": [_saved(each, places) for each in (*handed, *self._waiting)],
+            "batches": [each.saved(places) for each in (*handed, *self._waiting)],
+            "arrived": [
+                (places[number], [each._asdict() | {"member": None} for each in waiting])
+                for number, waiting in self._arrivals.waiting().items()
+            ],
         }
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
         """Replaces all members by those of a state; see ``Engine.restore``.
 
-        A state of another engine goes to one worker, which continues it with such an engine.
+        A state of another engine goes to one worker, which continues it with such an engine; members that are
+        independent go to all workers.
         """
         self._clear()
-        self._members = dict(zip(members, self._numbers, strict=False))
-        numbers = list(self._members.values())
-        if not is_state(state):
+        numbers = [number for number, _ in self._expect(members)]
+        state = state.get(MOVED, state)
+        if is_state(state):
+            self._steps = dict(zip(numbers, state["steps"], strict=True))
+            indices = range(self._pool.count if self._pool.replaces else 0)
+            self._waiting = [restored(each, members, numbers, indices) for each in state["batches"]]
+            for place, waiting in state.get("arrived", []):
+                for each in waiting:
+                    self._arrivals.add(numbers[place], Evaluation(**each | {"member": members[place]}))
+        elif self._independent:
+            own = zip(numbers, members, state["members"], strict=True)
             self._waiting = [
-                Batch(dict(zip(numbers, members, strict=True)), state=(packed(state), self._foreign))
+                Batch({number: member}, state=(packed({"members": [saved]}), self._plan))
+                for number, member, saved in own
             ]
-            return
-        self._steps = dict(zip(numbers, state["steps"], strict=True))
-        for saved in state["batches"]:
-            own = {numbers[place]: members[place] for place in saved["members"]}
-            index = saved["index"] if saved["index"] in range(self._pool.count) else None
-            part = saved["state"] and (
-                saved["state"]["content"].numpy().tobytes(),
-                Plan(**saved["state"]["plan"]),
-            )
-            self._waiting.append(Batch(own, state=part, index=index if self._pool.replaces else None))
+        else:
+            whole = packed(state), self._foreign
+            self._waiting = [Batch(dict(zip(numbers, members, strict=True)), state=whole)]
 
     def statuses(self) -> list[WorkerStatus]:
         """What each worker does."""
@@ -202,8 +220,9 @@ class Distributed:
 
     def _clear(self) -> None:
         """Ends all trainings; workers that train are replaced."""
-        self._waiting, self._arrived = [], {}
-        self._members, self._steps, self._deaths = {}, {}, {}
+        for member in list(self._members):
+            self._forget(member)
+        self._waiting = []
         for place in self._places:
             if place.members:
                 place.worker.close()
@@ -212,66 +231,52 @@ class Distributed:
 
     def _give(self) -> None:
         """Gives the waiting members to workers that do not train."""
+        if not self._waiting:
+            return
         if self._rounds and not self._have_begun:
             # Where a member is trained is not to depend on which worker starts first.
             self._have_begun = all(each.is_ready for each in self._places)
         waiting, self._waiting = self._waiting, []
-        idle = [each for each in self._places if each.is_ready and not each.is_awaited] if waiting else []
+        takes = [each for each in self._places if each.takes_members]
         for batch in waiting:
-            place = self._place_for(batch, idle) if self._have_begun else None
+            place = self._place_for(batch, takes) if self._have_begun else None
             if place is None:
                 self._waiting.append(batch)
             else:
                 self._hand_over(place, batch)
 
-    def _place_for(self, batch: Batch, idle: Sequence[Place]) -> Place | None:
-        """The idle worker with the fewest members that can take a batch; None if there is none."""
-        free = [each for each in idle if batch.index in (None, each.index)]
+    def _place_for(self, batch: Batch, takes: Sequence[Place]) -> Place | None:
+        """The worker of these with the fewest members that can take a batch; None if there is none."""
+        free = [each for each in takes if batch.index in (None, each.index)]
         if batch.state is None:
             most = self._plan.slots - len(batch.members)
             free = [each for each in free if len(each.members) <= most]
         return min(free, key=lambda each: len(each.members), default=None)
 
     def _hand_over(self, place: Place, batch: Batch) -> None:
-        sent = {number: self._portable(place, member) for number, member in batch.members.items()}
+        sent = {number: self._tasks.without(member, place) for number, member in batch.members.items()}
         if batch.state is None:
-            place.call("admit", {number: each for number, each in sent.items() if number not in batch.gone})
+            place.call("admit", {number: sent[number] for number in batch.left})
         else:
             place.call("restore", sent, *batch.state)
             place.call("release", list(batch.gone))
             place.parts.append((batch.members, batch.state))
-        place.members |= {
-            number: member for number, member in batch.members.items() if number not in batch.gone
-        }
-
-    def _portable(self, place: Place, member: Member) -> tuple[Member, int | None]:
-        """The member without its task, and the number of the task, which the worker gets before."""
-        task: object = member.task
-        if not isinstance(task, LoadedTask):  # a program, which is small
-            return member, None
-        if task not in self._tasks:
-            self._tasks[task] = len(self._tasks)
-            self._packed.append(_packed(task))
-            if task.data_hash not in self._data:
-                self._data[task.data_hash] = self._pool.share((task.train, task.validation, task.test))
-        number = self._tasks[task]
-        if task.data_hash not in place.known:
-            place.call("data", task.data_hash, self._data[task.data_hash])
-        if number not in place.known:
-            place.call("task", number, self._packed[number])
-        place.known |= {task.data_hash, number}
-        return replace(member, task=None), number  # type: ignore[arg-type]
+        place.members |= batch.left
 
     def _train(self) -> None:
-        """Lets the workers train that have members and nothing else to do."""
+        """Lets the workers train that have members, and in rounds some without an evaluation."""
+        ahead = AHEAD_SECONDS if self._independent else 0.0
         for place in self._places:
-            if place.is_awaited or not place.members or (self._rounds and place.has_evaluated):
+            if not place.takes_training or (self._rounds and not ahead and self._has_trained(place)):
                 continue
             with self._alive(place):
                 if place.is_stale or perf_counter() - place.asked > self._seconds:
                     place.ask_state()
-                place.call("advance", max(self._seconds, LEAST_SECONDS))
-                place.flush()
+                place.train(max(self._seconds, LEAST_SECONDS), ahead)
+
+    def _has_trained(self, place: Place) -> bool:
+        """Whether an evaluation of each of its members waits."""
+        return all(self._arrivals.has(number, each) for number, each in place.members.items())
 
     def _receive(self, timeout: float) -> None:
         """Takes the answers that are there, or come within ``timeout`` seconds."""
@@ -286,35 +291,39 @@ class Distributed:
         return [awaited[id(each)] for each in self._pool.wait(workers, timeout)] if workers else []
 
     def _take(self, place: Place, number: int, evaluation: Evaluation) -> None:
-        """Keeps an evaluation, unless it was returned before."""
-        member = place.members[number]
+        """Keeps an evaluation, unless it was made before or its member was released in the meantime."""
+        member = place.members.get(number)
+        if member is None:
+            return
         if evaluation.ends:
             del place.members[number]
         elif evaluation.step <= self._steps.get(number, 0):
             return
         place.evaluations += 1
-        place.has_evaluated = True
+        self._steps[number] = evaluation.step
         self._deaths.pop(number, None)
-        self._arrived[number] = evaluation._replace(member=member)
+        self._arrivals.add(number, evaluation._replace(member=member))
 
     def _due(self) -> list[Evaluation]:
         """The evaluations to return, in order of admission."""
-        busy = (each for each in self._places if each.members)
-        if self._rounds and (self._waiting or not all(each.has_evaluated for each in busy)):
-            return []
-        found = [self._arrived[number] for number in sorted(self._arrived)]
-        self._arrived = {}
-        for place in self._places:
-            place.has_evaluated = False
+        found = self._arrivals.due()
         for each in found:
-            self._steps[self._members[each.member]] = each.step
             if each.ends:
                 self._forget(each.member)
+        return found
+
+    def _expect(self, members: Sequence[Member]) -> list[tuple[int, Member]]:
+        """Takes members; their numbers with them."""
+        found = list(zip(self._numbers, members, strict=False))
+        for number, member in found:
+            self._members[member] = number
+            self._arrivals.expect(number, member)
         return found
 
     def _forget(self, member: Member) -> int:
         """Drops a member; its number."""
         number = self._members.pop(member)
+        self._arrivals.drop(number, member)
         self._steps.pop(number, None)
         self._deaths.pop(number, None)
         return number
@@ -353,27 +362,6 @@ class Distributed:
         place.worker.close()
         place.start()
         self._start(place)
-
-
-def _saved(batch: Batch, places: Mapping[int, int]) -> dict[str, Any]:
-    """A batch for a checkpoint, whose members are places in the order of admission.
-
-    A state that has members which are in training no more cannot be kept, because nobody knows them after a
-    restart: the others begin anew.
-    """
-    state = None
-    if batch.state is not None and not batch.gone:
-        content, plan = batch.state
-        state = {"content": torch.frombuffer(bytearray(content), dtype=torch.uint8), "plan": asdict(plan)}
-    members = [places[number] for number in batch.members if number not in batch.gone]
-    return {"members": members, "state": state, "index": batch.index}
-
-
-def _packed(task: LoadedTask) -> PackedTask:
-    try:
-        return pack(task)
-    except ValueError as error:
-        raise UsageError(f"workers cannot get this task: {error}") from error
 
 
 def is_state(state: Mapping[str, Any]) -> bool:

@@ -75,30 +75,35 @@ class Fleet:
         return LocalPool(self.workers or 1, self.threads, self.gpus)
 
     def plan(
-        self, pool: Pool[Any], kept: Plan, trials: int, seeds: int, population: int | Literal["auto"]
+        self, count: int | None, kept: Plan, trials: int, seeds: int, population: int | Literal["auto"]
     ) -> Plan:
         """The plan of each worker.
 
         Args:
-            pool: the workers.
+            count: workers at once; None if it is not known.
             kept: the plan of the study.
             trials: the study's trials.
             seeds: members of a trial.
             population: members in training at once in each worker, or "auto".
         """
         own = kept if self.inline else kept.for_worker(self.threads, seeds, population)
-        own = own.for_trials(ceil(trials / pool.count), seeds, population)
+        own = own.for_trials(ceil(trials / (count or 1)), seeds, population)
         own = replace(own, slots=max(seeds, own.slots // seeds * seeds))
-        return own if self.inline else replace(own, why=self._why(pool.count, own))
+        return own if self.inline else replace(own, why=self._why(count, own))
 
-    def _why(self, count: int, plan: Plan) -> str:
+    def _why(self, count: int | None, plan: Plan) -> str:
+        _, colon, reason = plan.why.partition(": ")
+        return f"Training in {self._describe(count)}, {plan.slots} at a time{colon}{reason}"
+
+    def _describe(self, count: int | None) -> str:
+        """So many workers, where they are and with what, for people; None where a cluster decides."""
         cpus = self.cpus or self.threads
         each = f"{cpus:g} core{'s' if cpus > 1 else ''}"
         each += f" and {self.gpus:g} GPU{'s' if self.gpus > 1 else ''}" if self.gpus else ""
+        if count is None:
+            return f"as many workers as the Ray cluster {self.ray} has room for, with {each} each"
         workers = "1 worker" if count == 1 else f"{count} workers"
-        place = f" of the Ray cluster {self.ray}" if self.ray else ""
-        _, colon, reason = plan.why.partition(": ")
-        return f"Training in {workers}{place} with {each} each, {plan.slots} at a time{colon}{reason}"
+        return f"{workers}{f' of the Ray cluster {self.ray}' if self.ray else ''} with {each} each"
 
     @contextmanager
     def start(
@@ -115,6 +120,8 @@ class Fleet:
         """
         from adamtune.engines.distributed.engine import STATE_SECONDS, Distributed
 
+        if plan.engine == "workers":
+            folder.mkdir(parents=True, exist_ok=True)  # by which workers know whether they share it
         seconds = INLINE_SECONDS if self.inline else STATE_SECONDS
         engine = Distributed(pool, plan, folder, timeout, self.threads, self.rounds, seconds, foreign)
         with closing(engine):

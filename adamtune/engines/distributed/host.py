@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,11 @@ import torch
 
 from adamtune.engines.base import Engine, Evaluation, Member
 from adamtune.engines.distributed.base import Call, Shared
+from adamtune.engines.distributed.batch import State
+from adamtune.engines.distributed.transport import PackedTask, packed, unpacked
 from adamtune.engines.plan import Plan
-from adamtune.engines.side_by_side.transport import PackedTask
+from adamtune.engines.sequential import Sequential
+from adamtune.engines.start import start
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.program import Program
@@ -64,7 +66,7 @@ class Host:
 
         Args:
             plan: the engine.
-            folder: the folder for logs and checkpoints of functions and commands.
+            folder: the folder for logs and checkpoints of functions and commands, where the search runs.
             timeout: the seconds that one of these may take; None for no limit.
             cpus: threads of an operation where members do not train in threads.
             dtype: torch's default.
@@ -72,8 +74,8 @@ class Host:
         torch.set_default_dtype(dtype)
         torch.set_num_threads(cpus if plan.engine == "sequential" else 1)
         os.environ.setdefault("OMP_NUM_THREADS", str(cpus))
-        # Where the search's own folder is not to be had, what functions keep stays on this machine.
-        self._folder = folder if self._moved is None else Path(mkdtemp(prefix="adamtune-"))
+        # Without the search's own folder, what functions keep stays on this machine.
+        self._folder = folder if folder.is_dir() else Path(mkdtemp(prefix="adamtune-"))
         self._timeout = timeout
         self._engines = [self._new(plan)]
         return platform.node()
@@ -102,12 +104,17 @@ class Host:
             state: the state of the engine that trained them.
             plan: the plan of that engine.
         """
+        arrived, first = self._with_tasks(members), self._engines[0]
+        if isinstance(first.engine, Sequential) and plan.engine == "sequential":
+            first.members |= arrived
+            first.engine.join(list(arrived.values()), unpacked(state))
+            return
         own = next((each for each in self._engines if each.plan == plan and not each.members), None)
         if own is None:
             own = self._new(plan)
             self._engines.append(own)
-        own.members = self._with_tasks(members)
-        own.engine.restore(list(own.members.values()), unpacked(state))
+        own.members = arrived
+        own.engine.restore(list(arrived.values()), unpacked(state))
 
     def release(self, numbers: Sequence[int]) -> None:
         """Frees the slots of members."""
@@ -116,19 +123,39 @@ class Host:
             if gone:
                 each.engine.release(gone)
 
-    def state(self) -> list[tuple[list[int], tuple[bytes, Plan]]]:
-        """The members of each engine, its state and its plan."""
-        busy = [each for each in self._engines if each.members]
-        return [(list(each.members), (packed(each.engine.state()), each.plan)) for each in busy]
+    def state(self) -> list[tuple[list[int], State]]:
+        """The members of each engine, its state and its plan: of independent members one after the other."""
+        found = []
+        for each in [each for each in self._engines if each.members]:
+            numbers, state = list(each.members), each.engine.state()
+            parts = [(numbers, state)]
+            if isinstance(each.engine, Sequential):
+                own = zip(numbers, state["members"], strict=True)
+                parts = [([number], {"members": [member]}) for number, member in own]
+            found += [(numbers, (packed(state), each.plan)) for numbers, state in parts]
+        return found
 
-    def advance(self, seconds: float) -> list[tuple[int, Evaluation]]:
+    def advance(self, seconds: float, ahead: float) -> list[tuple[int, Evaluation]]:
         """Trains to the next evaluations, or for some seconds.
+
+        Args:
+            seconds: training stops after so long.
+            ahead: training goes on for so long where no member has ended: its evaluations are worth a message
+                then. Only where results do not depend on when members come and go.
 
         Returns:
             The evaluations, each with the number of its member and without the member.
         """
-        end = perf_counter() + seconds
+        began = perf_counter()
         self._drop_idle()
+        found: list[tuple[int, Evaluation]] = []
+        while made := self._advance(began + seconds):
+            found += made
+            if perf_counter() > began + ahead or any(each.ends for _, each in made):
+                break
+        return found
+
+    def _advance(self, end: float) -> list[tuple[int, Evaluation]]:
         found = []
         for each in [each for each in self._engines if each.members]:
             numbers = {member: number for number, member in each.members.items()}
@@ -146,7 +173,7 @@ class Host:
         self._engines = []
 
     def _new(self, plan: Plan) -> _Trained:
-        context = plan.start(self._folder, self._timeout)
+        context = start(plan, self._folder, self._timeout)
         return _Trained(plan, context, context.__enter__())
 
     def _drop_idle(self) -> None:
@@ -169,15 +196,3 @@ class Host:
         if self._moved is None or not path.is_relative_to(self._moved[0]):
             return path
         return self._moved[1] / path.relative_to(self._moved[0])
-
-
-def packed(state: Any) -> bytes:
-    """A state as bytes."""
-    out = io.BytesIO()
-    torch.save(state, out)
-    return out.getvalue()
-
-
-def unpacked(state: bytes) -> Any:
-    """The state that ``packed`` got."""
-    return torch.load(io.BytesIO(state), weights_only=True)

@@ -62,5 +62,9 @@ class InlinePool:
         """The value as it is."""
         return Value(value)
 
+    def room(self) -> str:
+        """Nothing is known; see ``Pool.room``."""
+        return ""
+
     def close(self) -> None:
         """Nothing is left to end."""

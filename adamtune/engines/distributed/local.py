@@ -3,61 +3,83 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count as numbers
 from math import ceil
+from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from adamtune.engines.distributed.base import Call, Shared, WorkerDied
-from adamtune.engines.side_by_side.process import Process
-from adamtune.engines.side_by_side.transport import load, save
-from adamtune.errors import AdamtuneError
+from adamtune.engines.distributed.transport import load, save
+from adamtune.engines.workers.process import describe
 
 OPEN_FILES = Path(f"/proc/{os.getpid()}/fd")
 """Where other processes find the open files of this one, on Linux."""
-HOST = "adamtune.engines.distributed.host:Host"
 
 
 class LocalWorker:
-    """A ``Worker`` that is a process of this machine; it ends when this one does."""
+    """A ``Worker`` that is a process of this machine, with ``program.py``; it ends when this one does.
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.process = Process(HOST, environment)
-        self._is_ready = False
+    Args:
+        environment: the environment of the process.
+
+    Attributes:
+        connection: the process answers through it.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.connection, theirs = Pipe()
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from adamtune.engines.distributed.program import main;"
+            f" main({theirs.fileno()})"
+        )
+        # In a session of its own, so that Ctrl-C does not end it; what the task prints is no output of ours.
+        self._popen = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            start_new_session=True,
+            pass_fds=[theirs.fileno()],
+            env=environment,
+        )
+        theirs.close()
 
     def send(self, calls: Sequence[Call]) -> None:
         """Sends calls; see ``Worker.send``."""
         try:
-            self.process.send("turn", list(calls))
-        except AdamtuneError as error:
-            raise WorkerDied(self.process.death) from error
-
-    @property
-    def has_answer(self) -> bool:
-        """Whether ``receive`` returns or raises at once."""
-        connection = self.process.connection
-        if not self._is_ready and connection.poll():
-            try:
-                self.process.receive()  # tells that it has started
-            except AdamtuneError:
-                return True
-            self._is_ready = True
-        return self._is_ready and connection.poll()
+            self.connection.send_bytes(pickle.dumps(list(calls)))
+        except OSError as error:
+            raise self._death() from error
 
     def receive(self) -> tuple[bool, Any]:
         """The next answer; see ``Worker.receive``."""
         try:
-            return self.process.answer()
-        except AdamtuneError as error:
-            raise WorkerDied(self.process.death) from error
+            found: tuple[bool, Any] = pickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise self._death() from error
+        return found
 
     def close(self) -> None:
-        """Ends the process."""
-        self.process.close()
+        """Ends the process, whatever it does."""
+        self._popen.kill()
+        self._popen.wait()
+        self.connection.close()
+
+    def _death(self) -> WorkerDied:
+        """Why the process has ended; it is killed if it has not."""
+        self._popen.kill()
+        code = self._popen.wait()
+        return WorkerDied(
+            describe(code) + ("; the system may have run out of memory" if code == -signal.SIGKILL else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -97,8 +119,8 @@ class LocalPool:
 
     def wait(self, workers: Sequence[LocalWorker], timeout: float) -> Sequence[LocalWorker]:
         """The workers with an answer; see ``Pool.wait``."""
-        ready = set(wait([each.process.connection for each in workers], timeout))
-        return [each for each in workers if each.process.connection in ready and each.has_answer]
+        ready = set(wait([each.connection for each in workers], timeout))
+        return [each for each in workers if each.connection in ready]
 
     def share(self, value: Any) -> Shared:
         """Writes a value to a file, which is there until the pool is closed."""
@@ -110,6 +132,10 @@ class LocalPool:
         self._open.append(path.open("rb"))
         path.unlink()
         return SharedFile(OPEN_FILES / str(self._open[-1].fileno()))
+
+    def room(self) -> str:
+        """Nothing is known; see ``Pool.room``."""
+        return ""
 
     def close(self) -> None:
         """Deletes the files."""

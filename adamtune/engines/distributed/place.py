@@ -3,54 +3,41 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 from adamtune.engines.base import Member
 from adamtune.engines.distributed.base import Call, Pool, Worker, WorkerStatus
-from adamtune.engines.plan import Plan
+from adamtune.engines.distributed.batch import Batch, State, beginning
 
-State = tuple[bytes, Plan]
-
-
-@dataclass(eq=False)
-class Batch:
-    """Members that are to go to one worker together.
-
-    Attributes:
-        members: the members by number, in order of admission; with a state, all that it has.
-        gone: numbers of those of them that are in training no more.
-        state: the state of an engine that trained them, and its plan; None for members at step 0.
-        index: the place where they have to go; None for any.
-    """
-
-    members: dict[int, Member]
-    gone: set[int] = field(default_factory=set)
-    state: State | None = None
-    index: int | None = None
+QUICK_SECONDS = 0.1
+"""A worker that answers so soon gets its next message before: it trains on while its answer is heard."""
 
 
 class Place:
     """A worker, and those that replace it after its death.
+
+    Args:
+        index: its number, from 0.
+        pool: starts the workers.
+        independent: whether members are trained one after the other.
 
     Attributes:
         index: its number, from 0.
         members: the members in training there, by number, in order of admission.
         parts: the members and the state of each of its engines, when it was asked last.
         asked: when that was.
-        training: whether it has been told to train and has not answered.
+        trainings: messages to train that it has not answered.
         is_ready: whether the worker has started.
         node: the machine where it is.
         known: what it has got: the numbers of tasks, and the hashes of data.
         failed_starts: workers that died one after the other before they had started.
         evaluations: evaluations that it has made.
-        has_evaluated: whether it has made some in this round.
         lost: workers that have died.
     """
 
-    def __init__(self, index: int, pool: Pool[Any]) -> None:
-        self.index, self._pool = index, pool
+    def __init__(self, index: int, pool: Pool[Any], independent: bool) -> None:
+        self.index, self._pool, self._independent = index, pool, independent
         self.members: dict[int, Member] = {}
         self.failed_starts = self.evaluations = self.lost = 0
         self.node = ""
@@ -64,7 +51,8 @@ class Place:
         self.members = {}
         self.parts: list[tuple[dict[int, Member], State]] = []
         self.asked = perf_counter()
-        self.training = self.is_ready = self.has_evaluated = False
+        self.is_ready = self._is_quick = False
+        self.trainings = 0
         self.known: set[object] = set()
         self._calls: list[Call] = []
         self._awaited: deque[tuple[str, dict[int, Member]]] = deque()
@@ -83,10 +71,28 @@ class Place:
         if self._calls:
             calls, self._calls = self._calls, []
             name = calls[-1][0]
-            self._awaited.append((name, dict(self.members)))
-            if name == "advance":
-                self.training, self._since = True, perf_counter()
+            self._awaited.append((name, dict(self.members) if name == "state" else {}))
             self.worker.send(calls)
+
+    @property
+    def takes_members(self) -> bool:
+        """Whether members may be given to it now."""
+        return self.is_ready and (self._independent or not self.is_awaited)
+
+    @property
+    def takes_training(self) -> bool:
+        """Whether it has members, and trains less than it may be told to in advance."""
+        if self._independent:
+            return bool(self.members) and self.trainings <= self._is_quick
+        return bool(self.members) and not self.is_awaited
+
+    def train(self, seconds: float, ahead: float) -> None:
+        """Tells it to train; arguments as ``Host.advance``. Raises WorkerDied."""
+        if not self.trainings:
+            self._since = perf_counter()
+        self.trainings += 1
+        self.call("advance", seconds, ahead)
+        self.flush()
 
     def receive(self) -> list[tuple[int, Any]]:
         """Takes the next answer; the evaluations in it, with the numbers of the members.
@@ -97,6 +103,7 @@ class Place:
         """
         succeeded, answer = self.worker.receive()
         name, members = self._awaited.popleft()
+        self.trainings -= name == "advance"
         if not succeeded:
             raise answer
         if name == "begin":
@@ -106,8 +113,9 @@ class Place:
         elif name == "state":
             self.parts = [({each: members[each] for each in numbers}, state) for numbers, state in answer]
         elif name == "advance":
-            self.training = False
-            self._busy += perf_counter() - self._since
+            now = perf_counter()
+            self._busy += now - self._since
+            self._is_quick, self._since = now - self._since < QUICK_SECONDS, now
             return list(answer)
         return []
 
@@ -120,7 +128,10 @@ class Place:
     @property
     def is_stale(self) -> bool:
         """Whether a state that it has given has members that are in training no more."""
-        return any(number not in self.members for members, _ in self.parts for number in members)
+        return any(
+            len(members) > 1 and any(number not in self.members for number in members)
+            for members, _ in self.parts
+        )
 
     def batches(self) -> list[Batch]:
         """Its members, from where they can go on elsewhere."""
@@ -133,17 +144,14 @@ class Place:
                 found.append(Batch(members, set(gone), state, index))
             for number in members:
                 left.pop(number, None)
-        trials: dict[int, dict[int, Member]] = {}
-        for number, member in left.items():
-            trials.setdefault(member.trial, {})[number] = member
-        return found + [Batch(own, index=index) for own in trials.values()]
+        return found + beginning(left.items(), self._independent, index)
 
     def status(self) -> WorkerStatus:
         """What it does, for people."""
         now = perf_counter()
-        busy = self._busy + (now - self._since if self.training else 0.0)
+        busy = self._busy + (now - self._since if self.trainings else 0.0)
         part = min(1.0, busy / max(now - self.began, 1e-9)) if self.is_ready else 0.0
-        state = "training" if self.training else "idle"
+        state = "training" if self.trainings else "idle"
         name = f"{self.index} {self.node}".rstrip()
         return WorkerStatus(
             name,

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from adamtune.engines.population.draws import Draws
+from adamtune.engines.population.linear_algebra import call_without_nan, mark, refuses_nan
 from adamtune.engines.population.memory_plan import MemoryPlan, RecordedCall, storages_of, tensors_in
 from adamtune.engines.population.replay import KernelCall, compile_calls, compute_and_copy
 from adamtune.engines.torch_private import (
     COMPUTED_VIEWS,
+    ERROR_CHECK,
     DispatchMode,
     OpOverload,
     arguments,
@@ -51,6 +53,10 @@ class _Recorder(DispatchMode):
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func is ERROR_CHECK:
+            return self._mark_failures(args[0])
+        if refuses_nan(func):
+            return call_without_nan(self._call, func, *args, **(kwargs or {}))
         if _depends_on_values(func, args):
             raise CannotCapture(f"the control flow depends on the data ({func})")
         # Such a view is a mark on a tensor, without a call that computes it: planned memory has no such
@@ -58,13 +64,23 @@ class _Recorder(DispatchMode):
         if func in COMPUTED_VIEWS:
             # A tensor made of a number arrives as that number.
             func, args = COMPUTED_VIEWS[func], (torch.as_tensor(args[0]),)
+        return self._call(func, *args, **(kwargs or {}))
+
+    def _call(self, func: OpOverload, *args: Any, **kwargs: Any) -> Any:
         # A call that changes the shape of a tensor in place is a view, too. Calls before and after it have
         # the same tensor with different shapes, so each is recorded with views of its own.
-        own_args, own_kwargs = _views((args, kwargs or {}))
-        result = func(*args, **(kwargs or {}))
+        own_args, own_kwargs = _views((args, kwargs))
+        result = func(*args, **kwargs)
         if torch.Tag.inplace_view not in func.tags:
             self.calls.append(RecordedCall(func, own_args, own_kwargs, _views(result)))
         return result
+
+    def _mark_failures(self, codes: Tensor) -> None:
+        """Makes the results of a factorization NaN where its error code is not 0."""
+        factorization = next(
+            each for each in reversed(self.calls) if storages_of(codes) & storages_of(each.result)
+        )
+        mark(self._call, self._call(torch.ops.aten.ne.Scalar, codes, 0), factorization.results)
 
 
 def _views(tree: Any) -> Any:

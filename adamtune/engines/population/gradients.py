@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adamtune.engines.base import Source
 from adamtune.engines.batching.custom import custom_functions
 from adamtune.engines.batching.mode import BatchingRules
+from adamtune.engines.eager import eager
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE, Draws
 from adamtune.engines.torch_private import capturable, compiling, storage_id
@@ -186,6 +187,7 @@ class BatchedTask:
             torch.enable_grad(),
             sdpa_kernel(SDPBackend.MATH),
             capturable(),
+            eager(),
             custom_functions(),
             one_line_errors(),
         ):

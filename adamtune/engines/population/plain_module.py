@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adamtune.engines.base import Source
+from adamtune.engines.eager import eager
 from adamtune.engines.metrics import checked_loss, gradients_of
 from adamtune.engines.population.capture import CannotCapture
+from adamtune.engines.shared_state import shared_state
 from adamtune.tasks.base import Rows
 from adamtune.tasks.pytree import take_rows
 from adamtune.tasks.randomness import batch_indices, derive, seeded
@@ -47,6 +49,8 @@ class PlainModule:
             seeded(seed, self.source.device),
             torch.enable_grad(),
             sdpa_kernel(SDPBackend.MATH),
+            eager(),
+            shared_state(self.source.task).of(self.source.task, self.module),
         ):
             loss = checked_loss(self.source.task.loss(self.module, batch))
             return loss.detach(), gradients_of(loss, trained)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import nan
 
 from torch import Tensor, nn
 
 from adamtune.engines.base import evaluation_seed
-from adamtune.engines.metrics import BATCHES, holdout_metrics, plain_metrics
+from adamtune.engines.metrics import BATCHES, holdout_metrics, member_metrics
 from adamtune.engines.population.capture import Capture
 from adamtune.engines.population.draws import GLOBAL_STATE
 from adamtune.engines.population.gradients import BatchedTask
@@ -71,13 +72,13 @@ class Scorer:
     def _score_each(
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], active: Sequence[ActiveMember]
     ) -> dict[str, list[float]]:
-        """The metrics of one member after the other, by the model itself."""
-        found: dict[str, list[float]] = {}
-        for row, each in enumerate(active):
-            module = self._member(parameters, kept, row)
-            for name, score in self._plain(module, each, self._task.source.validation).items():
-                found.setdefault(name, []).append(score)
-        return found
+        """The metrics of one member after the other, by the model itself; NaN where one has diverged."""
+        rows = self._task.source.validation
+        found = [
+            self._plain(self._member(parameters, kept, row), each, rows) for row, each in enumerate(active)
+        ]
+        names = dict.fromkeys(name for each in found for name in each)
+        return {name: [each.get(name, nan) for each in found] for name in names}
 
     def score_holdouts(
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], row: int, each: ActiveMember
@@ -98,9 +99,9 @@ class Scorer:
     def _plain(self, module: nn.Module, each: ActiveMember, rows: Rows) -> dict[str, float]:
         task = self._task.source.task
         if self._task.method.captured_metrics:  # they draw nothing
-            return plain_metrics(task, module, rows, None)
+            return member_metrics(task, module, rows, None)
         with GLOBAL_STATE:
-            return plain_metrics(task, module, rows, evaluation_seed(each.member, each.step))
+            return member_metrics(task, module, rows, evaluation_seed(each.member, each.step))
 
     def _capture(
         self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], members: int

@@ -10,6 +10,8 @@ from operator import attrgetter
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from adamtune.search.ended import EndedTrials
+
 # As in Optuna. docs/performance.md has what other numbers gave.
 GOOD = 25
 """The most trials that count as good."""
@@ -40,11 +42,14 @@ class TrialHistory:
     def __init__(self, direction: StudyDirection, steps: Callable[[FrozenTrial], int]) -> None:
         self._steps = steps
         self._sign = 1 if direction == StudyDirection.MINIMIZE else -1
-        self._seen = 0
-        self._open: list[int] = []
+        self._ended = EndedTrials()
         self._best: list[FrozenTrial] = []
         self._others: list[FrozenTrial] = []
-        self.running: list[FrozenTrial] = []
+
+    @property
+    def running(self) -> Sequence[FrozenTrial]:
+        """The trials that have not ended, by number."""
+        return self._ended.open
 
     def update(self, trials: Sequence[FrozenTrial]) -> bool:
         """Reads what is new among all trials of the study.
@@ -55,18 +60,13 @@ class TrialHistory:
         Returns:
             Whether a trial has ended that TPE learns from.
         """
-        self._open += range(self._seen, len(trials))
-        self._seen = len(trials)
-        ended = [trials[number] for number in self._open if trials[number].state.is_finished()]
-        # Only these can have changed since: looking at every trial would make each suggestion slower than the
-        # last.
-        self._open = [number for number in self._open if not trials[number].state.is_finished()]
-        self.running = [trials[number] for number in self._open]
+        ended = self._ended.new(trials)
         found = [each for each in ended if each.state != TrialState.FAIL or has_failed(each)]
         # Ties are settled by number: a resumed study reads its trials in another order than they ended in.
         ranked = sorted([*self._best, *found], key=lambda each: (self._merit(each), each.number))
         self._best = ranked[:GOOD]
-        for each in ranked[GOOD:]:
+        # By number: of many, as those of a resumed study, each is then put at the end.
+        for each in sorted(ranked[GOOD:], key=NUMBER):
             insort(self._others, each, key=NUMBER)
         return bool(found)
 

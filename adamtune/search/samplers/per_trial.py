@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
-from itertools import islice
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -22,20 +22,18 @@ from typing_extensions import override
 from adamtune.config import StudyConfig
 from adamtune.errors import AdamtuneError
 from adamtune.search.notes import MODELS, STARTUP_TRIALS
+from adamtune.search.samplers.combinations import Combinations
 from adamtune.search.samplers.history import has_failed
 from adamtune.search.samplers.points import FixedPoint, SobolPoint
 from adamtune.search.samplers.start import start_points
 from adamtune.search.samplers.tpe import TpeSampler
-from adamtune.search.trial import ask_settings, grid, storable
-from adamtune.storage.optuna_private import TrialsView, storage_of, study_id, trial_id
+from adamtune.search.trial import ask_settings, storable
+from adamtune.storage.optuna_private import TrialsView, trial_id
 from adamtune.tasks.randomness import derive
-
-REDRAWS = 20
-"""Random draws before the combinations are tried in order, in search of one that no trial has had."""
 
 
 def sampler(config: StudyConfig, number: int, finished: int, tpe: TpeSampler) -> BaseSampler:
-    """Makes the sampler of one trial.
+    """Makes the sampler of one trial, unless it is of a grid.
 
     Args:
         config: the study file.
@@ -44,8 +42,6 @@ def sampler(config: StudyConfig, number: int, finished: int, tpe: TpeSampler) ->
         tpe: the TPE sampler that the trials of the study share.
     """
     name = config.search.sampler
-    if name == "grid":
-        return FixedPoint(next(islice(grid(config.space), number, None)))
     if not config.space.searched:
         return RandomSampler()  # it is never asked for a parameter
     if name == "qmc" or (name in MODELS and finished < STARTUP_TRIALS):
@@ -83,14 +79,16 @@ class PerTrialSampler(BaseSampler):
         # Replaced before each trial.
         self._sampler: BaseSampler = RandomSampler()
         self._tpe = TpeSampler(steps)
-        self._combinations = config.space.combinations
+        self._combinations = Combinations(config.space) if config.space.combinations else None
         self._start = start_points(config)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Makes the trial's sampler."""
-        number, is_grid = trial.number, self._config.search.sampler == "grid"
-        if is_grid:
-            number = self._combination(study, number)
+        number = trial.number
+        if self._combinations and self._config.search.sampler == "grid":
+            number = self._place_in_grid(study, number)
+            self._sampler = FixedPoint(self._combinations.numbered(number))
+            return
         if number < len(self._start):
             point = self._start[number]
             self._sampler = FixedPoint({name: storable(each) for name, each in point.items()})
@@ -98,31 +96,24 @@ class PerTrialSampler(BaseSampler):
             self._sampler = sampler(self._config, number, self._finished(), self._tpe)
         self._sampler.before_trial(study, trial)
         # A trial that another program has enqueued brings its parameters along.
-        if not is_grid and self._combinations is not None and "fixed_params" not in trial.system_attrs:
-            self._sampler = FixedPoint(self._untried(study, trial))
+        if self._combinations and "fixed_params" not in trial.system_attrs:
+            drawn = partial(self._drawn, study, trial)
+            self._sampler = FixedPoint(self._combinations.untried(study, trial, drawn))
 
-    def _combination(self, study: Study, number: int) -> int:
+    def _place_in_grid(self, study: Study, number: int) -> int:
         """The number of a trial's combination: its own, or beyond the grid that of a trial that failed."""
-        assert self._combinations is not None
-        while number >= self._combinations:
+        while number >= (size := self._config.space.combinations or 0):
             failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-            number = failed[number - self._combinations].number
+            number = failed[number - size].number
         return number
 
-    def _untried(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
-        """The parameters that the trial's sampler draws; others if a trial that did not fail has these."""
-        trials = storage_of(study).get_all_trials(study_id(study), deepcopy=False)
-        others = (each for each in trials if each.number != trial.number and each.state != TrialState.FAIL)
-        tried = {frozenset(each.params.items()) for each in others}
-        drawn = Draw(self._sampler, study, trial).params(self._config)
-        for attempt in range(REDRAWS):
-            if frozenset(drawn.items()) not in tried:
-                return drawn
-            seed = derive(self._config.search.seed, "redraw", trial.number, attempt)
-            drawn = Draw(RandomSampler(seed=seed), study, trial).params(self._config)
-        # In a nearly exhausted space, random draws would hardly find the few combinations that are left.
-        left = (each for each in grid(self._config.space) if frozenset(each.items()) not in tried)
-        return next(left, drawn)
+    def _drawn(self, study: Study, trial: FrozenTrial, attempt: int) -> dict[str, Any]:
+        """The parameters that the trial's sampler draws; at later attempts than 0, random ones."""
+        drawing = self._sampler
+        if attempt:
+            seed = derive(self._config.search.seed, "redraw", trial.number, attempt - 1)
+            drawing = RandomSampler(seed=seed)
+        return Draw(drawing, study, trial).params(self._config)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are sampled together."""

@@ -14,7 +14,7 @@ from typing_extensions import override
 from adamtune.search.samplers.history import NUMBER, TrialHistory
 from adamtune.search.samplers.parzen import Density, density
 from adamtune.search.samplers.points import IndependentSampler
-from adamtune.storage.optuna_private import storage_of, study_id
+from adamtune.storage.optuna_private import all_trials
 
 Params = dict[str, Any]
 DRAWN = 24
@@ -50,7 +50,7 @@ class TpeSampler(IndependentSampler):
         """Reads the study's trials, once for all parameters of ``trial``."""
         if self._history is None:
             self._history = TrialHistory(study.direction, self._steps)
-        if self._history.update(storage_of(study).get_all_trials(study_id(study), deepcopy=False)):
+        if self._history.update(all_trials(study)):
             good, self._others = self._history.split()
             self._good = [each.params for each in good]
             # The density of the good trials changes only when a trial ends, that of the others with each

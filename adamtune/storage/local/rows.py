@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,10 @@ class Changes:
         self._rows: dict[Table, dict[tuple[Any, ...], tuple[Any, ...]]] = {
             table: {} for table in (*OF_A_STUDY, *OF_A_TRIAL)
         }
+        self._removed: list[tuple[int, int]] = []  # the trials and steps of intermediate values
 
     def __bool__(self) -> bool:
-        return any(self._rows.values())
+        return any(self._rows.values()) or bool(self._removed)
 
     def add_trial(self, study_id: int, trial: FrozenTrial) -> None:
         """Adds every row of a new trial."""
@@ -134,6 +135,12 @@ class Changes:
         """Sets an intermediate value."""
         self._rows[INTERMEDIATE][trial_id, int(step)] = from_float(value)
 
+    def remove_intermediate(self, trial_id: int, steps: Sequence[int]) -> None:
+        """Removes intermediate values, which may be among the changes or in the database."""
+        for step in steps:
+            self._rows[INTERMEDIATE].pop((trial_id, step), None)
+            self._removed.append((trial_id, step))
+
     def set_attr(self, table: Table, owner: int, key: str, text: str) -> None:
         """Sets an attribute, as JSON, of the study or trial ``owner``."""
         self._rows[table][owner, key] = (text,)
@@ -150,11 +157,13 @@ class Changes:
         for table, rows in self._rows.items():
             # Tables come in the order of OF_A_TRIAL: foreign keys point at rows that are written first.
             connection.executemany(table.upsert, [(*key, *values) for key, values in rows.items()])
+        connection.executemany(INTERMEDIATE.removal, self._removed)
 
     def clear(self) -> None:
         """Drops every row, after it was written."""
         for rows in self._rows.values():
             rows.clear()
+        self._removed.clear()
 
 
 class TrialIds:

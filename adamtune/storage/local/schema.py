@@ -40,6 +40,11 @@ class Table:
             f"ON CONFLICT ({keys}) DO UPDATE SET {updates}"
         )
 
+    @property
+    def removal(self) -> str:
+        """The statement that deletes the row of a key."""
+        return f"DELETE FROM {self.name} WHERE " + " AND ".join(f'"{column}" = ?' for column in self.key)
+
 
 STUDY_USER = Table("study_user_attributes", ("study_id", "key"), ("value_json",))
 STUDY_SYSTEM = Table("study_system_attributes", ("study_id", "key"), ("value_json",))

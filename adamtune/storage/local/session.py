@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -34,6 +34,10 @@ class LocalSession(Session):
     @override
     def finish_commit(self) -> None:
         self._checkpoints.finish()
+
+    @override
+    def _remove_evaluations(self, trial_id: int, steps: Sequence[int]) -> None:
+        self._local.remove_evaluations(trial_id, steps)
 
     @override
     def foreign_trials(self) -> int:

@@ -193,6 +193,12 @@ class LocalStorage(MemoryStorage):
             super().set_trial_intermediate_value(trial_id, step, intermediate_value)
             self._changes.set_intermediate(trial_id, step, intermediate_value)
 
+    def remove_evaluations(self, trial_id: int, steps: Sequence[int]) -> None:
+        """Removes the intermediate values at these steps of a trial that ended."""
+        with self.lock:
+            self.forget_values(trial_id, steps)
+            self._changes.remove_intermediate(trial_id, steps)
+
     @override
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         text = json.dumps(value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -105,6 +105,12 @@ class ServerStorage(NewTrialHooks, RDBStorage, ProcessStorage):
     @override
     def leave(self, trial_ids: Collection[int]) -> None:
         self.beat(trial_ids, LONG_AGO)
+
+    @override
+    def remove_evaluations(self, trial_id: int, steps: Sequence[int]) -> None:
+        rows = _INTERMEDIATE.c.trial_id == trial_id, _INTERMEDIATE.c.step.in_(steps)
+        with self.engine.begin() as connection:
+            connection.execute(delete(_INTERMEDIATE).where(*rows))
 
     @override
     def take_over(self, study_id: int, own: Collection[int], most: int) -> list[int]:

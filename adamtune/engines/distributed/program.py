@@ -11,58 +11,50 @@ import pickle
 import signal
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from threading import Event, Thread
-from typing import Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
+from adamtune.engines.distributed.base import Call
 from adamtune.errors import origin
 
-PAUSE = ("pause",)
-"""The message that stops training at the next step; it has no answer."""
+if TYPE_CHECKING:
+    from adamtune.engines.distributed.host import Host
 
 
-def main(descriptor: int, host: str) -> None:
-    """Answers messages: the name of a method and its arguments each.
+def main(descriptor: int) -> None:
+    """Answers messages: calls of the methods of a ``Host``.
 
     Args:
         descriptor: the number of the connection's file descriptor.
-        host: the class that has the methods, as ``MODULE:CLASS``; its attribute ``paused`` is set at a pause.
     """
     for each in (signal.SIGINT, signal.SIGTERM):  # which may be sent to a whole job: the search decides
         signal.signal(each, signal.SIG_IGN)
-    connection, paused = Connection(descriptor), Event()
-    messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
-    Thread(target=_read, args=(connection, messages, paused), daemon=True).start()
-    module, _, name = host.partition(":")
-    made = getattr(import_module(module), name)()
-    made.paused = paused
-    connection.send_bytes(pickle.dumps((True, "ready")))
+    connection = Connection(descriptor)
+    messages: SimpleQueue[bytes] = SimpleQueue()
+    Thread(target=_read, args=(connection, messages), daemon=True).start()
+    from adamtune.engines.distributed.host import Host
+
+    host = Host()
     while True:
-        connection.send_bytes(pickle.dumps(answer(made, messages.get())))
+        connection.send_bytes(pickle.dumps(answer(host, pickle.loads(messages.get()))))
 
 
-def answer(host: Any, message: Sequence[Any]) -> tuple[bool, Any]:
-    """Whether a message succeeded, and its result or error."""
-    name, *arguments = message
+def answer(host: Host, calls: Sequence[Call]) -> tuple[bool, Any]:
+    """Whether calls succeeded, and the result of the last or the error."""
     try:
-        return True, getattr(host, name)(*arguments)
+        return True, host.turn(calls)
     except Exception as error:
         return False, _portable(error)
 
 
-def _read(connection: Connection, messages: SimpleQueue[tuple[Any, ...]], paused: Event) -> None:
+def _read(connection: Connection, messages: SimpleQueue[bytes]) -> None:
     while True:
         try:
-            message = pickle.loads(connection.recv_bytes())
+            messages.put(connection.recv_bytes())
         except (EOFError, OSError):
             os.kill(os.getpid(), signal.SIGKILL)  # the search has ended
-        if message == PAUSE:
-            paused.set()
-        else:
-            paused.clear()
-            messages.put(message)
 
 
 def _portable(error: Exception) -> Exception:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -88,13 +86,6 @@ def pack(task: LoadedTask) -> PackedTask:
     return PackedTask(name, file, pickled, rest)
 
 
-@contextmanager
-def files(count: int = 1) -> Iterator[list[Path]]:
-    """Paths of files for ``save`` and ``load``; what was loaded from them stays when they are deleted."""
-    with TemporaryDirectory(prefix="adamtune-") as folder:
-        yield [Path(folder, str(number)) for number in range(count)]
-
-
 def save(value: object, path: Path) -> None:
     """Writes tensors, and what contains them, to a file for another process."""
     torch.save(value, path)
@@ -103,3 +94,15 @@ def save(value: object, path: Path) -> None:
 def load(path: Path) -> Any:
     """What a file contains; the processes that load it share its memory until they write to it."""
     return torch.load(path, mmap=True, weights_only=False)
+
+
+def packed(state: Any) -> bytes:
+    """A state as bytes."""
+    out = io.BytesIO()
+    torch.save(state, out)
+    return out.getvalue()
+
+
+def unpacked(state: bytes) -> Any:
+    """The state that ``packed`` got."""
+    return torch.load(io.BytesIO(state), weights_only=True)
