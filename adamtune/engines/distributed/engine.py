@@ -348,13 +348,14 @@ class Distributed:
             self._deaths[number] = self._deaths.get(number, 0) + 1
         deaths = max([place.failed_starts, *(self._deaths[number] for number in place.members)])
         if deaths >= MOST_DEATHS:
-            what = (
-                f"with {len(place.members)} members in training" if place.members else "before it had begun"
-            )
+            what, advice = "before they had begun", "mend that, then try again"
+            if place.members:
+                what = f"with {len(place.members)} members in training"
+                advice = "try again, with fewer members at a time (population), or a smaller model or batch"
+                advice += ", if they die again"
             raise AdamtuneError(
                 f"{deaths} workers died one after the other {what}, the last one so: {reason}. What was"
-                " committed is kept: try again, with fewer members at a time (population),"
-                " or a smaller model or batch, if they die again."
+                f" committed is kept: {advice}."
             )
         on = f": its {len(place.members)} trainings go on from their last states" if place.members else ""
         self._events.append(f"worker {place.index} died, {reason}{on}")
