@@ -16,7 +16,7 @@ from adamtune.engines.distributed.engine import Distributed
 from adamtune.engines.distributed.inline import InlinePool, InlineWorker
 from adamtune.engines.distributed.local import LocalPool
 from adamtune.engines.plan import Plan
-from adamtune.errors import AdamtuneError
+from adamtune.errors import AdamtuneError, UsageError
 from adamtune.storage.local.checkpoints import load, save
 from adamtune.tasks.loaded import LoadedTask
 
@@ -177,7 +177,7 @@ def test_a_worker_that_cannot_start_ends_the_search_with_its_reason() -> None:
             self.started[index].dead = True
             return worker
 
-    with pytest.raises(AdamtuneError, match="3 workers died one after the other before it had begun"):
+    with pytest.raises(AdamtuneError, match="3 workers died one after the other before they had begun"):
         Distributed(Unable(1), SEQUENTIAL)
 
 
@@ -266,3 +266,35 @@ def test_processes_train_and_are_replaced(tasks: Mapping[str, LoadedTask]) -> No
     assert_close(found, expected(members))
     assert all(each._popen.poll() is not None for each in processes)
     assert not Path(pool._folder.name).exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads the environment in /proc")
+@pytest.mark.parametrize(
+    ("count", "gpus", "expected"),
+    [
+        (2, 1.0, ["a", "b"]),
+        (2, 2.0, ["a,b", "c,d"]),
+        (4, 0.5, ["a", "a", "b", "b"]),
+        (3, 0.4, ["a", "a", "b"]),
+    ],
+)
+def test_each_worker_has_gpus_of_its_own(
+    count: int, gpus: float, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b,c,d")
+    found = []
+    with closing(LocalPool(count, 1, gpus)) as pool:
+        for index in range(count):
+            with closing(pool.start(index)) as worker:
+                environment = Path(f"/proc/{worker._popen.pid}/environ")
+                while not (text := environment.read_text()):  # for a moment after the start
+                    pass
+            variables = dict(each.partition("=")[::2] for each in text.split("\0"))
+            found.append(variables["CUDA_VISIBLE_DEVICES"])
+    assert found == expected
+
+
+def test_too_few_gpus_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(UsageError, match="workers: 3 with gpus: 1 need 3 GPUs, and 2 are visible here"):
+        LocalPool(3, 1, 1.0)

@@ -10,16 +10,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count as numbers
-from math import ceil
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
+import torch
+
 from adamtune.engines.distributed.base import Call, Shared, WorkerDied
 from adamtune.engines.distributed.transport import load, save
 from adamtune.engines.workers.process import describe
+from adamtune.errors import UsageError
 
 OPEN_FILES = Path(f"/proc/{os.getpid()}/fd")
 """Where other processes find the open files of this one, on Linux."""
@@ -99,13 +101,24 @@ class LocalPool:
     Args:
         count: workers at once.
         cpus: cores of each.
-        gpus: GPUs of each, or a part of one; they are taken in turn.
+        gpus: GPUs of each, or a part of one; worker 0 has the first.
+
+    Raises:
+        UsageError: this machine has too few GPUs.
     """
 
     replaces = True
 
     def __init__(self, count: int, cpus: int, gpus: float) -> None:
         self.count, self._cpus, self._gpus = count, cpus, gpus
+        self._visible = visible_gpus() if gpus else []
+        needed = max(self._devices(count - 1)) + 1 if gpus else 0
+        here = len(self._visible)
+        if needed > here:
+            raise UsageError(
+                f"workers: {count} with gpus: {gpus:g} need {needed} GPUs, and {here} are visible"
+                " here: set workers or gpus to less, or CUDA_VISIBLE_DEVICES to more"
+            )
         self._folder = TemporaryDirectory(prefix="adamtune-")
         self._numbers = numbers()
         self._open: list[BinaryIO] = []
@@ -114,7 +127,9 @@ class LocalPool:
         """Starts the process of a place."""
         environment = {**os.environ, "OMP_NUM_THREADS": str(self._cpus)}
         if self._gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._devices(index))
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(
+                self._visible[each] for each in self._devices(index)
+            )
         return LocalWorker(environment)
 
     def wait(self, workers: Sequence[LocalWorker], timeout: float) -> Sequence[LocalWorker]:
@@ -143,9 +158,18 @@ class LocalPool:
             each.close()
         self._folder.cleanup()
 
-    def _devices(self, index: int) -> list[str]:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        known = visible.split(",") if visible else None
-        first = int(index * self._gpus)
-        own = range(first, first + ceil(self._gpus))
-        return [known[each % len(known)] if known else str(each) for each in own]
+    def _devices(self, index: int) -> range:
+        """The places of a worker's GPUs among the visible ones."""
+        if self._gpus < 1:
+            first = index // int(1 / self._gpus)
+            return range(first, first + 1)
+        each = int(self._gpus)
+        return range(index * each, (index + 1) * each)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each for each in named.split(",") if each]
+    return [str(each) for each in range(torch.cuda.device_count())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +13,8 @@ from adamtune.engines.distributed.batch import Batch, State, beginning
 
 QUICK_SECONDS = 0.1
 """A worker that answers so soon gets its next message before: it trains on while its answer is heard."""
+IDLE_SECONDS = 1.0
+"""A worker that waits for less counts as training: the next members are about to come."""
 
 
 class Place:
@@ -41,7 +44,7 @@ class Place:
         self.members: dict[int, Member] = {}
         self.failed_starts = self.evaluations = self.lost = 0
         self.node = ""
-        self._busy = 0.0
+        self._busy, self._since = 0.0, -inf
         self.began = perf_counter()
         self.start()
 
@@ -109,7 +112,7 @@ class Place:
         if name == "begin":
             self.is_ready, self.node, self.failed_starts = True, answer, 0
             self.began = perf_counter()
-            self._busy = 0.0
+            self._busy, self._since = 0.0, -inf
         elif name == "state":
             self.parts = [({each: members[each] for each in numbers}, state) for numbers, state in answer]
         elif name == "advance":
@@ -151,7 +154,7 @@ class Place:
         now = perf_counter()
         busy = self._busy + (now - self._since if self.trainings else 0.0)
         part = min(1.0, busy / max(now - self.began, 1e-9)) if self.is_ready else 0.0
-        state = "training" if self.trainings else "idle"
+        state = "training" if self.trainings or now - self._since < IDLE_SECONDS else "idle"
         name = f"{self.index} {self.node}".rstrip()
         return WorkerStatus(
             name,

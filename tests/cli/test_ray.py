@@ -1,0 +1,244 @@
+"""Studies on a Ray cluster of two nodes, of which a worker and a node are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from adamtune.storage.records import TrialRecord
+from adamtune.storage.studies import read_study
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs the package ray"),
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc"),
+]
+
+REPOSITORY = Path(__file__).parents[2]
+SECONDS = 240.0
+"""The longest that a search may take here."""
+MODULE = """
+import time
+
+
+def network(width):
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(4, width), nn.Tanh(), nn.Linear(width, 1))
+
+
+def step(value, lr):
+    time.sleep(0.02)
+    return value - lr * 2 * value
+"""
+TASK = """
+import torch
+from beside import network
+
+from adamtune import Data, Task
+
+
+class Mine(Task):
+    directions = {"error": "minimize"}
+    epochs: int = 300
+    batch_size: int = 32
+
+    def data(self):
+        x = torch.rand(512, 4, generator=torch.Generator().manual_seed(0))
+        return Data.split(x, x.sum(1, keepdim=True).sin(), validation=0.2)
+
+    def model(self):
+        return network(64)
+
+    def loss(self, model, batch):
+        return (model(batch[0]) - batch[1]).square().mean()
+
+    def metrics(self, model, batch):
+        return {"error": (model(batch[0]) - batch[1]).abs().mean()}
+"""
+FUNCTION = """
+import tempfile
+
+import adamtune
+from beside import step
+
+
+@adamtune.trainable(metrics={"val_loss": "minimize"})
+def train(run):
+    kept = run.restore()
+    first, value = (0, 1.0) if kept is None else map(float, kept.read_text().split())
+    for now in range(int(first) + 1, 101):
+        value = step(value, run.settings["lr"])
+        if now % 20 == 0:
+            run.report(now, val_loss=value**2)
+            with tempfile.NamedTemporaryFile("w") as file:
+                file.write(f"{now} {value!r}")
+                file.flush()
+                run.checkpoint(file.name)
+"""
+COMMAND = """
+import json
+import sys
+
+from beside import step
+
+value = 1.0
+for now in range(1, 101):
+    value = step(value, float(sys.argv[1]))
+    if now % 20 == 0:
+        print(json.dumps({"step": now, "loss": value**2}), flush=True)
+"""
+KINDS = {
+    "mlp": ("{name: mlp, dataset: diabetes, hidden: [128, 128], batch_size: 16, epochs: 200}", 60),
+    "cnn": ("{name: cnn, dataset: digits, batch_size: 64, epochs: 6}", 24),
+    "own": ("mine.py", 60),
+    "function": ("function.py", 6),
+    "command": (f"{{command: '{sys.executable} queue.py {{lr}}', metrics: {{loss: minimize}}}}", 12),
+}
+"""The task of each kind of study, and how many trials it has. A module of the standard library is named
+queue, too: the user's file of that name must not disturb a worker."""
+
+
+class Cluster:
+    """A Ray cluster of nodes on this machine, each with one core.
+
+    Args:
+        folder: gets the logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.environment = os.environ | {
+            "PYTHONPATH": str(REPOSITORY),
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        port = self.address.partition(":")[2]
+        self._nodes: list[subprocess.Popen[bytes]] = []
+        self.add("--head", f"--port={port}", "--include-dashboard=false")
+
+    def add(self, *arguments: str) -> None:
+        """Starts a node, and waits until it runs."""
+        log = self._folder / f"node-{len(self._nodes)}.log"
+        program = Path(sys.executable).with_name("ray")
+        common = ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000", "--block"]
+        with log.open("wb") as out:
+            self._nodes.append(
+                subprocess.Popen(
+                    [program, "start", *(arguments or [f"--address={self.address}"]), *common],
+                    stdout=out,
+                    stderr=out,
+                    env={**self.environment, "PYTHONPATH": ""},
+                    start_new_session=True,
+                )
+            )
+        wait_for(lambda: b"Ray runtime started" in log.read_bytes(), "a node of the cluster")
+
+    def workers(self, node: int) -> list[int]:
+        """The processes of the workers of a node."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                session = int((folder / "stat").read_text().rpartition(")")[2].split()[3])
+                name = (folder / "cmdline").read_text()
+            except OSError:  # ended meanwhile
+                continue
+            if session == self._nodes[node].pid and name.startswith("ray::Actor"):
+                found.append(int(folder.name))
+        return found
+
+    def kill(self, node: int) -> None:
+        """Kills all processes of a node."""
+        os.killpg(self._nodes[node].pid, signal.SIGKILL)
+        self._nodes[node].wait()
+
+    def close(self) -> None:
+        """Ends the nodes."""
+        for number, each in enumerate(self._nodes):
+            if each.poll() is None:
+                self.kill(number)
+
+
+def wait_for(condition, what: str, seconds: float = SECONDS) -> None:  # type: ignore[no-untyped-def]
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come in {seconds} seconds"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def by_settings(path: Path) -> dict[str, TrialRecord]:
+    """The trials of study s by their settings."""
+    return {str(sorted(each.settings.items())): each for each in read_study(str(path), "s").trials}
+
+
+def write_study(folder: Path, kind: str) -> int:
+    """Writes the study file and the code of a kind; the number of trials."""
+    folder.mkdir()
+    task, trials = KINDS[kind]
+    files = {"beside.py": MODULE, "mine.py": TASK, "function.py": FUNCTION, "queue.py": COMMAND}
+    for name, text in files.items():
+        if kind == "command" or name != "queue.py":
+            (folder / name).write_text(text)
+    (folder / "study.yaml").write_text(
+        f"name: s\ntask: {task}\noptimizer: adam\nworkers: 2\n"
+        "space: {lr: {low: 1.0e-3, high: 1.0e-1, log: true}}\n"
+        f"search: {{trials: {trials}, sampler: qmc, pruner: none, confirm: off}}\n"
+    )
+    return trials
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_study_survives_the_death_of_a_worker_and_of_a_node(
+    kind: str, cluster: Cluster, tmp_path: Path
+) -> None:
+    """The trials are those of a search on this machine, to the last bit."""
+    trials = write_study(tmp_path / "code", kind)
+    cluster.add()
+    search = [sys.executable, "-m", "adamtune", "search", "code/study.yaml"]
+    options = {"cwd": tmp_path, "env": cluster.environment}
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        running = subprocess.Popen(
+            [*search, "--storage", "ray.db", "--ray", cluster.address],
+            stdout=out,
+            stderr=out,
+            **options,  # type: ignore[call-overload]
+        )
+    wait_for(lambda: "2 training" in log.read_text() or running.poll() is not None, "both workers")
+    [worker] = cluster.workers(0)
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: "died" in log.read_text() or running.poll() is not None, "a death")
+    cluster.kill(-1)
+    assert running.wait(SECONDS) == 0, log.read_text()
+    said = log.read_text()
+    assert said.count(" died, ") == 2, said
+    assert "raylet" not in said
+    subprocess.run([*search, "--storage", "local.db"], check=True, capture_output=True, **options)  # type: ignore[call-overload]
+    found, wanted = by_settings(tmp_path / "ray.db"), by_settings(tmp_path / "local.db")
+    assert sorted(each.number for each in found.values()) == list(range(trials))
+    assert found.keys() == wanted.keys()
+    for settings, each in found.items():
+        assert each.state == wanted[settings].state == "complete"
+        assert each.intermediate == wanted[settings].intermediate
+        assert each.value == wanted[settings].value
