@@ -99,9 +99,10 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """The rows of ``weight [words, width]`` that ``input [...]`` numbers: ``[..., width]``.
+    """The rows of ``weight [words, width]`` that ``input [...]`` numbers, ``[..., width]``, with a padding row or
+    the longest norm of a row where given.
 
-    Calls with options, and indices other than int64, are left to torch.
+    Calls with options beyond these two, and indices other than int64, are left to torch.
     """
     if max_norm is not None:
         _shorten(weight, input, max_norm, norm_type)
