@@ -99,10 +99,9 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """The rows of ``weight [words, width]`` that ``input [...]`` numbers, ``[..., width]``, with a padding row or
-    the longest norm of a row where given.
+    """The rows of ``weight [words, width]`` that ``input [...]`` numbers: ``[..., width]``.
 
-    Calls with options beyond these two, and indices other than int64, are left to torch.
+    Calls with options beyond ``padding_idx`` and ``max_norm``, and indices other than int64, are left to torch.
     """
     if max_norm is not None:
         _shorten(weight, input, max_norm, norm_type)
