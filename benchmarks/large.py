@@ -5,8 +5,9 @@
 
 The first trials are written by the loop of a search through the real storage, with an engine that answers at
 once instead of training; each makes 10 evaluations. Then a few trials more are asked from every sampler and
-judged by every pruner, and the commands run in processes of their own. *log*, *ask* and *prune* are in
-milliseconds of wall time a trial; *peak* is the most memory that a process had.
+judged by every pruner, and the commands run in processes of their own. The first table has milliseconds of
+processor time a trial, for suggesting, logging and judging it; the second, seconds of processor time and the
+most memory that a process had.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ from benchmarks.tables import machine, table
 EVALUATIONS = 10
 TOGETHER = 16
 """Trials in training at once."""
-MORE = 64
-"""Trials that are asked from each sampler after the first ones."""
+LAST = 512
+"""Trials whose logging is measured."""
+MORE = 96
+"""Trials that each sampler suggests, and each pruner judges, after those."""
 SAMPLERS = {"random": math.inf, "qmc": math.inf, "tpe": math.inf, "cmaes": 10_000, "gp": 100}
 """Samplers, and how many trials a study may have for them to be measured in minutes."""
 PRUNERS = ("asha", "hyperband", "median")
@@ -53,12 +56,12 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 
 MEASURE = """
-import resource, subprocess, sys, time
-began = time.perf_counter()
+import resource, subprocess, sys
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
 """
-"""Prints the seconds and the peak memory (KiB) of a command."""
+"""Prints the seconds of processor time and the peak memory (KiB) of a command."""
 
 
 class Instant:
@@ -66,7 +69,8 @@ class Instant:
 
     slots = TOGETHER
 
-    def __init__(self) -> None:
+    def __init__(self, evaluations: int = EVALUATIONS) -> None:
+        self._evaluations = evaluations
         self._steps: dict[Member, int] = {}
 
     def admit(self, members: Sequence[Member]) -> None:
@@ -81,7 +85,7 @@ class Instant:
 
     def _evaluation(self, member: Member, before: int) -> Evaluation:
         total = member.task.steps
-        step = min(total, before + math.ceil(total / EVALUATIONS))
+        step = min(total, before + math.ceil(total / self._evaluations))
         lr, beta1 = (member.hyperparameters[name] for name in ("lr", "beta1"))
         if lr > 0.05 and step > total / 2:
             return Evaluation(member, step, {}, step, False, 0.001)
@@ -110,37 +114,45 @@ def study(path: Path, trials: int, **search: Any) -> StudyConfig:
     return parse_study(json.dumps(document), "large.yaml")
 
 
-def extend(session: Any, config: StudyConfig) -> float:
-    """Adds the trials that are missing; seconds that it took, without reading what was there."""
+def extend(session: Any, config: StudyConfig, evaluations: int = EVALUATIONS) -> float:
+    """Adds the trials that are missing; milliseconds of each, without the first ones.
+
+    The first ones read what was there before.
+    """
     tracker = Tracker(session.study, config.objective.metric, config.trials)
     tasks = Tasks(config)
     tasks.extremes()  # loads the data
-    loop = Loop(session, Instant(), tasks, tracker)
-    began = time.perf_counter()
-    loop.run(lambda: None, lambda: None)
-    return time.perf_counter() - began
+    first, times = tracker.done + TOGETHER, list[tuple[int, float]]()
+
+    def observe() -> None:
+        if tracker.done >= first:
+            times.append((tracker.done, time.process_time()))
+
+    Loop(session, Instant(evaluations), tasks, tracker).run(lambda: None, observe)
+    (before, began), (after, ended) = times[0], times[-1]
+    return 1e3 * (ended - began) / (after - before)
 
 
-def grow(path: Path, start: int, trials: int, keep_curves: int | str) -> float:
-    """Extends the study from ``start`` to ``trials`` trials; milliseconds of each of the last ones."""
+def grow(path: Path, trials: int, keep_curves: int | str, evaluations: int) -> float:
+    """Extends the study to so many trials; milliseconds of each of the last ones."""
     took = 0.0
-    for total in (max(start, trials - 512), trials):
-        config = study(path, total, **({} if keep_curves == "all" else {"keep_curves": keep_curves}))
+    for total in (trials - LAST, trials):
+        config = study(path, total, keep_curves=keep_curves)
         session = open_session(config)
-        took = extend(session, config)
+        took = extend(session, config, evaluations)
         session.close()
-    return 1e3 * took / min(512, trials - start)
+    return took
 
 
 def further(path: Path, trials: int, folder: Path, **search: Any) -> float:
-    """Milliseconds of each of ``MORE`` trials that a sampler or a pruner adds to a copy of the study."""
+    """Milliseconds of each trial that a sampler or a pruner adds to a copy of the study."""
     copied = Path(shutil.copy(path, folder / "copy.db"))
     config = study(copied, trials + MORE, **search)
     # Not `open_session`, which refuses to go on with another sampler.
     session = LocalSession(config, LocalStorage(copied))
     took = extend(session, config)
     session.close()
-    return 1e3 * took / MORE
+    return took
 
 
 def command(arguments: Sequence[str], path: Path, folder: Path) -> tuple[float, float]:
@@ -166,6 +178,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__)
     options.add_argument("--trials", type=int, nargs="+", default=[1_000, 10_000])
     options.add_argument("--keep-curves", default="all", help="search.keep_curves: all, or a number")
+    options.add_argument("--evaluations", type=int, default=EVALUATIONS, help="of each of the first trials")
     options.add_argument("--file", type=Path, help="keep the study in this file")
     arguments = options.parse_args()
     keep = arguments.keep_curves if arguments.keep_curves == "all" else int(arguments.keep_curves)
@@ -173,9 +186,9 @@ def main() -> None:
     costs, times = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        path, start = (arguments.file or folder / "large.db").absolute(), 0
+        path = (arguments.file or folder / "large.db").absolute()
         for trials in sorted(arguments.trials):
-            logged, start = grow(path, start, trials, keep), trials
+            logged = grow(path, trials, keep, arguments.evaluations)
             size = path.stat().st_size / 2**20
             asked = [
                 further(path, trials, folder, sampler=each) if trials <= most else None

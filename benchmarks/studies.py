@@ -38,6 +38,7 @@ def study_file(
     optimizer: str = "adamw",
     space: Mapping[str, Any] = SPACE,
     storage: str = "runs/adamtune.db",
+    workers: int = 1,
 ) -> str:
     """The text of a study file; on the CPU, where the plain scripts train."""
     document = {
@@ -48,5 +49,5 @@ def study_file(
         "search": dict(search),
         "storage": storage,
         "device": "cpu",
-    }
+    } | ({"workers": workers, "cpus": 1} if workers > 1 else {})
     return json.dumps(document, indent=1)  # JSON is YAML

@@ -29,13 +29,13 @@ from adamtune.engines.metrics import (
 )
 from adamtune.engines.shared_state import shared_state
 from adamtune.engines.stored_values import CannotStore, ModuleValues
-from adamtune.engines.torch_private import capturable, tree_map_only
+from adamtune.engines.torch_private import capturable, tree_map_only, unhooked_step
 from adamtune.optimizers.registry import build
 from adamtune.schedules.registry import lr_factors
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import take_rows
-from adamtune.tasks.randomness import batch_indices, derive, seeded
+from adamtune.tasks.randomness import batch_indices, derive, kept_generators, seed_generators
 
 
 class Sequential:
@@ -69,15 +69,19 @@ class Sequential:
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
         """Trains every member to its next evaluation; see ``Engine.advance``."""
-        return self.evaluate() if self.train(pause) else []
+        with kept_generators(self._device):  # once, because it takes as long as a step of a small model
+            return self.evaluate() if self.train(pause) else []
 
     def train(self, pause: Callable[[], bool]) -> bool:
-        """Trains every member to its next evaluation or to a pause; whether all have reached it."""
+        """Trains every member to its next evaluation or to a pause; whether all have reached it.
+
+        The states of the global generators are those of the last member afterwards.
+        """
         complete = [training.train(pause) for training in self._trainings.values()]
         return all(complete)
 
     def evaluate(self) -> list[Evaluation]:
-        """The evaluations of all members, which have reached them."""
+        """The evaluations of all members, which have reached them; global generators as after ``train``."""
         evaluations = [training.evaluate() for training in self._trainings.values()]
         self.release([each.member for each in evaluations if each.finished or each.diverged_at is not None])
         return evaluations
@@ -127,6 +131,7 @@ class _Training:
             member.hyperparameters,
             self.recipe.weight_decay_on,
         )
+        self.update = unhooked_step(self.optimizer)
         self.scaler = torch.amp.GradScaler(source.device.type, enabled=self.recipe.loss_scale)
         factors = lr_factors(member.schedule, member.schedule_hyperparameters, self.task.steps)
         self.trained = [each for group in self.optimizer.param_groups for each in group["params"]]
@@ -139,7 +144,8 @@ class _Training:
         began = perf_counter()
         stop = self.source.next_evaluation(self.step - len(self.losses))
         if self.step < stop:
-            with seeded(0, self.source.device), eager():
+            seed_generators(0, self.source.device)
+            with eager():
                 self._take_steps(stop, pause)
         self.seconds += perf_counter() - began
         return self.step == stop
@@ -148,7 +154,8 @@ class _Training:
         """Trains from the first step to that of a state, or to a pause; whether it is reached."""
         while self.step < saved["step"]:
             stop = min(self.source.next_evaluation(self.step - len(self.losses)), saved["step"])
-            with seeded(0, self.source.device), eager():
+            seed_generators(0, self.source.device)
+            with eager():
                 self._take_steps(stop, pause)
             if self.step < stop:
                 return False
@@ -188,7 +195,11 @@ class _Training:
         if self.member.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.member.clip_norm)
         try:
-            self.scaler.step(self.optimizer)
+            if self.scaler.is_enabled():
+                self.scaler.step(self.optimizer)
+            else:
+                with torch.no_grad():
+                    self.update()
         except (OverflowError, RuntimeError) as error:
             if "overflow" not in str(error) and not isinstance(error, OverflowError):
                 raise
@@ -256,7 +267,8 @@ class _Training:
     def _metrics(self, seed: int) -> Mapping[str, float]:
         if not all(map(isfinite, self.losses)):
             return {}  # it has diverged
-        return member_metrics(self.task, self.module, self.source.validation, seed)
+        seed_generators(seed, self.source.device)
+        return member_metrics(self.task, self.module, self.source.validation, None)
 
     def state(self) -> dict[str, Any]:
         if self.repeated is not None:

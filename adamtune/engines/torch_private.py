@@ -7,8 +7,10 @@ gives it another meaning fails there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from inspect import unwrap
 from typing import Any, cast
 
 import torch
@@ -52,6 +54,7 @@ __all__ = [
     "tree_map",
     "tree_map_only",
     "uncompiled",
+    "unhooked_step",
     "unwrapped",
     "wrapped_like",
 ]
@@ -243,6 +246,14 @@ def uncompiled(module: nn.Module) -> nn.Module:
     Without it, a compiled model would be compiled again for each member.
     """
     return cast(nn.Module, getattr(module, "_orig_mod", module))
+
+
+def unhooked_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
+    """The step of an optimizer without its hooks and its line in a profile; gradients have to be off.
+
+    Without it, a step of a small model takes a twentieth longer.
+    """
+    return partial(unwrap(type(optimizer).step), optimizer)
 
 
 def unwrapped(tensor: Tensor) -> Tensor:

@@ -119,15 +119,16 @@ class Tracker:
 
     def recount(self) -> None:
         """Counts the trials in the storage, where other processes may have added some."""
-        trials = [each for each in self._study.get_trials(deepcopy=False) if each.state.name in STATES]
-        self.counts = Counter(state_of(each.state.name, "diverged_at" in each.user_attrs) for each in trials)
+        named = ((each.state.name, each) for each in self._study.get_trials(deepcopy=False))
+        trials = [(state, each) for state, each in named if state in STATES]
+        self.counts = Counter(state_of(state, "diverged_at" in each.user_attrs) for state, each in trials)
         # Nothing waits for the trials of another program, and they may never end.
         self.counts["running"] -= self._foreign
-        ended = [each for each in trials if each.state.name != "RUNNING"]
+        ended = [(state, each) for state, each in trials if state != "RUNNING"]
         complete = [
             (n, each.value, each)
-            for n, each in enumerate(ended, start=1)
-            if each.state.name == "COMPLETE" and each.value is not None
+            for n, (state, each) in enumerate(ended, start=1)
+            if state == "COMPLETE" and each.value is not None
         ]
         # Not `merit` of records: making a record of each of thousands of trials takes longer than counting
         # them.

@@ -13,6 +13,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.storages._in_memory import _StudyInfo
@@ -67,6 +68,12 @@ def trials_in(storage: BaseStorage, study_id: int) -> Sequence[FrozenTrial]:
 def ask_parameter(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     """Asks the sampler for a parameter. Without it, each kind of distribution needs a call of its own."""
     return trial._suggest(name, distribution)
+
+
+def reseed(sampler: RandomSampler, seed: int) -> RandomSampler:
+    """Seeds a sampler anew. Without it, each trial needs a sampler whose generator is seeded twice."""
+    sampler._rng.rng.seed(seed)
+    return sampler
 
 
 def new_frozen_study(

@@ -64,14 +64,19 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
         device: as for ``kept_generators``.
     """
     with kept_generators(device):
-        # torch.manual_seed would also seed the accelerators, whose state is not restored here.
-        torch.default_generator.manual_seed(seed)
-        for each in _gpus(device):
-            with torch.cuda.device(each):
-                torch.cuda.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
+        seed_generators(seed, device)
         yield
+
+
+def seed_generators(seed: int, device: torch.device | None = None) -> None:
+    """Seeds the global generators; arguments as for ``seeded``."""
+    # torch.manual_seed would also seed the accelerators, whose state is not kept.
+    torch.default_generator.manual_seed(seed)
+    for each in _gpus(device):
+        with torch.cuda.device(each):
+            torch.cuda.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
 
 
 def _gpus(device: torch.device | None) -> list[torch.device]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 
 import adamtune
@@ -42,6 +42,7 @@ from adamtune.engines.torch_private import (
     unwrapped,
     wrapped_like,
 )
+from adamtune.optimizers.registry import OPTIMIZERS, build
 
 aten = torch.ops.aten
 
@@ -169,6 +170,22 @@ def test_a_compiled_module_gives_its_own_module_back() -> None:
     module = torch.nn.Linear(1, 1)
     assert uncompiled(module) is module
     assert uncompiled(torch.compile(module, backend="eager")) is module  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_unhooked_step_is_the_step(name: str) -> None:
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimizers = [build(name, [each], OPTIMIZERS[name].defaults) for each in (ours, theirs)]
+    optimizers[0].register_step_pre_hook(lambda *_: pytest.fail("a hook was called"))
+    for _ in range(3):
+        theirs.grad = torch.randn(3)
+        ours.grad = theirs.grad.clone()
+        with torch.no_grad():
+            torch_private.unhooked_step(optimizers[0])()
+        optimizers[1].step()
+    assert torch.equal(ours, theirs)
+    assert not torch.equal(ours, torch.ones(3))
 
 
 def test_tree_map_takes_several_trees() -> None:

@@ -107,3 +107,19 @@ def test_a_page_of_many_trials_draws_some_and_has_all() -> None:
     datasets = data_of(page)["datasets"]
     assert (len(datasets["trials"]), len(datasets["table"])) == (2000, 2100)  # type: ignore[index]
     assert "2000 of 2100 trials are drawn" in page
+
+
+def test_the_table_of_very_many_trials_has_the_best_and_those_that_are_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is chosen in a chart is found in the table."""
+    monkeypatch.setattr("adamtune.reports.page.trials.MOST_ROWS", 2500)
+    ranking = rank(study(*(trial(n, 0.1 + n / 7000, lr=1e-4 * (1 + n)) for n in range(4000))))
+    page = to_html(ranking)
+    datasets: dict[str, list[dict[str, int]]] = data_of(page)["datasets"]  # type: ignore[assignment]
+    shown = [each["trial"] for each in datasets["table"]]
+    assert shown[:2500] == [*range(2500)]
+    assert len(shown) == len(set(shown)) < 4000
+    assert {each["trial"] for each in datasets["trials"]} <= {*shown}
+    assert f"The table has {len(shown):,} of 4,000 trials" in page
+    assert "The table has" not in to_html(rank(many()))

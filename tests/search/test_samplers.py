@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
 from optuna.storages import InMemoryStorage
 
 from adamtune.config import StudyConfig
@@ -174,7 +175,7 @@ def test_models_begin_when_enough_trials_are_over() -> None:
     file = study(Path(), search={"sampler": "tpe"})
     tpe = TpeSampler(Tasks(file).steps)
     kinds = [
-        type(sampler(file, 30, finished, tpe)).__name__
+        type(sampler(file, 30, finished, tpe, RandomSampler())).__name__
         for finished in (0, STARTUP_TRIALS - 1, STARTUP_TRIALS)
     ]
     assert kinds == ["SobolPoint", "SobolPoint", "TpeSampler"]

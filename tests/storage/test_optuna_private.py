@@ -30,6 +30,7 @@ from adamtune.storage.optuna_private import (
     TrialsView,
     ask_parameter,
     new_frozen_study,
+    reseed,
     server_tables,
     storage_of,
     study_id,
@@ -78,6 +79,17 @@ def test_a_frozen_study_is_what_storages_list(study: optuna.Study) -> None:
     study.set_user_attr("k", 1)
     (listed,) = storage_of(study).get_all_studies()
     assert new_frozen_study(study_id(study), "s", MINIMIZE, {"k": 1}, {}) == listed
+
+
+def test_a_sampler_that_is_seeded_anew_draws_what_a_new_one_draws(study: optuna.Study) -> None:
+    trial, distribution = study.ask(), FloatDistribution(0.0, 1.0)
+    used = RandomSampler(seed=3)
+    used.sample_independent(study, trial, "x", distribution)
+    drawn = [
+        each.sample_independent(study, trial, "x", distribution)
+        for each in (reseed(used, 7), RandomSampler(seed=7), RandomSampler(seed=3))
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_samplers_see_the_view(study: optuna.Study) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from heapq import heapify, heapreplace
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -236,22 +237,36 @@ class Distributed:
         if self._rounds and not self._have_begun:
             # Where a member is trained is not to depend on which worker starts first.
             self._have_begun = all(each.is_ready for each in self._places)
+        if not self._have_begun:
+            return
+        free = [(len(each.members), each.index) for each in self._places if each.takes_members]
+        heapify(free)
         waiting, self._waiting = self._waiting, []
-        takes = [each for each in self._places if each.takes_members]
         for batch in waiting:
-            place = self._place_for(batch, takes) if self._have_begun else None
+            place = self._place_for(batch, free)
             if place is None:
                 self._waiting.append(batch)
             else:
                 self._hand_over(place, batch)
 
-    def _place_for(self, batch: Batch, takes: Sequence[Place]) -> Place | None:
-        """The worker of these with the fewest members that can take a batch; None if there is none."""
-        free = [each for each in takes if batch.index in (None, each.index)]
-        if batch.state is None:
-            most = self._plan.slots - len(batch.members)
-            free = [each for each in free if len(each.members) <= most]
-        return min(free, key=lambda each: len(each.members), default=None)
+    def _place_for(self, batch: Batch, free: list[tuple[int, int]]) -> Place | None:
+        """The worker with the fewest members that can take a batch now; None if there is none.
+
+        Args:
+            batch: the members.
+            free: a heap of the members and the index of workers; members may have come since.
+        """
+        if batch.index is not None:
+            place = self._places[batch.index]
+            return place if place.takes_members else None
+        while free:
+            members, index = free[0]
+            place = self._places[index]
+            if members == len(place.members):
+                fits = batch.state is not None or members + len(batch.members) <= self._plan.slots
+                return place if fits else None
+            heapreplace(free, (len(place.members), index))
+        return None
 
     def _hand_over(self, place: Place, batch: Batch) -> None:
         sent = {number: self._tasks.without(member, place) for number, member in batch.members.items()}

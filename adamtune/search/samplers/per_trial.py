@@ -28,11 +28,13 @@ from adamtune.search.samplers.points import FixedPoint, SobolPoint
 from adamtune.search.samplers.start import start_points
 from adamtune.search.samplers.tpe import TpeSampler
 from adamtune.search.trial import ask_settings, storable
-from adamtune.storage.optuna_private import TrialsView, trial_id
+from adamtune.storage.optuna_private import TrialsView, reseed, trial_id
 from adamtune.tasks.randomness import derive
 
 
-def sampler(config: StudyConfig, number: int, finished: int, tpe: TpeSampler) -> BaseSampler:
+def sampler(
+    config: StudyConfig, number: int, finished: int, tpe: TpeSampler, random: RandomSampler
+) -> BaseSampler:
     """Makes the sampler of one trial, unless it is of a grid.
 
     Args:
@@ -40,10 +42,11 @@ def sampler(config: StudyConfig, number: int, finished: int, tpe: TpeSampler) ->
         number: the trial's number.
         finished: how many trials have ended.
         tpe: the TPE sampler that the trials of the study share.
+        random: the random sampler that they share.
     """
     name = config.search.sampler
     if not config.space.searched:
-        return RandomSampler()  # it is never asked for a parameter
+        return random  # it is never asked for a parameter
     if name == "qmc" or (name in MODELS and finished < STARTUP_TRIALS):
         return SobolPoint(list(config.space.searched), config.search.seed, number)
     seed = derive(config.search.seed, "sampler", number)
@@ -58,7 +61,7 @@ def sampler(config: StudyConfig, number: int, finished: int, tpe: TpeSampler) ->
                 return GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
             case "cmaes":
                 return CmaEsSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
-    return RandomSampler(seed=seed)
+    return reseed(random, seed)
 
 
 class PerTrialSampler(BaseSampler):
@@ -78,6 +81,7 @@ class PerTrialSampler(BaseSampler):
         self._config, self._finished = config, finished
         # Replaced before each trial.
         self._sampler: BaseSampler = RandomSampler()
+        self._random = RandomSampler()
         self._tpe = TpeSampler(steps)
         self._combinations = Combinations(config.space) if config.space.combinations else None
         self._start = start_points(config)
@@ -93,7 +97,7 @@ class PerTrialSampler(BaseSampler):
             point = self._start[number]
             self._sampler = FixedPoint({name: storable(each) for name, each in point.items()})
         else:
-            self._sampler = sampler(self._config, number, self._finished(), self._tpe)
+            self._sampler = sampler(self._config, number, self._finished(), self._tpe, self._random)
         self._sampler.before_trial(study, trial)
         # A trial that another program has enqueued brings its parameters along.
         if self._combinations and "fixed_params" not in trial.system_attrs:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any
 
 from adamtune.storage.records import StoredStudy, StoredTrial
@@ -107,18 +108,21 @@ def read_trials(connection: sqlite3.Connection, study_id: int) -> list[StoredTri
     by_id = {trial.trial_id: trial for trial in trials}
     # By param_id: in the order in which the parameters were suggested, as Optuna returns them.
     for trial_id, name, value, distribution in _rows(connection, PARAMS, "param_id", study_id):
-        by_id[trial_id].internal_params[name] = value, distribution
+        # Trials repeat few names and distributions: each text is in memory once.
+        by_id[trial_id].internal_params[intern(name)] = value, intern(distribution)
     for trial_id, _, value, kind in _rows(connection, VALUES, "objective", study_id):
         by_id[trial_id].values.append(to_float(value, kind))
     for trial_id, step, value, kind in _rows(connection, INTERMEDIATE, "step", study_id):
         by_id[trial_id].intermediate_values[step] = to_float(value, kind)
-    for trial_id, text in _attrs(connection, TRIAL_USER, study_id):
-        by_id[trial_id].user_attrs = json.loads(text)
-    for trial_id, text in _attrs(connection, TRIAL_SYSTEM, study_id):
-        by_id[trial_id].system_attrs = json.loads(text)
+    for trial_id, attrs in _attrs(connection, TRIAL_USER, study_id):
+        by_id[trial_id].user_attrs = attrs
+    for trial_id, attrs in _attrs(connection, TRIAL_SYSTEM, study_id):
+        by_id[trial_id].system_attrs = attrs
     return trials
 
 
+TOGETHER = 1000
+"""Trials whose attributes are parsed together."""
 _OF_STUDY = "WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = ?)"
 
 
@@ -128,13 +132,19 @@ def _rows(connection: sqlite3.Connection, table: Table, order: str, study_id: in
     return connection.execute(query, (study_id,))
 
 
-def _attrs(connection: sqlite3.Connection, table: Table, study_id: int) -> sqlite3.Cursor:
-    """All attributes of a trial as one JSON object: parsing one text is faster than five."""
+def _attrs(
+    connection: sqlite3.Connection, table: Table, study_id: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields the id and all attributes of each trial that has some."""
+    # One JSON text of many trials: that is parsed faster, and has one text of each name in memory.
     query = (
         "SELECT trial_id, '{' || group_concat(json_quote(key) || ':' || value_json) || '}'"
         f" FROM {table.name} {_OF_STUDY} GROUP BY trial_id"
     )
-    return connection.execute(query, (study_id,))
+    rows = connection.execute(query, (study_id,))
+    while found := rows.fetchmany(TOGETHER):
+        parsed = json.loads(f"[{','.join(text for _, text in found)}]")
+        yield from zip((trial_id for trial_id, _ in found), parsed, strict=True)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -161,7 +161,7 @@ class LocalStorage(MemoryStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         template = None if template_trial is None else _storable(template_trial)
         with self.lock:
-            self.get_n_trials(study_id)  # loads the study, or raises KeyError
+            self.trials(study_id)  # loads the study, or raises KeyError
             with database_errors(self.path):
                 self.set_next_trial_id(self._ids.next())
             trial_id = super().create_new_trial(study_id, template)
@@ -216,7 +216,7 @@ class LocalStorage(MemoryStorage):
     @override
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         with self.lock:
-            self.get_n_trials(study_id)  # loads the study, which the base class does not check here
+            self.trials(study_id)  # loads the study, which the base class does not check here
             return super().get_trial_id_from_study_id_trial_number(study_id, trial_number)
 
     @override
