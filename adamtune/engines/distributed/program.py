@@ -11,6 +11,7 @@ import pickle
 import signal
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Thread
@@ -38,7 +39,9 @@ def main(descriptor: int) -> None:
 
     host = Host()
     while True:
-        connection.send_bytes(pickle.dumps(answer(host, pickle.loads(messages.get()))))
+        answered = pickle.dumps(answer(host, pickle.loads(messages.get())))
+        with suppress(OSError):  # the search has ended: so does this process, in its other thread
+            connection.send_bytes(answered)
 
 
 def answer(host: Host, calls: Sequence[Call]) -> tuple[bool, Any]:
