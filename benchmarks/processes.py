@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -43,3 +44,12 @@ def python(module: str, *arguments: object, interpreter: str = sys.executable) -
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed with code {done.returncode}:\n{done.stderr}")
     return Run(seconds, done.stdout)
+
+
+def processor_seconds(*arguments: object, given: str = "") -> float:
+    """The seconds of processor time of Python with these arguments, which reads ``given``."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, *map(str, arguments)]
+    subprocess.run(command, input=given, text=True, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -1,4 +1,9 @@
-"""A study's trials as pandas data frames, to filter, group and plot."""
+"""A study's trials as pandas data frames, to filter, group and plot.
+
+CSV, the charts and the table of the page are written from them. JSON, which nests settings and metrics, and
+Markdown, which has the columns of the terminal's table, are written from the same rows without pandas, whose
+import takes as long as all else of a report.
+"""
 
 from __future__ import annotations
 

@@ -165,7 +165,8 @@ def _not_confirmed(study: StudyRecord, why: str) -> Verdict:
 
 def _why_not(study: StudyRecord) -> str:
     search = (study.study or {}).get("search", {})
-    trainings = search.get("trials", 0) * search.get("seeds", 1)
+    trials = search.get("trials", 0)
+    trainings = trials * search.get("seeds", 1)
     if search.get("confirm") == "off":
         return "Not confirmed: the confirmation was turned off (search.confirm)."
     if search.get("confirm", "auto") == "auto" and trainings < FEW_TRAININGS:
@@ -173,6 +174,6 @@ def _why_not(study: StudyRecord) -> str:
             f"Not confirmed: {trainings} trainings are confirmed only where search.confirm says so"
             " (small or full)."
         )
-    if [each for each in study.trials if each.state == "running"] or trainings > len(study.trials):
+    if [each for each in study.trials if each.state == "running"] or trials > len(study.trials):
         return "Not confirmed yet: the search is not complete."
     return "Not confirmed: run the search again with search.confirm small or full."

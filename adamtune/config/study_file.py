@@ -175,7 +175,10 @@ def _objective(raw: object, task: TaskChoice | CommandChoice | None, problems: P
         return Objective(metric=metric, direction=section.direction or metrics[metric])
     message = unknown_name(f"metric of {entry.label}", metric, metrics)
     if entry.has_other_metrics:
-        message += "; of another metric give the direction, too, here or in the task's directions"
+        message += (
+            f". If {entry.label} reports it, say which way is good: {{metric: {metric}, direction: maximize}}"
+            " (or minimize), or in the task's directions"
+        )
     problems.add(("objective", "metric"), message)
     return None
 

@@ -156,6 +156,9 @@ def _step(source: Source, model: nn.Module) -> tuple[int, float]:
     if all(each is None for each in gradients.values()):
         raise _mistake(source.task, "loss", "the loss does not depend on the model's parameters")
     for name, each in gradients.items():
+        if each is not None and each.is_sparse:
+            message = f"the gradient of {name} is sparse, which the optimizers do not take: use sparse=False"
+            raise _mistake(source.task, "loss", message)
         if each is not None and not torch.isfinite(each).all():
             message = f"the gradient of {name} is NaN or infinite before the first step"
             raise _mistake(source.task, "loss", message)

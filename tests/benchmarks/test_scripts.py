@@ -17,7 +17,7 @@ from benchmarks.studies import study_file
 
 SCRIPTS = (
     *("throughput", "time_to_target", "reach", "scaling", "gpu", "divergence", "fresh_seeds"),
-    *("verdicts", "importances", "claims", "verdict_studies", "confirmation", "kills"),
+    *("verdicts", "importances", "claims", "verdict_studies", "confirmation", "kills", "reports", "exports"),
 )
 
 

@@ -57,6 +57,7 @@ def test_it_is_reported(adamtune: Adamtune, database: Path) -> None:
     later = {name: found.pop(name) for name in since}
     assert found == expected("finished")
     assert later["verdict"]["outcome"] == "not_confirmed"
+    assert later["verdict"]["sentence"].startswith("Not confirmed: run the search again")
     assert [each["code"] for each in later["advice"]] == ["few_trials"]
 
 

@@ -102,7 +102,7 @@ KINDS = {
     "cnn": ("{name: cnn, dataset: digits, batch_size: 64, epochs: 6}", 24),
     "own": ("mine.py", 60),
     "function": ("function.py", 6),
-    "command": (f"{{command: '{sys.executable} queue.py {{lr}}', metrics: {{loss: minimize}}}}", 12),
+    "command": (f"{{command: '{sys.executable} queue.py {{lr}}', metrics: {{loss: minimize}}}}", 14),
 }
 """The task of each kind of study, and how many trials it has. A module of the standard library is named
 queue, too: the user's file of that name must not disturb a worker."""
@@ -242,3 +242,27 @@ def test_a_study_survives_the_death_of_a_worker_and_of_a_node(
         assert each.state == wanted[settings].state == "complete"
         assert each.intermediate == wanted[settings].intermediate
         assert each.value == wanted[settings].value
+
+
+def test_workers_wait_for_nodes_and_a_study_goes_on_without_the_cluster(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """The second of two workers starts once there is a node for it; ``--ray none`` resumes here."""
+    trials = write_study(tmp_path / "code", "command")
+    program = [sys.executable, "-m", "adamtune"]
+    options = {"cwd": tmp_path, "env": cluster.environment}
+    search = [*program, "search", "code/study.yaml", "--storage", "ray.db", "--ray", cluster.address]
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        running = subprocess.Popen(search, stdout=out, stderr=out, **options)  # type: ignore[call-overload]
+    wait_for(lambda: "1 training, 1 starting" in log.read_text(), "the first worker")
+    cluster.add()
+    wait_for(lambda: "2 training" in log.read_text(), "the second worker")
+    running.send_signal(signal.SIGINT)
+    assert running.wait(SECONDS) == 130, log.read_text()
+    cluster.kill(-1)
+    resume = [*program, "resume", "s", "--storage", "ray.db", "--ray", "none"]
+    subprocess.run(resume, check=True, capture_output=True, **options)  # type: ignore[call-overload]
+    found = read_study(str(tmp_path / "ray.db"), "s").trials
+    assert [each.number for each in found] == list(range(trials))
+    assert {each.state for each in found} == {"complete"}

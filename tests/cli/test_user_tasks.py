@@ -160,6 +160,12 @@ MISTAKES = {
         "def loss",
         "the gradient of 0.weight is NaN or infinite before the first step",
     ),
+    "sparse gradient": (
+        LOSS,
+        "return F.embedding(inputs.long() * 0, model[0].weight, sparse=True).mean()",
+        "def loss",
+        "the gradient of 0.weight is sparse, which the optimizers do not take: use sparse=False",
+    ),
     "nan data": (
         "return Data.split",
         "inputs[7, 1] = float('nan'); return Data.split",

@@ -67,7 +67,11 @@ def test_searched_settings(tmp_path: Path) -> None:
             "space.hidden: unknown here; a fixed setting of the task goes",
         ),
         ("churn.py", "objective: {metric: val_acuracy}", "did you mean 'val_accuracy'?"),
-        ("churn.py", "objective: {metric: val_f1}", "give the direction, too, here or in the task's direct"),
+        (
+            "churn.py",
+            "objective: {metric: val_f1}",
+            "which way is good: {metric: val_f1, direction: m",
+        ),
         ("churn", "", "task: unknown task 'churn'; did you mean churn.py?"),
         ("chrun.py", "", "chrun.py: no such file; did you mean churn.py?"),
     ],

@@ -305,13 +305,24 @@ def test_an_embeddings_padding_row_has_no_gradient_whatever_the_batches() -> Non
         assert not gradient[member, 3].any()
 
 
-@pytest.mark.parametrize("options", [{"scale_grad_by_freq": True}, {"max_norm": 0.5}], ids=str)
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_embedding_with_options_is_left_to_torch(options: dict[str, Any], used: list[str]) -> None:
+def test_embedding_with_gradients_by_frequency_is_left_to_torch(used: list[str]) -> None:
     index = torch.tensor([0, 1, 1, 3])
     with suppress(RuntimeError):
-        assert_equals_torch(lambda weight: F.embedding(index, weight, **options), [(5, 4)])
+        assert_equals_torch(lambda weight: F.embedding(index, weight, scale_grad_by_freq=True), [(5, 4)])
     assert not used
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0])
+def test_embedding_shortens_the_rows_that_are_used(norm_type: float) -> None:
+    index, weights = torch.tensor([0, 1, 1, 3]), drawn(0, MEMBERS, 5, 4)
+    expected = weights.clone()
+    rows = [F.embedding(index, each, max_norm=0.5, norm_type=norm_type) for each in expected]
+    with BatchingRules():
+        found = vmap(lambda each: F.embedding(index, each, max_norm=0.5, norm_type=norm_type))(weights)
+    torch.testing.assert_close(found, torch.stack(rows))
+    torch.testing.assert_close(weights, expected)
+    assert not torch.equal(weights, drawn(0, MEMBERS, 5, 4))
 
 
 @pytest.mark.parametrize("window", [2, (2, 2), (1, 3), 3])

@@ -127,6 +127,29 @@ class CompiledParts(nn.Module):
         return self.head(F.dropout(compiled_activation(self.layer(x)), 0.2))
 
 
+def mixup(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    part, order = torch.distributions.Beta(0.4, 0.4).sample(), torch.randperm(len(inputs))
+    mixed = [part * each + (1 - part) * each[order] for each in (inputs, target)]
+    return squared(model, *mixed)
+
+
+def policy_gradient(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    policy = torch.distributions.Categorical(logits=model(inputs))
+    action = policy.sample()
+    return -(policy.log_prob(action) * (action.to(target.dtype) - target)).mean()
+
+
+class Limited(nn.Module):
+    """Shortens the rows of an embedding that are used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(9, 3, padding_idx=0, max_norm=0.8), head(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.words((x.abs() * 2).long().clamp(max=8)).mean(1))
+
+
 class Bag(nn.Module):
     """Token embeddings with a padding row, of tokens made of the inputs."""
 
@@ -379,6 +402,15 @@ OWN: dict[str, Toy] = {
     "a moving average that metrics move": Toy(MovedByMetrics),
     "a compiled module": Toy(in_place),
     "compiled parts": Toy(CompiledParts),
+    "cumulative batch norm": Toy(
+        lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.BatchNorm1d(5, momentum=None), head(5))
+    ),
+    "randomized leaky ReLU": Toy(
+        lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.RReLU(), nn.RReLU(inplace=True), head(5))
+    ),
+    "mixup": Toy(measure=mixup),
+    "an action": Toy(lambda: nn.Linear(FEATURES, 3), policy_gradient),
+    "an embedding of limited length": Toy(Limited),
     "a complex number": Toy(lambda: Calls(lambda self, x: (self.layer(x) * 1j).exp().real, layer=head())),
     "a norm over a dimension": Toy(
         lambda: Calls(lambda self, x: self.layer(x).norm(2, -1, keepdim=True), layer=nn.Linear(FEATURES, 5))
@@ -479,12 +511,6 @@ def test_parameters_and_buffers_are_those_of_a_plain_loop(
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_they_are_trained_in_lockstep(name: str) -> None:
     assert make_plan(OWN[name], "auto", "auto", "cpu", 1).engine == "population"
-
-
-def test_batch_norm_of_a_cumulative_average_is_trained_sequentially() -> None:
-    """Its module reads a number from a buffer, and each member's may differ."""
-    task = Toy(lambda: nn.Sequential(nn.Linear(FEATURES, 5), nn.BatchNorm1d(5, momentum=None), head(5)))
-    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "sequential"
 
 
 def half(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
@@ -595,6 +621,18 @@ def generating() -> nn.Module:
     return model
 
 
+class Sparse(nn.Module):
+    """Mixes the rows of a batch along the edges of a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = head()
+        self.register_buffer("adjacency", torch.eye(4).to_sparse())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.sparse.mm(self.adjacency, x) if len(x) == 4 else x)
+
+
 class KeyErrorInLockstep(nn.Module):
     """Raises an error of any type where it is not called with plain tensors."""
 
@@ -625,10 +663,7 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "NumPy's generator": (Toy(plain, numpy_mixup), r"NumPy's global generator: draw with torch"),
     "Python's generator": (Toy(plain, python_draw), r"Python's random module: draw with torch"),
     "a branch": (Toy(plain, branching), r"test_own_models\.py:\d+: .*control flow"),
-    "batch norm with a cumulative mean": (
-        Toy(lambda: nn.Sequential(nn.BatchNorm1d(FEATURES, momentum=None), head())),
-        r"\.item\(\)",
-    ),
+    "a sparse buffer": (Toy(Sparse), r"the tensor adjacency is sparse"),
     "any error": (Toy(KeyErrorInLockstep), r"test_own_models\.py:\d+"),
 }
 
@@ -768,6 +803,20 @@ def test_metrics_may_be_plain_python_and_of_many_rows() -> None:
                 wanted = {"val_loss": float(squared(model, x, y)), "val_auc": ranked(model, x, y)}
             last = found[each][-1].metrics
             assert {name: last[name] for name in wanted} == pytest.approx(wanted, rel=1e-4)
+
+
+def test_metrics_may_branch_where_they_see_all_rows() -> None:
+    """Planning captures those of a batch."""
+
+    class Branching(Toy):
+        def scores(self, model: Any, rows: Any) -> dict[str, Any]:
+            loss = self.loss(model, rows)
+            return {"val_loss": loss * 2 if len(rows[0]) == 5 and loss > 0 else loss}
+
+    trained = [member(Branching(), trial, lr=0.03 * (trial + 1)) for trial in range(2)]
+    found, expected = (finish(engine, trained) for engine in (Population(2), Sequential(2)))
+    for each in trained:
+        assert found[each][-1].metrics == pytest.approx(expected[each][-1].metrics, rel=1e-4)
 
 
 def plain_loop_float32(each: Member) -> nn.Module:

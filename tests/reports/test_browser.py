@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from adamtune import search
 from adamtune.analysis.ranking import rank
 from adamtune.reports.page.page import to_html
 from adamtune.storage.records import StudyRecord
+from adamtune.storage.studies import read_study
 
+from ..test_project import ROOT
 from .records import study
 from .test_page import EVIL, STUDIES, many
 
@@ -80,13 +83,40 @@ class Opened:
         return count
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_study_is_drawn_without_a_complaint(browser: Any, tmp_path: Path, name: str) -> None:
-    opened = Opened(browser, tmp_path, STUDIES[name])
+def check_charts(opened: Opened) -> None:
+    """Checks that every chart shows something, and says what."""
     charts = opened.page.eval_on_selector_all(".chart", "all => all.map(each => each.id)")
     for chart in charts:
         assert opened.painted(chart) > 10, chart
         assert opened.page.get_attribute(f"#{chart}", "aria-label"), chart
+    assert opened.said == []
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_is_drawn_without_a_complaint(browser: Any, tmp_path: Path, name: str) -> None:
+    check_charts(Opened(browser, tmp_path, STUDIES[name]))
+
+
+@pytest.mark.parametrize(("name", "trials"), [("finished", 12), ("in-training", 4)])
+def test_a_study_of_0_1_0_is_drawn(browser: Any, tmp_path: Path, name: str, trials: int) -> None:
+    for path in (ROOT / "tests" / "fixtures" / "v0.1.0").glob("v0.1.0.db*"):
+        shutil.copy(path, tmp_path)
+    opened = Opened(browser, tmp_path, read_study(str(tmp_path / "v0.1.0.db"), name))
+    check_charts(opened)
+    assert len(opened.numbers()) == trials
+
+
+def test_a_study_of_an_own_model_is_drawn(browser: Any, tmp_path: Path) -> None:
+    found = search(
+        ROOT / "examples" / "churn.yaml",
+        storage=tmp_path / "own.db",
+        trials=12,
+        confirm="off",
+        progress=False,
+    )
+    opened = Opened(browser, tmp_path, found.ranking.study)
+    check_charts(opened)
+    assert opened.page.locator("#section-slices .chart").count() == 2  # lr and dropout
 
 
 @pytest.mark.parametrize("width", [380, 1000, 2000])

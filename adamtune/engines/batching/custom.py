@@ -16,11 +16,17 @@ from adamtune.engines.torch_private import is_batched, is_differentiated
 
 
 @contextmanager
-def custom_functions() -> Iterator[None]:
-    """While it is entered, any ``Function`` can be applied under ``vmap``."""
+def custom_functions(own_tensor: Callable[[Any], Any] = lambda each: each) -> Iterator[None]:
+    """While it is entered, any ``Function`` can be applied under ``vmap``.
+
+    Args:
+        own_tensor: gives each member its own of a tensor that members share, and returns other values.
+    """
     own = vars(Function)["apply"]
 
     def apply(kind: type[Function], *args: Any, **kwargs: Any) -> Any:
+        if kind.__module__ == torch.distributions.dirichlet.__name__:
+            args = tuple(map(own_tensor, args))  # it draws, and members draw different numbers
         tensors = [each for each in args if isinstance(each, Tensor)]
         simple = any(map(is_batched, tensors)) and not any(map(is_differentiated, tensors)) and not kwargs
         if not simple or kind.generate_vmap_rule or kind.vmap is not Function.vmap:

@@ -101,8 +101,11 @@ def embedding(
 ) -> Tensor:
     """The rows of ``weight [words, width]`` that ``input [...]`` numbers: ``[..., width]``.
 
-    Calls with options, and indices other than int64, are left to torch.
+    Calls with options beyond ``padding_idx`` and ``max_norm``, and indices other than int64, are left to torch.
     """
+    if max_norm is not None:
+        _shorten(weight, input, max_norm, norm_type)
+        max_norm = None
     if padding_idx is not None:
         # Under vmap, torch leaves the gradient of that row to all members but the first.
         weight, padding_idx = for_members(with_settings(_ConstantRow, padding_idx), weight), None
@@ -111,6 +114,15 @@ def embedding(
         return F.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     rows = for_members(_EmbeddingKernel.apply, weight, input.reshape(-1))
     return rows.view(*input.shape, weight.shape[-1])
+
+
+@torch.no_grad()
+def _shorten(weight: Tensor, index: Tensor, longest: float, norm_type: float) -> None:
+    """Scales the rows of ``weight [words, width]`` that are used and longer, in place, as torch does."""
+    lengths = torch.linalg.vector_norm(weight, norm_type, -1)
+    used = torch.zeros_like(lengths).index_fill(0, index.flatten(), 1) > 0
+    factors = torch.where(used & (lengths > longest), longest / (lengths + 1e-7), 1)
+    weight.mul_(factors.unsqueeze(-1))
 
 
 class _ConstantRow(torch.autograd.Function):

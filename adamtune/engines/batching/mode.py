@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from adamtune.engines.batching.activation import gelu, relu
 from adamtune.engines.batching.attention import attention, unbind
 from adamtune.engines.batching.autocast import autocast_arguments
-from adamtune.engines.batching.dropout import dropout
+from adamtune.engines.batching.dropout import dropout, rrelu
 from adamtune.engines.batching.image import adaptive_average_pool, convolution, max_pool
 from adamtune.engines.batching.linear import addmm, embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, gaussian_nll_loss, mse_loss
@@ -97,16 +97,16 @@ class BatchingRules(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if self._anchor is not None and func in DRAWS:
             # Members draw different numbers, so each needs a tensor of its own.
-            args = (self._own(args[0]), *args[1:])
+            args = (self.own(args[0]), *args[1:])
         out = kwargs.pop("out", None)
         args, kwargs = autocast_arguments(func, self._device, (args, kwargs))
         # The rules call torch's functions themselves: within this method, torch has the mode switched off.
         found = self._functions.get(func, func)(*args, **kwargs)
         if self._own_tensors and func in NEW:
-            found = self._own(found)
+            found = self.own(found)
         return found if out is None else out.copy_(found)
 
-    def _own(self, value: Any) -> Any:
+    def own(self, value: Any) -> Any:
         """A tensor of each member's own where members share it; other values as they are."""
         if self._anchor is None or not isinstance(value, Tensor) or is_batched(value):
             return value
@@ -153,6 +153,7 @@ STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
     **recurrent_rules(rules=False),
     F.dropout: dropout,
     torch.dropout: dropout,
+    F.rrelu: rrelu,
     F.embedding: embedding,
     F.gaussian_nll_loss: gaussian_nll_loss,
     torch.Tensor.data.__get__: torch.Tensor.detach,  # type: ignore[attr-defined]

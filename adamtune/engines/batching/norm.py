@@ -5,12 +5,14 @@ The last two have one kernel. Images have their channels last in memory, as conv
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from adamtune.engines.batching.members import for_members, with_settings
@@ -179,3 +181,28 @@ class _NormaliseKernel(torch.autograd.Function):
             gradient.movedim(2, -1).contiguous(), *ctx.saved_tensors, *ctx.settings
         )
         return by_x.movedim(-1, 2), by_weight, by_bias, None, None, None
+
+
+@contextmanager
+def cumulative_averages() -> Iterator[None]:
+    """While it is entered, batch normalisation with ``momentum=None`` reads no number from its count."""
+    kinds = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
+    forward = nn.BatchNorm1d.forward
+
+    def cumulative(self: Any, input: Tensor) -> Tensor:
+        if self.momentum is not None or not (self.training and self.track_running_stats):
+            return forward(self, input)
+        dims = [0, *range(2, input.dim())]
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            for running, own in ((self.running_mean, input.mean(dims)), (self.running_var, input.var(dims))):
+                running.add_((own - running) / self.num_batches_tracked)
+        return F.batch_norm(input, None, None, self.weight, self.bias, True, 0.0, self.eps)
+
+    for kind in kinds:
+        kind.forward = cumulative  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            del kind.forward

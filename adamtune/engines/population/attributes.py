@@ -25,6 +25,7 @@ def check_state(source: Source) -> None:
         CannotCapture: a step changes a value that it reads, or draws from Python's or NumPy's generator.
     """
     plain, twin = PlainModule(source, 0), PlainModule(source, 0)
+    _check_layouts(plain.module)
 
     def take_first_steps(each: PlainModule) -> dict[str, Any]:
         each.step(0, each.batch(0))  # what a model sets up at its first call does not matter
@@ -62,6 +63,13 @@ def check_state(source: Source) -> None:
             "the loss changes from call to call with the same weights, batch and draws: if it counts its"
             " calls, keep the count in a buffer of the model (register_buffer)"
         ) from error
+
+
+def _check_layouts(module: nn.Module) -> None:
+    """Raises CannotCapture if a parameter or a buffer is sparse."""
+    for name, each in (*module.named_parameters(), *module.named_buffers()):
+        if each.layout != torch.strided:
+            raise CannotCapture(f"the tensor {name} is sparse: lockstep takes dense ones alone")
 
 
 def _compare_steps(plain: PlainModule, twin: PlainModule) -> None:

@@ -89,13 +89,16 @@ class Draws:
             row = self._permutations % len(self._generators)
             self._permutations, self._alike = self._permutations + 1, False
             return lambda: _draw(variant, given, result, self._generators[row])
+        if operator_name(kernel) == "multinomial":
+            # vmap joins members and rows.
+            given["self"], result = (self._apart(each) for each in (given["self"], result))
         written = {id(given.get(each.name)) for each in formal if each.is_write}
         read = [each for each in tree_leaves(given) if isinstance(each, Tensor) and id(each) not in written]
         if any(not each.dim() or len(each) != len(self._generators) for each in (result, *read)):
             return None
         # randn_like and the like, and bernoulli with one probability, read their argument's shape alone.
         shape_alone = operator_name(kernel).endswith("_like") or isinstance(given.get("p"), float)
-        if read and not shape_alone:
+        if (read and not shape_alone) or operator_name(kernel).startswith("rrelu"):
             self._alike = False
 
         def draw(row: int) -> None:
@@ -105,6 +108,11 @@ class Draws:
             _draw(variant, own, result[row], self._generators[row])
 
         return lambda: self._draw_rows(draw, result)
+
+    def _apart(self, tensor: Tensor) -> Tensor:
+        """A tensor ``[rows * n, ...]`` as ``[rows, n, ...]``; one of each row as it is."""
+        count = len(self._generators)
+        return tensor if len(tensor) == count or len(tensor) % count else tensor.unflatten(0, (count, -1))
 
     def bind_dropout(self, input: Tensor, p: float, output: Tensor, kept: Tensor) -> Callable[[], None]:
         """A function that repeats a recorded ``native_dropout``, as which torch drops out on a GPU.

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adamtune.engines.base import Source
 from adamtune.engines.batching.custom import custom_functions
 from adamtune.engines.batching.mode import BatchingRules
+from adamtune.engines.batching.norm import cumulative_averages
 from adamtune.engines.eager import eager
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE, Draws
@@ -166,7 +167,8 @@ class BatchedTask:
         def of_member(own: Tensors, fixed: Tensors, rows: Rows, anchor: Tensor) -> Any:
             state = {f"model.{name}": each for name, each in {**own, **fixed}.items()}
             told = compiling() if self.method.compiling else nullcontext()
-            with BatchingRules(anchor, self.method.rules, self.method.own_batches), told:
+            rules = BatchingRules(anchor, self.method.rules, self.method.own_batches)
+            with custom_functions(rules.own), rules, told:
                 result = functional_call(called, state, (rows,))
             # functional_call leaves in ``state`` what the model has put in a buffer's place.
             return result, {name: state[f"model.{name}"] for name in fixed}
@@ -188,7 +190,7 @@ class BatchedTask:
             sdpa_kernel(SDPBackend.MATH),
             capturable(),
             eager(),
-            custom_functions(),
+            cumulative_averages(),
             one_line_errors(),
         ):
             return Capture(compute, *inputs, draws=draws)

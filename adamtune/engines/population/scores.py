@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adamtune.engines.base import evaluation_seed
 from adamtune.engines.metrics import BATCHES, holdout_metrics, member_metrics
-from adamtune.engines.population.capture import Capture
+from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE
 from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.lookahead import ActiveMember
@@ -34,6 +34,7 @@ class Scorer:
         # While it is made, a capture holds every result in memory: too much, if the rows are many.
         few = self._validation <= BATCHES * source.task.batch_size
         self._captured = task.method.captured_metrics and few
+        self._drawing = not task.method.captured_metrics  # those that were captured draw nothing
         self._module: nn.Module | None = None
         self._captures: dict[int, tuple[dict[str, Tensor], dict[str, Tensor], Capture]] = {}
 
@@ -57,7 +58,11 @@ class Scorer:
         members = len(active)
         together = TRAINING_BATCHES * width * self._task.source.task.batch_size // self._validation
         together = max(1, min(together, width))
-        own, own_kept, capture = self._capture(parameters, kept, together)
+        try:
+            own, own_kept, capture = self._capture(parameters, kept, together)
+        except CannotCapture:  # of so many rows: a batch was captured at planning
+            self._captured, self._drawing = False, True
+            return self._score_each(parameters, kept, active)
         found: dict[str, list[float]] = {}
         for first in range(0, members, together):
             count = min(together, members - first)
@@ -98,7 +103,7 @@ class Scorer:
 
     def _plain(self, module: nn.Module, each: ActiveMember, rows: Rows) -> dict[str, float]:
         task = self._task.source.task
-        if self._task.method.captured_metrics:  # they draw nothing
+        if not self._drawing:
             return member_metrics(task, module, rows, None)
         with GLOBAL_STATE:
             return member_metrics(task, module, rows, evaluation_seed(each.member, each.step))

@@ -9,7 +9,7 @@ from pathlib import Path
 from adamtune.analysis.ranking import rank
 from adamtune.errors import AdamtuneError
 from adamtune.reports.files import write_atomically
-from adamtune.reports.page.page import to_html
+from adamtune.reports.page.page import to_html, vega
 from adamtune.storage.studies import read_study
 
 _FIRST, _SHARE = 5.0, 0.04
@@ -31,9 +31,10 @@ class LivePage:
 
     def update(self) -> None:
         """Writes the page again if the last time is long enough ago; a page that cannot be written waits."""
-        began = time.monotonic()
-        if began < self._next:
+        if time.monotonic() < self._next:
             return
+        vega()  # made once, so that it does not count
+        began = time.monotonic()
         with suppress(AdamtuneError):  # nothing is committed yet, or the disk is full: the end will say so
             self.write(live=True)
         ended = time.monotonic()

@@ -82,7 +82,7 @@
       due.add(target.id);
     }
     drawDue();
-  }, { rootMargin: "50%" });
+  }, { rootMargin: "200px" });
   const drawSeen = () => ids.forEach((id) => watcher.observe(document.getElementById(id)));
 
   // Choosing

@@ -30,7 +30,7 @@ def to_html(ranking: Ranking, live: bool = False) -> str:
     """
     drawn, trials = figures(ranking), table(ranking)
     data = _script_json(_data(drawn, trials))
-    scripts = {"vega": _vega(), "script": _file("page.js")}
+    scripts = {"vega": vega(), "script": _file("page.js")}
     return Template(_file("page.html")).substitute(
         {name: escape(text) for name, text in _texts(ranking).items()},
         policy=_policy([*scripts.values()]),
@@ -118,7 +118,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 @cache
-def _vega() -> str:
+def vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, with Vega's interpreter of expressions."""
     import vl_convert
 
