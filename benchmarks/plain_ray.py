@@ -51,7 +51,8 @@ def search(arguments: argparse.Namespace) -> Any:
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
-    ray.init(num_cpus=arguments.processes, include_dashboard=False, logging_level="ERROR")
+    # "local": not a cluster that happens to run on this machine.
+    ray.init("local", num_cpus=arguments.processes, include_dashboard=False, logging_level="ERROR")
     constants = {"task": arguments.task, "settings": arguments.settings, "seed": arguments.seed}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, constants=constants), {"cpu": 1}),
