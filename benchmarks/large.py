@@ -52,8 +52,9 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "json": ["report", NAME, "--format", "json", "--output", "report.json"],
     "csv": ["report", NAME, "--format", "csv", "--output", "report.csv"],
     "html": ["report", NAME, "--format", "html", "--output", "report.html"],
-    "resume": ["resume", NAME],
+    "resume": ["resume", NAME, "--trials", "{more}"],
 }
+"""The commands; ``more`` is the number of trials and 5."""
 
 MEASURE = """
 import resource, subprocess, sys
@@ -197,7 +198,8 @@ def main() -> None:
             pruned = [further(path, trials, folder, pruner=each) for each in PRUNERS]
             costs.append((f"{trials:,}", size, logged, *asked, *pruned))
             print(costs[-1], flush=True)
-            taken = [command(each, path, folder) for each in COMMANDS.values()]
+            lines = [[word.format(more=trials + 5) for word in each] for each in COMMANDS.values()]
+            taken = [command(each, path, folder) for each in lines]
             page = (folder / "report.html").stat().st_size / 2**20
             times.append(
                 (f"{trials:,}", *(f"{seconds:.1f} s, {peak:.0f} MiB" for seconds, peak in taken), page)

@@ -101,7 +101,7 @@ def embedding(
 ) -> Tensor:
     """The rows of ``weight [words, width]`` that ``input [...]`` numbers: ``[..., width]``.
 
-    Calls with options beyond ``padding_idx`` and ``max_norm``, and indices other than int64, are left to torch.
+    Calls with other options than padding_idx and max_norm, and indices other than int64, are left to torch.
     """
     if max_norm is not None:
         _shorten(weight, input, max_norm, norm_type)
