@@ -24,7 +24,7 @@ from adamtune.engines.torch_private import change_counts
 
 GENERATORS = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 LEAVES: Any = bool | int | float | complex | str | Tensor | np.ndarray | GENERATORS | Iterator
-PACKAGES = {"torch", "numpy", "pandas", "polars", "adamtune"}
+PACKAGES = {"torch", "numpy", "pandas", "polars", "adamtune", "IPython", "ipykernel"}
 """Packages into whose objects nobody looks for counters."""
 FOREIGN = PACKAGES | sys.stdlib_module_names - {"__main__", "builtins", "collections", "types"}
 DEPTH = 8

@@ -150,7 +150,7 @@ def _files_of(task: Any, module: nn.Module) -> dict[str, ModuleType]:
     while names:
         name = names.popleft()
         each = sys.modules.get(name)
-        if each is None or name in found or name.partition(".")[0] in FOREIGN:
+        if each is None or name in found or name.partition(".")[0] in {*FOREIGN, "builtins"}:
             continue
         if name in direct or name.partition(".")[0] == own or not _is_installed(each):
             found[name] = each
