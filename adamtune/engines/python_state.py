@@ -29,8 +29,10 @@ PACKAGES = {"torch", "numpy", "pandas", "polars", "adamtune", "IPython", "ipyker
 FOREIGN = PACKAGES | sys.stdlib_module_names - {"__main__", "builtins", "collections", "types"}
 DEPTH = 8
 """The deepest nesting that is looked into."""
+MOST = 100_000
+"""So many values are looked at behind one attribute; what comes after them is taken for data."""
 LARGE = 1_000_000
-"""Tensors with more elements outside of the model are taken for data, which do not change."""
+"""Larger arrays, and tensors outside of the model, are taken for data, which do not change."""
 
 
 class Root(NamedTuple):
@@ -61,15 +63,15 @@ def model_roots(module: nn.Module) -> dict[str, Root]:
     }
 
 
-def children(value: Any) -> dict[str, Any]:
-    """What a container, an object, a function or a class holds, by a name for messages."""
+def children(value: Any) -> Iterator[tuple[str, Any]]:
+    """What a container, an object, a function or a class holds, each with a name for messages."""
     if isinstance(value, dict):
-        return {f"[{key!r}]": each for key, each in value.items()}
+        return ((f"[{key!r}]", each) for key, each in value.items())
     if isinstance(value, list | tuple | deque):
-        return {f"[{index}]": each for index, each in enumerate(value)}
+        return ((f"[{index}]", each) for index, each in enumerate(value))
     if isinstance(value, set | frozenset):
-        return {f"{{{each!r}}}": each for each in value}
-    return {f".{name}": each for name, each in attributes_of(value).items()}
+        return ((f"{{{each!r}}}", each) for each in value)
+    return ((f".{name}", each) for name, each in attributes_of(value).items())
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
@@ -121,10 +123,13 @@ def leaves(roots: Mapping[str, Root], known: Collection[int]) -> dict[str, Any]:
             found[name] = value
         elif depth and id(value) not in seen:
             seen.add(id(value))
-            for inner, each in children(value).items():
+            for inner, each in children(value):
+                if len(found) >= most:
+                    break
                 visit(name + inner, each, depth - 1)
 
     for name, root in roots.items():
+        most = len(found) + MOST
         visit(name, root.value, DEPTH)
     return found
 
@@ -145,7 +150,7 @@ def snapshot(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value, change_counts(value)
     if isinstance(value, np.ndarray):
-        return value.dtype, value.shape, crc32(value.tobytes())
+        return value.dtype, value.shape, id(value) if value.size > LARGE else crc32(value.tobytes())
     if isinstance(value, GENERATORS):
         state = generator_state(value)
         return state.numpy().tobytes() if isinstance(state, Tensor) else repr(state)

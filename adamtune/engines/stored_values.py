@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from math import inf, isfinite
 from random import Random
 from typing import Any
 
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from adamtune.engines.python_state import (
+    DEPTH,
     GENERATORS,
     LEAVES,
+    MOST,
     attributes_of,
     changed,
     generator_state,
@@ -44,9 +47,9 @@ class ModuleValues:
 
     def changed(self) -> dict[str, Any]:
         """The attributes that have changed since the first step by dotted name, as ``stored`` gives them."""
-        roots, known = model_roots(self._module), tuple(self._known)
+        roots = model_roots(self._module)
         return {
-            name: stored(roots[name].value, within=known)
+            name: stored(roots[name].value, known=self._known)
             for name, now in self._snapshots().items()
             if changed(self._first.get(name, {}), now)
         }
@@ -63,38 +66,59 @@ class ModuleValues:
         return {name: snapshots({name: each}, self._known) for name, each in roots}
 
 
-def stored(value: Any, largest: float = float("inf"), within: tuple[int, ...] = ()) -> Any:
+def stored(value: Any, largest: float = inf, known: Collection[int] = ()) -> Any:
     """A value as lists of tensors and plain values, which a checkpoint can hold; see ``made``.
 
     Args:
         value: the value.
-        largest: the most elements of tensors that are stored.
-        within: the ids of objects that are not stored, such as those that hold this one.
+        largest: the most elements of tensors that are stored. If it is finite, at most ``MOST`` values are.
+        known: the ids of objects that are not stored.
     """
+    return _Trees(largest, known).tree(value, DEPTH)
 
-    def each_of(values: Any) -> list[Any]:
-        return [stored(each, largest, (*within, id(value))) for each in values]
 
-    kind = type(value).__name__
-    if type(value) in PLAIN:
-        return value
-    if isinstance(value, Tensor) and value.numel() <= largest:
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, np.ndarray) and value.size <= largest:
-        with suppress(TypeError):  # text and objects
-            return ["array", torch.from_numpy(value.copy())]
-    if isinstance(value, complex):
-        return ["complex", value.real, value.imag]
-    if isinstance(value, GENERATORS):
-        return ["generator", stored(generator_state(value))]
-    if id(value) in within or isinstance(value, LEAVES):
-        return ["left", "an iterator" if isinstance(value, Iterator) else kind]
-    if type(value) in (list, tuple, set, frozenset) or isinstance(value, deque):
-        return [kind, each_of(value)]
-    if isinstance(value, dict):
-        return ["dict", each_of(value), each_of(value.values())]
-    own = attributes_of(value)
-    return ["object", kind, list(own), each_of(own.values())] if own else ["left", kind]
+class _Trees:
+    """The trees of ``stored``; an object that several others hold is in the first of them."""
+
+    def __init__(self, largest: float, known: Collection[int]) -> None:
+        self._largest, self._seen = largest, set(known)
+        self._room = MOST if isfinite(largest) else inf
+
+    def tree(self, value: Any, depth: int) -> Any:
+        """The value as ``made`` takes it; objects that are held deeper than ``depth`` are left out."""
+        kind = type(value).__name__
+        if type(value) in PLAIN:
+            return value
+        if isinstance(value, Tensor) and value.numel() <= self._largest:
+            return value.detach().to("cpu", copy=True)
+        if isinstance(value, np.ndarray) and value.size <= self._largest:
+            with suppress(TypeError):  # text and objects
+                return ["array", torch.from_numpy(value.copy())]
+        if isinstance(value, complex):
+            return ["complex", value.real, value.imag]
+        if isinstance(value, GENERATORS):
+            return ["generator", stored(generator_state(value))]
+        if isinstance(value, LEAVES):
+            return ["left", "an iterator" if isinstance(value, Iterator) else kind]
+        if id(value) in self._seen or not depth:
+            return ["left", kind]
+        self._seen.add(id(value))
+        return self._held(value, kind, depth - 1)
+
+    def _held(self, value: Any, kind: str, depth: int) -> list[Any]:
+        """The tree of a container, an object, a function or a class."""
+        head: list[Any] = [kind]
+        if type(value) in (list, tuple, set, frozenset) or isinstance(value, deque):
+            parts = [list(value)]
+        elif isinstance(value, dict):
+            head, parts = ["dict"], [list(value), list(value.values())]
+        else:
+            own = attributes_of(value)
+            head, parts = ["object", kind, list(own)], [list(own.values())]
+        self._room -= sum(map(len, parts))
+        if self._room < 0 or (not any(parts) and head[0] == "object"):
+            return ["left", kind]
+        return [*head, *([self.tree(each, depth) for each in part] for part in parts)]
 
 
 def made(tree: Any, current: Any) -> Any:

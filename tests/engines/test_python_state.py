@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from adamtune.engines.base import Member
 from adamtune.engines.plan import make_plan
+from adamtune.engines.python_state import LARGE, MOST, Root, changed, snapshot, snapshots, unchanged
 from adamtune.engines.sequential import Sequential
+from adamtune.engines.stored_values import made, stored
 from adamtune.storage.local.checkpoints import load, save
 
 from .models import FEATURES, Toy
@@ -296,3 +298,43 @@ def test_the_training_itself_is_what_the_model_keeps() -> None:
     engine.advance()
     state = engine.state()
     assert state["members"][0]["attributes"]["value"] == ["dict", ["calls"], [3]]
+
+
+class Node:
+    """An object that many others hold."""
+
+    def __init__(self, held: Any) -> None:
+        self.held, self.again = held, held
+
+
+def test_what_many_objects_hold_is_stored_once() -> None:
+    shared = [1, 2]
+    value: Any = shared
+    for _ in range(6):
+        value = Node(value)
+    tree = stored(value)
+    assert str(tree).count("[1, 2]") == 1
+    shared[:] = [3, 4]
+    made(tree, value)
+    assert shared == [1, 2]
+    for _ in range(5_000):  # deeper than it is looked into, and than Python recurses
+        value = Node(value)
+    assert stored(value)[0] == "object"
+
+
+def test_so_many_values_are_taken_for_data() -> None:
+    data, counter = [[0.5] for _ in range(MOST)], [1]
+    assert stored([counter, data], LARGE) == ["list", [["list", [1]], ["left", "list"]]]
+    owner = Node(None)
+    owner.held, owner.again = counter, data
+    before = snapshots({"held": Root(owner, "held"), "again": Root(owner, "again")}, ())
+    assert len(before) == 1 + MOST
+    counter[0] += 1
+    assert changed(before, snapshots({"held": Root(owner, "held")}, ()))[0] == "held[0]"
+
+
+def test_large_arrays_are_not_read(tmp_path: Path) -> None:
+    """As those that are mapped from a file, which may be larger than the memory."""
+    array = np.memmap(tmp_path / "rows", dtype=np.uint8, mode="w+", shape=(2**36,))
+    assert unchanged(snapshot(array), snapshot(array))
+    assert stored(array, LARGE)[0] == "left"
