@@ -119,10 +119,10 @@ def _plan(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
     from adamtune.tasks.program import ProgramEntry
 
     model: list[tuple[str, str]] = []
-    seeds, sizes = study.search.seeds, [each.step_bytes() for each in study.task_extremes()]
+    seeds = study.search.seeds
     if isinstance(study.task.entry, ProgramEntry):
         plan = workers_plan(study.workers, seeds)
-    elif None in sizes:
+    elif None in (sizes := [each.step_bytes() for each in study.task_extremes()]):
         plan, model = _measured(study)
     else:
         step_bytes = max(each for each in sizes if each is not None)

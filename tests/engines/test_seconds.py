@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from adamtune.engines import sequential
+from adamtune.engines import training as lone_training
 from adamtune.engines.base import Engine
 from adamtune.engines.population import group
 
@@ -21,7 +21,7 @@ from .training import copied, finish, some
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (group, sequential):
+    for module in (group, lone_training):
         ticks = count()
         monkeypatch.setattr(module, "perf_counter", lambda ticks=ticks: float(next(ticks)))
 

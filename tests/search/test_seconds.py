@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adamtune.config import StudyConfig
-from adamtune.engines import sequential
+from adamtune.engines import training
 from adamtune.engines.population import group
 from adamtune.search import loop
 from adamtune.search.progress import Progress
@@ -29,7 +29,7 @@ of those are the trial's.
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (group, sequential):
+    for module in (group, training):
         ticks = count()
         monkeypatch.setattr(module, "perf_counter", lambda ticks=ticks: float(next(ticks)))
     monkeypatch.setattr(loop, "COMMIT_SECONDS", inf)  # a commit between two evaluations reads the clock
