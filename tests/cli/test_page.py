@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("output", [None, "a page.html"])
+@pytest.mark.parametrize("output", [pytest.param(None, marks=pytest.mark.slow), "a page.html"])
 def test_the_browser_opens_what_was_written(storage: Path, folder: Path, output: str | None) -> None:
     browser = folder / "browser"
     browser.write_text('#!/bin/sh\nprintf %s "$1" > opened\n')
@@ -71,6 +71,7 @@ def test_the_page_is_written_while_the_search_runs(folder: Path) -> None:
     assert {each.name for each in folder.iterdir() if "html" in each.name} == {"s.html"}
 
 
+@pytest.mark.slow
 def test_a_resumed_search_writes_its_page_at_the_end(folder: Path) -> None:
     assert process("search", write(folder / "s.yaml", search={"trials": 4})).code == 0
     more = ("resume", "s", "--storage", "studies.db", "--trials", 6, "--report", "s.html")

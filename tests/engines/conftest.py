@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 import torch
 
+from adamtune.engines import shared_state
 from adamtune.engines.native.loader import kernel_library
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.registry import TASKS
@@ -27,6 +29,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _forget_shared_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tasks of another test have changed is not looked after: their classes are the same."""
+    monkeypatch.setattr(shared_state, "_STATES", WeakKeyDictionary())
 
 
 @pytest.fixture(autouse=True)

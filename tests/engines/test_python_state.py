@@ -109,7 +109,8 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     monkeypatch.syspath_prepend(tmp_path)
 
     def imported(name: str) -> ModuleType:
-        sys.modules.pop("schedule", None)
+        for each in ("schedule", name):
+            sys.modules.pop(each, None)
         (tmp_path / "schedule.py").write_text(SCHEDULE)
         (tmp_path / f"{name}.py").write_text(TASK.format(name=name))
         return importlib.import_module(name)

@@ -200,6 +200,7 @@ def test_signals_to_all_processes_leave_the_decision_to_the_search(
     assert_same_bits(finish(engine), expected(members))
 
 
+@pytest.mark.slow
 def test_members_of_a_process_that_dies_go_on(mlp: LoadedTask) -> None:
     members = some(mlp, 2)
     with closing(started(SideBySide(2, 2, start_seconds=0))) as engine:

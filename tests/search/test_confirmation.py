@@ -103,6 +103,7 @@ def test_the_value_of_a_trial_that_was_not_chosen_is_not_called_optimistic(folde
     assert "Searched" not in said(file).sentence
 
 
+@pytest.mark.slow
 def test_seeds_do_not_depend_on_the_seed_of_the_search(folder: Path) -> None:
     files = [confirmed(folder, name=f"s{seed}", search={"seed": seed}) for seed in (0, 1)]
     for file in files:
@@ -162,6 +163,7 @@ def test_an_interrupted_confirmation_continues(folder: Path, another: Path) -> N
     assert run(confirmed(folder), lambda progress: None).reason == "already_complete"
 
 
+@pytest.mark.slow
 def test_an_extended_study_is_confirmed_anew_on_other_seeds(folder: Path) -> None:
     searched(confirmed(folder))
     first = confirmation(confirmed(folder))
