@@ -7,7 +7,7 @@ each model values of its own.
 from __future__ import annotations
 
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FunctionType, ModuleType
@@ -29,7 +29,7 @@ from adamtune.tasks.base import Task
 from adamtune.tasks.loaded import LoadedTask
 
 LOOKS = 3
-"""Steps of each task that are looked at for what they change."""
+"""Steps of each task, and evaluations, that are looked at for what they change."""
 VALUES: Any = LEAVES | dict | list | deque | set | None
 
 
@@ -41,7 +41,7 @@ class SharedState:
         self._first: dict[str, Any] = {}  # the values before the first step of a training
         self._own: WeakKeyDictionary[nn.Module, dict[str, Any]] = WeakKeyDictionary()
         self._active: ref[nn.Module] | None = None
-        self._looks: WeakKeyDictionary[LoadedTask, int] = WeakKeyDictionary()
+        self._looks: WeakKeyDictionary[LoadedTask, Counter[bool]] = WeakKeyDictionary()  # by the model's mode
         self._changed: WeakKeyDictionary[LoadedTask, list[str]] = WeakKeyDictionary()
 
     def changed(self, task: LoadedTask) -> list[str]:
@@ -52,11 +52,11 @@ class SharedState:
     def of(self, task: LoadedTask, model: nn.Module) -> Iterator[None]:
         """While it is entered, the task's code has the values of the model."""
         self._activate(model)
-        looks = self._looks.get(task, LOOKS)
-        if looks:
+        looks, mode = self._looks.setdefault(task, Counter()), model.training
+        if looks[mode] < LOOKS:
             with self._look(task, model):
                 yield
-            self._looks[task] = looks - model.training
+            looks[mode] += 1
         else:
             yield
 
