@@ -19,8 +19,8 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from adamtune.storage.attributes import TrialAttrs, write_flat, write_trial
 from adamtune.storage.local.storage import LocalStorage
-from adamtune.storage.records import TrialAttrs, write_flat, write_trial
 from adamtune.storage.studies import list_studies, read_study
 
 COUNTS = (100, 1_000, 10_000)

@@ -138,7 +138,7 @@ def _measured(study: StudyConfig) -> tuple[Plan, list[tuple[str, str]]]:
     from adamtune.cli.options import slow_imports
 
     with slow_imports():
-        from adamtune.search.run import new_plan
+        from adamtune.search.preparation import new_plan
         from adamtune.search.task_check import largest_tasks, measure
         from adamtune.search.trial import Tasks
 

@@ -19,8 +19,9 @@ from adamtune.engines.plan import Plan, make_plan, workers_plan
 from adamtune.errors import AdamtuneError, UsageError
 from adamtune.search.faults import training_faults
 from adamtune.search.fleets import training_device
+from adamtune.search.preparation import ENGINES
 from adamtune.search.progress import Observer, Progress, Stage
-from adamtune.search.run import ENGINES, interruptions
+from adamtune.search.run import interruptions
 from adamtune.search.task_check import check_objective, check_task
 from adamtune.search.trainings import Trainings
 from adamtune.search.trial import Tasks, member

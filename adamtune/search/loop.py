@@ -21,8 +21,9 @@ from adamtune.search.progress import Reason, Tracker
 from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
 from adamtune.search.trial import RunningTrial, Tasks, members, suggest
+from adamtune.storage.attributes import write_flat
 from adamtune.storage.optuna_private import study_id, trial_id
-from adamtune.storage.records import TrialRecord, record_of, write_flat
+from adamtune.storage.records import TrialRecord, record_of
 from adamtune.storage.session import Session
 
 COMMIT_SECONDS = 1.5

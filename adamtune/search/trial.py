@@ -20,8 +20,8 @@ from adamtune.engines.base import Evaluation, Member
 from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
+from adamtune.storage.attributes import TrialAttrs, write_flat, write_trial
 from adamtune.storage.optuna_private import ask_parameter, storage_of, trial_id
-from adamtune.storage.records import TrialAttrs, write_flat, write_trial
 from adamtune.tasks.base import Task
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import LoadedTask, Loader

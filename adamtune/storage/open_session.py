@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 import adamtune
 from adamtune.config import StudyConfig, differences
 from adamtune.errors import Refused
+from adamtune.storage.attributes import StudyAttrs, write_study
 from adamtune.storage.journal.connection import journal_errors, open_journal
 from adamtune.storage.local.session import LocalSession
 from adamtune.storage.local.storage import LocalStorage
@@ -21,7 +22,6 @@ from adamtune.storage.location import journal_path, local_path, without_password
 from adamtune.storage.optuna_private import METRIC_NAMES
 from adamtune.storage.optuna_private import study_id as id_of_study
 from adamtune.storage.processes import ProcessStorage, SharedSession
-from adamtune.storage.records import StudyAttrs, write_study
 from adamtune.storage.server.connection import open_server, server_errors
 from adamtune.storage.session import Session
 

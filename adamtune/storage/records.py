@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 from adamtune.errors import UsageError
 from adamtune.storage.location import without_password
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, TrialState
 
 State = Literal["complete", "pruned", "diverged", "failed", "running"]
@@ -26,62 +25,6 @@ STATES: Mapping[str, State] = {
     "RUNNING": "running",
 }
 """adamtune's names of Optuna's states; a trial that is not in one of them was not begun."""
-
-
-class StudyAttrs(TypedDict, total=False):
-    """User attributes of a study.
-
-    ``plan`` is how it is trained (``engines.plan.Plan``), ``confirmation`` the trainings on fresh seeds
-    (``analysis.confirmation.Confirmation``).
-    """
-
-    study_file: str
-    study: dict[str, Any]
-    study_hash: str
-    data_hash: str
-    code_hash: str
-    metric: str
-    versions: dict[str, str]
-    plan: dict[str, Any]
-    confirmation: dict[str, Any]
-
-
-class TrialAttrs(TypedDict, total=False):
-    """User attributes of a trial.
-
-    ``diverged_at`` is there for diverged trials alone, ``failure`` (the reason and the last lines of the log)
-    for failed ones, ``total_steps`` where a function or command told the steps of its whole training.
-    """
-
-    settings: dict[str, Any]
-    seeds: list[float]
-    metrics: dict[str, float]
-    steps: int
-    seconds: float
-    diverged_at: int
-    failure: str
-    total_steps: int
-
-
-def write_study(storage: BaseStorage, study_id: int, attrs: StudyAttrs) -> None:
-    """Keeps ``attrs`` with the study."""
-    for key, value in attrs.items():
-        storage.set_study_user_attr(study_id, key, value)
-
-
-def write_flat(storage: BaseStorage, trial_id: int, values: Mapping[str, float | str]) -> None:
-    """Keeps single values with the trial, beside those of ``TrialAttrs``, which reports read.
-
-    Optuna's dashboard shows each in a column of its own, and sorts by it; it shows a mapping as one text.
-    """
-    for key, value in values.items():
-        storage.set_trial_user_attr(trial_id, key, value)
-
-
-def write_trial(storage: BaseStorage, trial_id: int, attrs: TrialAttrs) -> None:
-    """Keeps ``attrs`` with the trial, which must not be finished yet."""
-    for key, value in attrs.items():
-        storage.set_trial_user_attr(trial_id, key, value)
 
 
 @dataclass(frozen=True)

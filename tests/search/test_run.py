@@ -16,7 +16,7 @@ from adamtune.analysis.ranking import rank
 from adamtune.config import StudyConfig
 from adamtune.errors import AdamtuneError, Refused, UsageError
 from adamtune.reports.files import to_json
-from adamtune.search import run as module
+from adamtune.search import preparation as module
 from adamtune.search.progress import Progress
 from adamtune.search.run import resume, run
 from adamtune.search.samplers import per_trial

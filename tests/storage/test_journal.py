@@ -6,11 +6,9 @@ import os
 import platform
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from itertools import count
+from contextlib import closing, suppress
 from pathlib import Path
 
 import optuna
@@ -27,8 +25,9 @@ from adamtune.storage import processes
 from adamtune.storage.journal import lock
 from adamtune.storage.journal.connection import open_journal
 from adamtune.storage.journal.storage import SharedJournal
-from adamtune.storage.processes import NoTrialRemains
 from adamtune.storage.studies import delete_study, latest_study, list_studies, read_study
+
+from .together import begun_together
 
 X = {"x": FloatDistribution(0, 1)}
 
@@ -257,19 +256,5 @@ def test_trials_that_are_left_are_taken_over_at_once(path: Path, journal: Shared
 def test_of_those_that_ask_at_once_none_goes_past_the_limit(path: Path, journal: SharedJournal) -> None:
     study_id = journal.create_new_study([StudyDirection.MINIMIZE], "s")
     journal.set_trial_state_values(journal.create_new_trial(study_id), TrialState.FAIL)
-    together = threading.Barrier(4)
-
-    def ask(_: int) -> int:
-        storage = open_journal(path)
-        storage.limit(study_id, 10)
-        together.wait(60)
-        for begun in count():
-            try:
-                storage.create_new_trial(study_id)
-            except NoTrialRemains:
-                return begun
-        raise AssertionError
-
-    with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(ask, range(4))) == 10
+    assert begun_together(lambda: closing(open_journal(path)), study_id, 10) == 10
     assert [each.number for each in journal.get_all_trials(study_id)] == list(range(11))

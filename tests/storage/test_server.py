@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 
 import optuna
@@ -24,10 +21,11 @@ from adamtune.errors import AdamtuneError, UsageError
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.location import without_password
 from adamtune.storage.open_session import open_storage
-from adamtune.storage.processes import NoTrialRemains
 from adamtune.storage.server.connection import open_server, with_driver
 from adamtune.storage.server.storage import ServerStorage
 from adamtune.storage.studies import delete_study, latest_study, list_studies, read_study
+
+from .together import begun_together
 
 
 def test_a_file_opens_as_local_storage(tmp_path: Path) -> None:
@@ -183,22 +181,7 @@ def test_of_those_that_ask_at_once_none_goes_past_the_limit(shared: ServerStorag
     study_id = optuna.create_study(storage=shared, study_name="s")._study_id
     failed = shared.create_new_trial(study_id)
     shared.set_trial_state_values(failed, TrialState.FAIL)
-    together = threading.Barrier(4)
-
-    def ask(_: int) -> int:
-        with closing(open_storage(postgres)) as storage:
-            assert isinstance(storage, ServerStorage)
-            storage.limit(study_id, 10)
-            together.wait(60)
-            for begun in count():
-                try:
-                    storage.create_new_trial(study_id)
-                except NoTrialRemains:
-                    return begun
-        raise AssertionError
-
-    with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(ask, range(4))) == 10
+    assert begun_together(lambda: closing(open_server(postgres)), study_id, 10) == 10
     assert [each.number for each in shared.get_all_trials(study_id)] == list(range(11))
 
 

@@ -16,10 +16,10 @@ from optuna.trial import TrialState, create_trial
 
 from adamtune.errors import Refused, UsageError
 from adamtune.storage import studies
+from adamtune.storage.attributes import StudyAttrs, TrialAttrs, write_study, write_trial
 from adamtune.storage.local.checkpoints import Checkpoints
 from adamtune.storage.local.lock import study_lock
 from adamtune.storage.local.storage import LocalStorage
-from adamtune.storage.records import StudyAttrs, TrialAttrs, write_study, write_trial
 from adamtune.storage.studies import delete_study, latest_study, list_studies, read_study
 
 from .conftest import commit
