@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adamtune.storage.attributes import TrialAttrs, write_flat, write_trial
+from adamtune.storage.attributes import TrialAttrs, write_trial
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.studies import list_studies, read_study
 
@@ -48,8 +48,7 @@ def log_round(storage: BaseStorage, study_id: int, trials: int) -> None:
         for trial_id in ids:
             storage.set_trial_intermediate_value(trial_id, step, 0.987654321)
     for trial_id in ids:
-        write_trial(storage, trial_id, ATTRS)
-        write_flat(storage, trial_id, FLAT)
+        write_trial(storage, trial_id, ATTRS, FLAT)
         storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
 
 

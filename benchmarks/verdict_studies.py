@@ -183,7 +183,7 @@ def true_values(config: StudyConfig, sides: Sequence[Side]) -> list[list[float]]
     engine = Population(TRUTH_SEEDS * len(sides), threads=cores())
     members = []
     for side in sides:
-        task = tasks.build(tasks.settings(side.settings))
+        task = tasks.of(side.settings)
         if task.test is not None:
             new = Friedman(data_seed=10**6, test_rows=NEW_ROWS).data().test
             task = replace(task, test=new).with_holdouts({"new": slice(NEW_ROWS)})
@@ -191,7 +191,7 @@ def true_values(config: StudyConfig, sides: Sequence[Side]) -> list[list[float]]
             task = task.with_holdouts({})
         members += [member(0, side.settings, task, TRUTH_SEED, number) for number in range(TRUTH_SEEDS)]
     engine.admit(members)
-    name = "new/loss" if tasks.build(tasks.settings(sides[0].settings)).test is not None else "val_loss"
+    name = "new/loss" if tasks.of(sides[0].settings).test is not None else "val_loss"
     values = [each.metrics[name] for each in engine.advance()]
     return [values[:TRUTH_SEEDS], values[TRUTH_SEEDS:]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations as pairs
 from itertools import islice, product
 from math import inf, log, prod
@@ -170,7 +171,7 @@ class Space(Frozen):
         """The distribution over the names of the schedules."""
         return _names(self.schedules)
 
-    @property
+    @cached_property
     def searched(self) -> dict[str, Distribution]:
         """Every distribution that is searched, by name.
 

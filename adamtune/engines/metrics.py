@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from itertools import chain
 from math import nan
 from typing import Any
 
@@ -13,7 +12,14 @@ from torch import Tensor, nn
 
 from adamtune.engines.eager import eager
 from adamtune.engines.shared_state import shared_state
-from adamtune.engines.torch_private import change_counts, storage_id, tree_leaves, tree_map, tree_map_only
+from adamtune.engines.torch_private import (
+    change_counts,
+    storage_id,
+    tensor_places,
+    tree_leaves,
+    tree_map,
+    tree_map_only,
+)
 from adamtune.errors import UsageError
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
@@ -109,17 +115,15 @@ def _kept_tensors(module: nn.Module) -> Iterator[None]:
     How often a training is evaluated does not change it then, in lockstep or not.
     """
     before = [
-        (each, name, tensor, change_counts(tensor), storage_id(tensor), tensor.detach().clone())
-        for each in module.modules()
-        for name, tensor in chain(each.named_parameters(recurse=False), each.named_buffers(recurse=False))
+        (own, name, tensor, change_counts(tensor), storage_id(tensor), tensor.detach().clone())
+        for own, name, tensor in tensor_places(module)
         if tensor.layout == torch.strided
     ]
     try:
         yield
     finally:
-        for each, name, tensor, count, place, value in before:
-            if getattr(each, name) is not tensor:
-                setattr(each, name, tensor)
+        for own, name, tensor, count, place, value in before:
+            own[name] = tensor
             if change_counts(tensor) != count or storage_id(tensor) != place:
                 tensor.data.copy_(value)
 

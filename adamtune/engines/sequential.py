@@ -14,7 +14,6 @@ import torch
 from adamtune.engines.base import Evaluation, Member, Source
 from adamtune.engines.training import Training
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.randomness import kept_generators
 
 
 class Sequential:
@@ -47,20 +46,19 @@ class Sequential:
             self._trainings[member] = Training(member, self._source(member.task))
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
-        """Trains every member to its next evaluation; see ``Engine.advance``."""
-        with kept_generators(self._device):  # once, because it takes as long as a step of a small model
-            return self.evaluate() if self.train(pause) else []
+        """Trains every member to its next evaluation; see ``Engine.advance``.
+
+        The global generators are not put back, which takes as long as a step of a small model.
+        """
+        return self.evaluate() if self.train(pause) else []
 
     def train(self, pause: Callable[[], bool]) -> bool:
-        """Trains every member to its next evaluation or to a pause; whether all have reached it.
-
-        The states of the global generators are those of the last member afterwards.
-        """
+        """Trains every member to its next evaluation or to a pause; whether all have reached it."""
         complete = [training.train(pause) for training in self._trainings.values()]
         return all(complete)
 
     def evaluate(self) -> list[Evaluation]:
-        """The evaluations of all members, which have reached them; global generators as after ``train``."""
+        """The evaluations of all members, which have reached them."""
         evaluations = [training.evaluate() for training in self._trainings.values()]
         self.release([each.member for each in evaluations if each.finished or each.diverged_at is not None])
         return evaluations

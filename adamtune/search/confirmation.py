@@ -140,7 +140,7 @@ class ConfirmationLoop:
 
     def _task(self, settings: Mapping[str, Any]) -> Any:
         tasks: Any = self._tasks
-        task = tasks.build(tasks.settings(settings))
+        task = tasks.of(settings)
         if not isinstance(task, LoadedTask):
             return task
         if task not in self._with_holdouts:

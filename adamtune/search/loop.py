@@ -20,8 +20,9 @@ from adamtune.search.programs import Programs
 from adamtune.search.progress import Reason, Tracker
 from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
-from adamtune.search.trial import RunningTrial, Tasks, members, suggest
-from adamtune.storage.attributes import write_flat
+from adamtune.search.suggestions import Suggestions
+from adamtune.search.trial import RunningTrial, Tasks, members
+from adamtune.storage.attributes import write_trial
 from adamtune.storage.optuna_private import study_id, trial_id
 from adamtune.storage.records import TrialRecord, record_of
 from adamtune.storage.session import Session
@@ -47,6 +48,7 @@ class Loop:
         sampler = PerTrialSampler(self._config, tasks.steps, lambda: tracker.done)
         self._sampling = view(self._study.study_name, session.storage, sampler)
         self._pruning = pruning_study(self._config, self._study, tasks)
+        self._suggestions = Suggestions(self._config.space)
         searched = sorted(self._config.space.searched)
         # Optuna has these as they are searched, such as one_minus_beta1.
         self._transformed = [name.removeprefix(ONE_MINUS) for name in searched if name.startswith(ONE_MINUS)]
@@ -114,16 +116,15 @@ class Loop:
 
     def _suggest(self, trial: Trial) -> RunningTrial:
         with self._session.transaction():
-            settings = suggest(trial, self._config.space)
-            trial.set_user_attr("settings", settings)
+            settings = self._suggestions.suggest(trial)
             flat = {name: settings[name] for name in self._transformed if name in settings}
-            write_flat(self._session.storage, trial_id(trial), flat)
+            write_trial(self._session.storage, trial_id(trial), {"settings": settings}, flat)
         return self._begin(trial, settings)
 
     def _begin(self, trial: Trial, settings: Mapping[str, Any], seconds: float = 0.0) -> RunningTrial:
         with training_faults(self._config.name):
             tasks: Any = self._tasks
-            task = tasks.build(tasks.settings(settings))
+            task = tasks.of(settings)
         training = RunningTrial(trial, members(self._config, trial.number, settings, task), seconds)
         self._trainings[trial.number] = training
         return training

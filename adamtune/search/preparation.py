@@ -92,7 +92,7 @@ def _way_back(session: Session, tasks: Tasks) -> str:
 def _default_hash(tasks: Tasks, other: str) -> str:
     """The hash that adamtune 0.1.0 kept: of the default's data; ``other`` where the default is not legal."""
     with suppress(UsageError):
-        return tasks.build(tasks.settings({})).data_hash
+        return tasks.of({}).data_hash
     return other
 
 

@@ -28,13 +28,10 @@ class Programs:
         self.entry, self._study, self._stored = entry, study, stored
         self._common: int | None = None
 
-    def settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings of the task among the settings of a trial."""
-        return {**self._study.task.settings, **{name: settings[name] for name in self._study.space.task}}
-
-    def build(self, settings: Mapping[str, Any]) -> Program:
-        """The program with these settings."""
-        return self.entry.program(settings)
+    def of(self, settings: Mapping[str, Any]) -> Program:
+        """The program of a trial with these settings."""
+        searched = {name: settings[name] for name in self._study.space.task}
+        return self.entry.program({**self._study.task.settings, **searched})
 
     def length(self, trial: FrozenTrial) -> int | None:
         """The steps of a trial's full training; None where they are not known yet."""

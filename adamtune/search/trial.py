@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from adamtune.catalog import NONE
-from adamtune.config import Choice, Distribution, Fixed, Range, Space, StudyConfig, Value, as_trained
+from adamtune.config import StudyConfig
 from adamtune.engines.base import Evaluation, Member
 from adamtune.errors import UsageError
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.storage.attributes import TrialAttrs, write_flat, write_trial
-from adamtune.storage.optuna_private import ask_parameter, storage_of, trial_id
+from adamtune.storage.attributes import TrialAttrs, write_trial
+from adamtune.storage.optuna_private import storage_of, trial_id
 from adamtune.tasks.base import Task
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import LoadedTask, Loader
@@ -45,22 +42,23 @@ class Tasks:
         entry = study.task.entry
         assert isinstance(entry, TaskEntry)
         self._study, self.entry, self._loader = study, entry, Loader(study.recipe)
-        self._settings: dict[str, Task] = {}
+        self._of_trials: dict[str, LoadedTask] = {}
         self._loaded: dict[str, LoadedTask] = {}
 
-    def settings(self, settings: Mapping[str, Any]) -> Task:
-        """The task with its settings among the settings of a trial.
+    def of(self, settings: Mapping[str, Any]) -> LoadedTask:
+        """The task of a trial with these settings; one object for equal ones of the task.
 
         Raises:
-            UsageError: they do not go together.
+            UsageError: they do not go together, or as ``build``.
         """
         searched = {name: settings[name] for name in self._study.space.task if name in settings}
         key = str(searched)
-        if key not in self._settings:
+        if key not in self._of_trials:
             with self._user_errors():
                 own = {**self._study.task.settings, **searched}
-                self._settings[key] = self.entry.settings.model_validate(own)
-        return self._settings[key]
+                task = self.entry.settings.model_validate(own)
+            self._of_trials[key] = self.build(task)
+        return self._of_trials[key]
 
     def build(self, task: Task) -> LoadedTask:
         """``load`` of a task of the study's space.
@@ -101,7 +99,7 @@ class Tasks:
         """Optimizer steps of a trial's full training; the last one reported, of another program's trial."""
         if "settings" not in trial.user_attrs:
             return max(trial.intermediate_values, default=1)
-        return self.build(self.settings(trial.user_attrs["settings"])).steps
+        return self.of(trial.user_attrs["settings"]).steps
 
     def _user_errors(self) -> AbstractContextManager[None]:
         """Messages about the task have the line of a user's ``data``, where it is not known better."""
@@ -192,79 +190,10 @@ class RunningTrial:
         self, study: Study, metric: str, state: TrialState, value: float | None, attrs: TrialAttrs
     ) -> TrialState:
         storage, number = storage_of(study), trial_id(self.trial)
-        write_trial(storage, number, {**attrs, "seconds": self.seconds})
-        flat = {f"metric.{name}": each for name, each in attrs.get("metrics", {}).items() if name != metric}
-        write_flat(storage, number, {"outcome": "diverged"} if "diverged_at" in attrs else flat)
+        others = {name: each for name, each in attrs.get("metrics", {}).items() if name != metric}
+        flat: dict[str, Any] = {f"metric.{name}": each for name, each in others.items()}
+        if "diverged_at" in attrs:
+            flat["outcome"] = "diverged"
+        write_trial(storage, number, {**attrs, "seconds": self.seconds}, flat)
         storage.set_trial_state_values(number, state, None if value is None else [value])
         return state
-
-
-Ask = Callable[[str, BaseDistribution], Any]
-"""Asks for the value of a parameter by its name."""
-
-
-def suggest(trial: Trial, space: Space) -> dict[str, Any]:
-    """``ask_settings`` of a trial's sampler."""
-    return ask_settings(partial(ask_parameter, trial), space)
-
-
-def ask_settings(ask: Ask, space: Space) -> dict[str, Any]:
-    """The settings of a trial: asks for the parameters of the chosen optimizer and schedule, and no others.
-
-    Returns:
-        ``optimizer`` and its hyperparameters, ``schedule`` and its, those of the training that are not at
-        their defaults, then the searched task settings; all by catalog name, JSON-safe.
-    """
-    optimizer = _value(ask, "optimizer", space.optimizer)
-    settings = {"optimizer": optimizer} | _trained(ask, space.optimizers[optimizer])
-    schedule = _value(ask, "schedule", space.schedule)
-    settings |= {"schedule": schedule} | _trained(ask, space.schedules[schedule])
-    others = {**space.training, **space.task}
-    return settings | {name: _value(ask, name, each) for name, each in others.items()}
-
-
-def optuna_distribution(distribution: Choice | Range) -> BaseDistribution:
-    """The distribution as Optuna's."""
-    if isinstance(distribution, Choice):
-        return CategoricalDistribution([storable(value) for value in distribution.values])
-    kind = IntDistribution if distribution.integer else FloatDistribution
-    return kind(distribution.low, distribution.high, log=distribution.log)  # type: ignore[arg-type]
-
-
-def grid(space: Space) -> Iterator[dict[str, Any]]:
-    """Every combination of a space without real numbers, as Optuna's parameters without the fixed ones."""
-    for optimizer, its in space.optimizers.items():
-        for schedule, its_own in space.schedules.items():
-            named = {"optimizer": space.optimizer, "schedule": space.schedule}
-            chosen = {"optimizer": optimizer, "schedule": schedule}
-            head = {name: chosen[name] for name, each in named.items() if isinstance(each, Choice)}
-            yield from _combinations(head, {**its, **its_own, **space.training, **space.task})
-
-
-def _combinations(head: dict[str, Any], rest: Mapping[str, Distribution]) -> Iterator[dict[str, Any]]:
-    searched = {name: each for name, each in rest.items() if not isinstance(each, Fixed)}
-    if not searched:
-        yield head
-        return
-    name, first = next(iter(searched.items()))
-    others = {other: each for other, each in searched.items() if other != name}
-    for value in first.countable or ():
-        yield from _combinations(head | {name: storable(value)}, others)
-
-
-def _trained(ask: Ask, hyperparameters: Mapping[str, Distribution]) -> dict[str, Any]:
-    return dict(as_trained(name, _value(ask, name, each)) for name, each in hyperparameters.items())
-
-
-def _value(ask: Ask, name: str, distribution: Distribution) -> Any:
-    if isinstance(distribution, Fixed):
-        return distribution.value
-    found = ask(name, optuna_distribution(distribution))
-    if isinstance(distribution, Choice):
-        return {storable(value): value for value in distribution.values}[found]
-    return found
-
-
-def storable(value: Value) -> bool | int | float | str | None:
-    """Optuna's categories are scalars: a list, such as a task's ``hidden``, is kept as its JSON."""
-    return json.dumps(value) if isinstance(value, tuple | dict) else value

@@ -49,16 +49,22 @@ def write_study(storage: BaseStorage, study_id: int, attrs: StudyAttrs) -> None:
         storage.set_study_user_attr(study_id, key, value)
 
 
-def write_flat(storage: BaseStorage, trial_id: int, values: Mapping[str, float | str]) -> None:
-    """Keeps single values with the trial, beside those of ``TrialAttrs``, which reports read.
+def write_trial(
+    storage: BaseStorage, trial_id: int, attrs: TrialAttrs, flat: Mapping[str, float | str] | None = None
+) -> None:
+    """Keeps attributes with a trial, which must not be finished yet.
 
-    Optuna's dashboard shows each in a column of its own, and sorts by it; it shows a mapping as one text.
+    Args:
+        storage: the storage.
+        trial_id: the trial.
+        attrs: what reports read.
+        flat: single values beside those. Optuna's dashboard shows each in a column of its own, and sorts by
+            it; it shows a mapping as one text.
     """
+    values = {**attrs, **(flat or {})}
+    together = getattr(storage, "set_trial_user_attrs", None)
+    if together is not None:
+        together(trial_id, values)
+        return
     for key, value in values.items():
-        storage.set_trial_user_attr(trial_id, key, value)
-
-
-def write_trial(storage: BaseStorage, trial_id: int, attrs: TrialAttrs) -> None:
-    """Keeps ``attrs`` with the trial, which must not be finished yet."""
-    for key, value in attrs.items():
         storage.set_trial_user_attr(trial_id, key, value)

@@ -13,7 +13,6 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.storages._in_memory import _StudyInfo
@@ -68,12 +67,6 @@ def trials_in(storage: BaseStorage, study_id: int) -> Sequence[FrozenTrial]:
 def ask_parameter(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     """Asks the sampler for a parameter. Without it, each kind of distribution needs a call of its own."""
     return trial._suggest(name, distribution)
-
-
-def reseed(sampler: RandomSampler, seed: int) -> RandomSampler:
-    """Seeds a sampler anew. Without it, each trial needs a sampler whose generator is seeded twice."""
-    sampler._rng.rng.seed(seed)
-    return sampler
 
 
 def new_frozen_study(
@@ -146,6 +139,13 @@ class MemoryStorage(InMemoryStorage):
     def study_of(self, trial_id: int) -> int:
         """The id of the study of a trial in memory."""
         return self._trial_id_to_study_id_and_number[trial_id][0]
+
+    def set_user_attrs(self, trial_id: int, values: Mapping[str, Any]) -> None:
+        """Sets user attributes of a trial: one copy of it, where Optuna makes one for each."""
+        trial = copy(self._get_trial(trial_id))
+        self.check_trial_is_updatable(trial_id, trial.state)
+        trial.user_attrs = {**trial.user_attrs, **values}
+        self._set_trial(trial_id, trial)
 
     def forget_values(self, trial_id: int, steps: Collection[int]) -> None:
         """Removes intermediate values of a trial that ended from memory."""

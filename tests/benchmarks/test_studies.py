@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from adamtune.config import load_study, parse_study
-from adamtune.search.trial import suggest
+from adamtune.search.suggestions import Suggestions
 from benchmarks import plain_training
 from benchmarks.processes import ROOT
 from benchmarks.studies import TASKS, TRIALS, study_file
@@ -25,7 +25,7 @@ def asked(objective: Callable[[optuna.Trial], Any]) -> Distributions:
 
 def test_the_space_is_that_of_the_plain_script_and_of_the_configuration() -> None:
     ours = parse_study(study_file("cnn", {}, {}), "benchmark").space
-    assert asked(lambda trial: suggest(trial, ours)) == asked(plain_training.suggest)
+    assert asked(lambda trial: Suggestions(ours).suggest(trial)) == asked(plain_training.suggest)
     assert ours == load_study(ROOT / "configs" / "digits-cnn.yaml").space
 
 

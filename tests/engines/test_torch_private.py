@@ -35,6 +35,7 @@ from adamtune.engines.torch_private import (
     require_gradient,
     return_types,
     storage_id,
+    tensor_places,
     tree_leaves,
     tree_map,
     tree_map_only,
@@ -421,3 +422,14 @@ def test_the_reader_leaves_own_private_names_alone() -> None:
     )
     source += "    def _g(self): return 0\n"
     assert not uses_of_torch(PACKAGE / "engines" / "x.py", source)
+
+
+def test_tensor_places_are_where_a_model_looks_its_tensors_up() -> None:
+    model = nn.Sequential(nn.Linear(2, 3, bias=False), nn.BatchNorm1d(3))
+    places = tensor_places(model)
+    assert {id(each) for _, _, each in places} == {
+        id(each) for each in (*model.parameters(), *model.buffers())
+    }
+    for own, name, tensor in places:
+        own[name] = replaced = tensor.detach().clone()
+        assert any(getattr(each, name, None) is replaced for each in model.children())

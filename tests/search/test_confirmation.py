@@ -75,7 +75,7 @@ def test_the_trainings_are_those_of_fresh_seeds(engine: str, folder: Path) -> No
     torch.manual_seed(0)
     for role, results in found.results.items():
         for number, result in results.items():
-            task = tasks.build(tasks.settings(settings[role]))
+            task = tasks.of(settings[role])
             replicate = number + (1000 if role in PAIR else 0)
             trained = metrics(member(0, settings[role], task, 2**32, replicate))
             assert {name: result[name] for name in trained} == pytest.approx(trained, rel=1e-4)
@@ -293,7 +293,7 @@ def test_a_baseline_with_a_tuned_lr(folder: Path) -> None:
     assert found.best_lr == found.lrs[min(best, key=means.__getitem__)]
     tasks = Tasks(file)
     settings = default_settings("sgd") | {"lr": found.lrs[best[2]]}
-    trained = metrics(member(0, settings, tasks.build(tasks.settings(settings)), 2**32, 1))
+    trained = metrics(member(0, settings, tasks.of(settings), 2**32, 1))
     result = found.results[of_lr(best[2])][1]
     assert {name: result[name] for name in trained} == pytest.approx(trained, rel=1e-4)
     assert found.baseline == default_settings("sgd") | {"lr": found.best_lr}
@@ -339,7 +339,7 @@ engine: {engine}
     searched(file)
     found = confirmation(file)
     assert found.test == 60
-    task = Tasks(file).build(Tasks(file).settings({}))
+    task = Tasks(file).of({})
     assert task.test is not None
     rows = [f"test.{part}/loss" for part in range(25)]
     result = found.results["winner"][0]
@@ -372,7 +372,7 @@ def test_each_setting_of_a_better_trial_is_put_back(folder: Path) -> None:
         settings = {**winner, setting: default_settings("sgd")[setting]}
         results = found.results[f"without {setting}"]
         assert list(results) == list(range(10))
-        trained = metrics(member(0, settings, tasks.build(tasks.settings(settings)), 2**32, 1003))
+        trained = metrics(member(0, settings, tasks.of(settings), 2**32, 1003))
         assert {name: results[3][name] for name in trained} == pytest.approx(trained, rel=1e-4)
     lr = found.effects[0]
     assert (lr.setting, lr.n) == ("lr", 10)

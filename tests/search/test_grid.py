@@ -11,7 +11,7 @@ import pytest
 
 from adamtune.config import StudyConfig
 from adamtune.search.run import run
-from adamtune.search.trial import grid
+from adamtune.search.suggestions import grid
 
 from .studies import ENGINES, interrupt, searched, study
 

@@ -17,7 +17,8 @@ from adamtune.search.notes import STARTUP_TRIALS
 from adamtune.search.progress import TOP, Progress
 from adamtune.search.run import run
 from adamtune.search.samplers.per_trial import PerTrialSampler
-from adamtune.search.trial import Tasks, suggest
+from adamtune.search.suggestions import Suggestions
+from adamtune.search.trial import Tasks
 from adamtune.storage.studies import read_study
 
 from .studies import ENGINES, WILD, Trials, interrupt, searched, study, trials
@@ -124,7 +125,7 @@ def suggestions(file: StudyConfig, count: int) -> list[dict[str, Any]]:
     own = optuna.Study("s", storage, PerTrialSampler(file, Tasks(file).steps, lambda: len(found)))
     for _ in range(count):
         trial = own.ask()
-        settings = suggest(trial, file.space)
+        settings = Suggestions(file.space).suggest(trial)
         own.tell(trial, settings["lr"])
         found.append(settings)
     return found

@@ -18,9 +18,10 @@ from optuna.storages import InMemoryStorage
 from adamtune.config import StudyConfig
 from adamtune.search.notes import STARTUP_TRIALS
 from adamtune.search.samplers.per_trial import PerTrialSampler, sampler
-from adamtune.search.samplers.points import at_quantile
+from adamtune.search.samplers.points import RandomPoint, at_quantile
 from adamtune.search.samplers.tpe import TpeSampler
-from adamtune.search.trial import Tasks, grid, suggest
+from adamtune.search.suggestions import Suggestions, grid
+from adamtune.search.trial import Tasks
 
 from .studies import GRID, SAMPLERS, SPACE, searched, study
 
@@ -36,7 +37,7 @@ def suggestions(file: StudyConfig, count: int) -> list[dict[str, Any]]:
     found = []
     for done in range(count):  # noqa: B007
         trial = own.ask()
-        found.append(suggest(trial, file.space))
+        found.append(Suggestions(file.space).suggest(trial))
         own.tell(trial, found[-1]["lr"])
     return found
 
@@ -125,6 +126,19 @@ def test_quantiles_are_in_range_and_reach_both_ends(name: str) -> None:
     assert {type(value) for value in values} == {int if isinstance(distribution, IntDistribution) else float}
 
 
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_random_values_are_those_of_optunas_sampler(name: str) -> None:
+    """With the types of Python; one generator is seeded anew for each."""
+    distribution, sampler = DISTRIBUTIONS[name], RandomPoint()
+    own, trial = optuna.create_study(), optuna.trial.create_trial(value=0.0)
+    for seed in range(100):
+        drawn, theirs = (
+            [each.sample_independent(own, trial, "x", distribution) for _ in range(3)]
+            for each in (sampler.seeded(seed), RandomSampler(seed=seed))
+        )
+        assert [(type(each), each) for each in drawn] == [(type(each), each) for each in theirs]
+
+
 def test_every_integer_is_as_likely() -> None:
     values = [at_quantile(DISTRIBUTIONS["int"], (k + 0.5) / 400) for k in range(400)]
     assert [values.count(each) for each in (1, 2, 3, 4)] == [100] * 4
@@ -175,7 +189,7 @@ def test_models_begin_when_enough_trials_are_over() -> None:
     file = study(Path(), search={"sampler": "tpe"})
     tpe = TpeSampler(Tasks(file).steps)
     kinds = [
-        type(sampler(file, 30, finished, tpe, RandomSampler())).__name__
+        type(sampler(file, 30, finished, tpe, RandomPoint())).__name__
         for finished in (0, STARTUP_TRIALS - 1, STARTUP_TRIALS)
     ]
     assert kinds == ["SobolPoint", "SobolPoint", "TpeSampler"]

@@ -14,7 +14,7 @@ from optuna.trial import Trial
 from adamtune.config import StudyConfig
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
-from adamtune.search.trial import suggest
+from adamtune.search.suggestions import Suggestions
 
 from .studies import searched, study
 
@@ -23,7 +23,7 @@ def asked(file: StudyConfig, count: int) -> list[tuple[Trial, dict[str, Any]]]:
     """Random trials and their settings."""
     own = optuna.create_study(sampler=RandomSampler(seed=0))
     trials = [own.ask() for _ in range(count)]
-    return [(trial, suggest(trial, file.space)) for trial in trials]
+    return [(trial, Suggestions(file.space).suggest(trial)) for trial in trials]
 
 
 @pytest.fixture(scope="module")

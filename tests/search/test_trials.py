@@ -50,7 +50,7 @@ def test_the_first_replicate_is_the_one_there_would_be_alone(folder: Path, anoth
 
 def build(tasks: Tasks, settings: dict[str, Any]) -> LoadedTask:
     """The task of a trial with these settings."""
-    return tasks.build(tasks.settings(settings))
+    return tasks.of(settings)
 
 
 def member(file: StudyConfig, settings: dict[str, Any]) -> list[Member]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
@@ -60,6 +62,24 @@ def test_attributes_are_kept_as_they_will_be_read(storage: LocalStorage) -> None
     storage.set_study_user_attr(study_id, "k", kept)
     kept["list"].append("later")
     assert storage.get_study_user_attrs(study_id) == {"k": {"list": [1, [2, 3]]}}
+
+
+def test_attributes_in_memory_are_those_in_the_file(storage: LocalStorage) -> None:
+    """Whichever way an attribute becomes JSON, also those that are set together."""
+    study_id = storage.create_new_study(MINIMIZE, "s")
+    trial_id = storage.create_new_trial(study_id)
+    numbers = [0, -7, 10**30, 0.1, -0.0, 1e-300, 5e22, np.float64(0.3), float("inf")]
+    values = dict(enumerate([*numbers, True, None, 'a"\u00e9\ud800', (1, 2.0), {"a": (True,)}]))
+    attrs = {str(key): value for key, value in values.items()}
+    storage.set_trial_user_attrs(trial_id, attrs)
+    storage.commit()
+    texts = {key: json.dumps(value) for key, value in attrs.items()}
+    assert dict(rows(storage.path, "SELECT key, value_json FROM trial_user_attributes")) == texts
+    for each in (storage, LocalStorage(storage.path)):
+        found = each.get_trial(trial_id).user_attrs
+        assert {key: repr(value) for key, value in found.items()} == {
+            key: repr(json.loads(text)) for key, text in texts.items()
+        }
 
 
 def test_what_cannot_be_written_changes_nothing(storage: LocalStorage) -> None:

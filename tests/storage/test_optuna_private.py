@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import SuccessiveHalvingPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import InMemoryStorage, RDBStorage
@@ -30,7 +31,6 @@ from adamtune.storage.optuna_private import (
     TrialsView,
     ask_parameter,
     new_frozen_study,
-    reseed,
     server_tables,
     storage_of,
     study_id,
@@ -79,17 +79,6 @@ def test_a_frozen_study_is_what_storages_list(study: optuna.Study) -> None:
     study.set_user_attr("k", 1)
     (listed,) = storage_of(study).get_all_studies()
     assert new_frozen_study(study_id(study), "s", MINIMIZE, {"k": 1}, {}) == listed
-
-
-def test_a_sampler_that_is_seeded_anew_draws_what_a_new_one_draws(study: optuna.Study) -> None:
-    trial, distribution = study.ask(), FloatDistribution(0.0, 1.0)
-    used = RandomSampler(seed=3)
-    used.sample_independent(study, trial, "x", distribution)
-    drawn = [
-        each.sample_independent(study, trial, "x", distribution)
-        for each in (reseed(used, 7), RandomSampler(seed=7), RandomSampler(seed=3))
-    ]
-    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_samplers_see_the_view(study: optuna.Study) -> None:
@@ -142,6 +131,16 @@ def test_the_next_trial_has_the_id_that_was_set() -> None:
     storage.set_next_trial_id(99)
     assert storage.create_new_trial(7) == 99
     assert storage.get_trial(99).number == 1
+
+
+def test_attributes_set_together_are_in_a_copy_of_the_trial() -> None:
+    storage = Remembered()
+    trial_id = storage.create_new_trial(7)
+    before = storage.get_trial(trial_id)
+    storage.set_user_attrs(trial_id, {"a": 1, "b": 2})
+    assert (before.user_attrs, storage.get_trial(trial_id).user_attrs) == ({}, {"a": 1, "b": 2})
+    with pytest.raises(UpdateFinishedTrialError):
+        storage.set_user_attrs(70, {"a": 1})
 
 
 def test_the_lock_is_the_one_of_every_method() -> None:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adamtune.config import Space
 from adamtune.search.ended import EndedTrials
-from adamtune.search.trial import grid
+from adamtune.search.suggestions import grid
 from adamtune.storage.optuna_private import all_trials
 
 Params = dict[str, Any]

@@ -14,7 +14,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
@@ -24,16 +24,16 @@ from adamtune.errors import AdamtuneError
 from adamtune.search.notes import MODELS, STARTUP_TRIALS
 from adamtune.search.samplers.combinations import Combinations
 from adamtune.search.samplers.history import has_failed
-from adamtune.search.samplers.points import FixedPoint, SobolPoint
+from adamtune.search.samplers.points import FixedPoint, RandomPoint, SobolPoint
 from adamtune.search.samplers.start import start_points
 from adamtune.search.samplers.tpe import TpeSampler
-from adamtune.search.trial import ask_settings, storable
-from adamtune.storage.optuna_private import TrialsView, reseed, trial_id
+from adamtune.search.suggestions import Suggestions, storable
+from adamtune.storage.optuna_private import TrialsView, trial_id
 from adamtune.tasks.randomness import derive
 
 
 def sampler(
-    config: StudyConfig, number: int, finished: int, tpe: TpeSampler, random: RandomSampler
+    config: StudyConfig, number: int, finished: int, tpe: TpeSampler, random: RandomPoint
 ) -> BaseSampler:
     """Makes the sampler of one trial, unless it is of a grid.
 
@@ -61,7 +61,7 @@ def sampler(
                 return GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
             case "cmaes":
                 return CmaEsSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
-    return reseed(random, seed)
+    return random.seeded(seed)
 
 
 class PerTrialSampler(BaseSampler):
@@ -80,11 +80,12 @@ class PerTrialSampler(BaseSampler):
     ) -> None:
         self._config, self._finished = config, finished
         # Replaced before each trial.
-        self._sampler: BaseSampler = RandomSampler()
-        self._random = RandomSampler()
+        self._random = RandomPoint()
+        self._sampler: BaseSampler = self._random
         self._tpe = TpeSampler(steps)
         self._combinations = Combinations(config.space) if config.space.combinations else None
         self._start = start_points(config)
+        self._suggestions = Suggestions(config.space)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Makes the trial's sampler."""
@@ -116,8 +117,8 @@ class PerTrialSampler(BaseSampler):
         drawing = self._sampler
         if attempt:
             seed = derive(self._config.search.seed, "redraw", trial.number, attempt - 1)
-            drawing = RandomSampler(seed=seed)
-        return Draw(drawing, study, trial).params(self._config)
+            drawing = RandomPoint().seeded(seed)
+        return Draw(drawing, study, trial).params(self._suggestions)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are sampled together."""
@@ -145,9 +146,9 @@ class Draw:
         self._relative = sampler.sample_relative(study, trial, space)
         self._params: dict[str, Any] = {}
 
-    def params(self, config: StudyConfig) -> dict[str, Any]:
+    def params(self, suggestions: Suggestions) -> dict[str, Any]:
         """The parameters, by name."""
-        ask_settings(self._ask, config.space)
+        suggestions.settings(self._ask)
         return self._params
 
     def _ask(self, name: str, distribution: BaseDistribution) -> Any:

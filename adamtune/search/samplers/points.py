@@ -1,12 +1,13 @@
-"""Samplers that draw each parameter by its name alone, and those of them that only return a given point."""
+"""Samplers that draw each parameter by its name alone: at random, or at a given point."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from math import exp, log
+from math import exp, floor, log, nextafter
 from typing import Any
 
+import numpy as np
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
@@ -46,6 +47,34 @@ class FixedPoint(IndependentSampler):
         return self._params[param_name]
 
 
+class RandomPoint(IndependentSampler):
+    """A sampler that draws what Optuna's ``RandomSampler`` draws, without an array for each parameter."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.RandomState()
+
+    def seeded(self, seed: int) -> RandomPoint:
+        """The sampler itself, its random generator seeded anew."""
+        self._rng.seed(seed)
+        return self
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A random value of the parameter."""
+        if isinstance(param_distribution, CategoricalDistribution):
+            choices = param_distribution.choices
+            return choices[int(self._rng.uniform(size=len(choices)).argmax())]
+        assert isinstance(param_distribution, FloatDistribution | IntDistribution)
+        low, high = param_distribution.low, param_distribution.high
+        drawn = self._rng.uniform(*_bounds(param_distribution))
+        value = exp(drawn) if param_distribution.log else drawn
+        if isinstance(param_distribution, IntDistribution):
+            whole = round(value) if param_distribution.log else floor(value - low + 0.5) + low
+            return min(max(whole, low), high)
+        return min(max(value, low), nextafter(high, high - 1))
+
+
 class SobolPoint(IndependentSampler):
     """A sampler that returns point ``number`` of a scrambled Sobol sequence.
 
@@ -78,13 +107,17 @@ def at_quantile(distribution: BaseDistribution, quantile: float) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(quantile * len(distribution.choices))]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    integer = isinstance(distribution, IntDistribution)
-    # Rounding gives every integer an equal part of the range, the first and the last too.
-    low, high = distribution.low - 0.5 * integer, distribution.high + 0.5 * integer
-    if distribution.log:
-        value = exp(log(low) + quantile * (log(high) - log(low)))
-    else:
-        value = low + quantile * (high - low)
+    low, high = _bounds(distribution)
+    drawn = low + quantile * (high - low)
+    value = exp(drawn) if distribution.log else drawn
     # exp(log(low)) may be a bit less than low, which Optuna refuses.
     value = min(max(value, distribution.low), distribution.high)
-    return round(value) if integer else value
+    return round(value) if isinstance(distribution, IntDistribution) else value
+
+
+def _bounds(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    """The ends of the range that values are drawn from, or of their logarithms."""
+    # Rounding gives every integer an equal part of the range, the first and the last too.
+    beyond = 0.5 * isinstance(distribution, IntDistribution)
+    low, high = distribution.low - beyond, distribution.high + beyond
+    return (log(low), log(high)) if distribution.log else (low, high)

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,19 @@ def frozen_trial(stored: StoredTrial) -> FrozenTrial:
     )
 
 
+def stored_value(value: Any) -> tuple[str, Any]:
+    """The JSON of an attribute, and the value that it will be read as, such as a list for a tuple.
+
+    Raises:
+        TypeError, ValueError: it has no JSON.
+    """
+    kind = type(value)
+    if kind is int or kind is str or (kind is float and isfinite(value)):  # most of them
+        return (json.dumps(value) if kind is str else repr(value)), value
+    text = json.dumps(value)
+    return text, json.loads(text)
+
+
 class Changes:
     """The rows that changed since the last commit, exactly as Optuna's own storage would write them.
 
@@ -129,7 +143,7 @@ class Changes:
     def set_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
         """Sets a parameter; ``value`` is Optuna's internal representation."""
         # SQLite would store a NumPy number as bytes.
-        self._rows[PARAMS][trial_id, name] = float(value), distribution_to_json(distribution)
+        self._rows[PARAMS][trial_id, name] = float(value), distribution
 
     def set_intermediate(self, trial_id: int, step: int, value: float) -> None:
         """Sets an intermediate value."""
@@ -154,7 +168,10 @@ class Changes:
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Writes every row, in the caller's transaction; the rows are kept until ``clear``."""
-        for table, rows in self._rows.items():
+        distributions = {id(each): each for _, each in self._rows[PARAMS].values()}
+        texts = {key: distribution_to_json(each) for key, each in distributions.items()}  # trials share them
+        params = {key: (value, texts[id(each)]) for key, (value, each) in self._rows[PARAMS].items()}
+        for table, rows in (self._rows | {PARAMS: params}).items():
             # Tables come in the order of OF_A_TRIAL: foreign keys point at rows that are written first.
             connection.executemany(table.upsert, [(*key, *values) for key, values in rows.items()])
         connection.executemany(INTERMEDIATE.removal, self._removed)

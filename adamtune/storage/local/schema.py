@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
@@ -88,6 +89,7 @@ def to_local(time: datetime | None) -> datetime | None:
     return None if time is None else time.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
+@lru_cache(maxsize=4096)  # the start of a trial is written again with its end
 def from_datetime(time: datetime | None) -> str | None:
     """A naive local time as stored: naive UTC with microseconds."""
     if time is None:

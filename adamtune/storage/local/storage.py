@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from typing_extensions import override
 
 from adamtune.errors import AdamtuneError
 from adamtune.storage.local.database import BUSY_SECONDS, connect, create, database_errors, transaction
-from adamtune.storage.local.rows import Changes, TrialIds, frozen_study, load_trials
+from adamtune.storage.local.rows import Changes, TrialIds, frozen_study, load_trials, stored_value
 from adamtune.storage.local.schema import (
     STUDY_SYSTEM,
     STUDY_USER,
@@ -129,17 +128,16 @@ class LocalStorage(MemoryStorage):
 
     @override
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        text = json.dumps(value)
+        text, kept = stored_value(value)
         with self.lock:
-            # Memory gets what the file will give back, such as a list for a tuple. So in every method below.
-            super().set_study_user_attr(study_id, key, json.loads(text))
+            super().set_study_user_attr(study_id, key, kept)
             self._changes.set_attr(STUDY_USER, study_id, key, text)
 
     @override
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        text = json.dumps(value)
+        text, kept = stored_value(value)
         with self.lock:
-            super().set_study_system_attr(study_id, key, json.loads(text))
+            super().set_study_system_attr(study_id, key, kept)
             self._changes.set_attr(STUDY_SYSTEM, study_id, key, text)
 
     @override
@@ -201,16 +199,21 @@ class LocalStorage(MemoryStorage):
 
     @override
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        text = json.dumps(value)
+        self.set_trial_user_attrs(trial_id, {key: value})
+
+    def set_trial_user_attrs(self, trial_id: int, values: Mapping[str, Any]) -> None:
+        """Sets user attributes of a trial, by name."""
+        stored = {key: stored_value(value) for key, value in values.items()}
         with self.lock:
-            super().set_trial_user_attr(trial_id, key, json.loads(text))
-            self._changes.set_attr(TRIAL_USER, trial_id, key, text)
+            self.set_user_attrs(trial_id, {key: kept for key, (_, kept) in stored.items()})
+            for key, (text, _) in stored.items():
+                self._changes.set_attr(TRIAL_USER, trial_id, key, text)
 
     @override
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        text = json.dumps(value)
+        text, kept = stored_value(value)
         with self.lock:
-            super().set_trial_system_attr(trial_id, key, json.loads(text))
+            super().set_trial_system_attr(trial_id, key, kept)
             self._changes.set_attr(TRIAL_SYSTEM, trial_id, key, text)
 
     @override
@@ -253,6 +256,6 @@ def _storable(template: FrozenTrial) -> FrozenTrial:
     for name, value in template.params.items():
         template.distributions[name].to_internal_repr(value)
     trial = copy.copy(template)
-    trial.user_attrs = json.loads(json.dumps(template.user_attrs))
-    trial.system_attrs = json.loads(json.dumps(template.system_attrs))
+    _, trial.user_attrs = stored_value(template.user_attrs)
+    _, trial.system_attrs = stored_value(template.system_attrs)
     return trial
