@@ -463,10 +463,8 @@ def members(task: Any) -> list[Member]:
     return [member(task, trial, "adamw", lr=0.01 * (trial + 1), replicate=trial // 2) for trial in range(4)]
 
 
-def at_the_end(task: Toy, engine: type[Population | Sequential]) -> list[dict[str, Tensor]]:
+def at_the_end(trained: list[Member], engine: type[Population | Sequential]) -> list[dict[str, Tensor]]:
     """Each member's parameters and buffers after all steps in float64."""
-    own = Toy(task.make, task.measure, steps=STEPS + 1, evaluate_every=2)
-    trained = members(own)
     made = engine(len(trained), dtype=torch.float64)
     made.admit(trained)
     for _ in range(STEPS // 2):
@@ -483,34 +481,28 @@ def at_the_end(task: Toy, engine: type[Population | Sequential]) -> list[dict[st
     return [{name: value[group["members"].index(row)] for name, value in found.items()} for row in range(4)]
 
 
-@pytest.mark.parametrize("engine", [Population, Sequential])
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
-def test_parameters_and_buffers_are_those_of_a_plain_loop(
-    name: str, engine: type[Population | Sequential]
-) -> None:
-    found = at_the_end(OWN[name], engine)
-    own = Toy(OWN[name].make, OWN[name].measure, steps=STEPS + 1, evaluate_every=2)
-    for each, tensors in zip(members(own), found, strict=True):
-        model = plain_loop(each)
-        for key, value in (*model.named_parameters(), *model.named_buffers()):
-            if value.is_floating_point() or value.is_complex():
-                torch.testing.assert_close(tensors[key].to(value.dtype), value.detach(), rtol=1e-9, atol=1e-8)
-            else:
-                assert torch.equal(tensors[key], value)
-    first = next(
-        name for name, _ in model.named_parameters() if not torch.equal(found[0][name], found[1][name])
-    )
-    assert len({tuple(each[first].flatten().tolist()) for each in found}) == 4
-
-
-@pytest.mark.parametrize("name", OWN)
-@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
-@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
-def test_they_are_trained_in_lockstep(name: str) -> None:
-    assert make_plan(OWN[name], "auto", "auto", "cpu", 1).engine == "population"
+def test_they_are_trained_in_lockstep_as_in_a_plain_loop(name: str) -> None:
+    """Parameters and buffers are those of a plain loop, as those of the sequential engine are."""
+    task = Toy(OWN[name].make, OWN[name].measure, steps=STEPS + 1, evaluate_every=2)
+    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "population"
+    trained = members(task)
+    models = [plain_loop(each) for each in trained]
+    for engine in (Population, Sequential):
+        found = at_the_end(trained, engine)
+        for model, tensors in zip(models, found, strict=True):
+            for key, value in (*model.named_parameters(), *model.named_buffers()):
+                if value.is_floating_point() or value.is_complex():
+                    ours = tensors[key].to(value.dtype)
+                    torch.testing.assert_close(ours, value.detach(), rtol=1e-9, atol=1e-8)
+                else:
+                    assert torch.equal(tensors[key], value)
+        trainable = dict(models[0].named_parameters())
+        first = next(key for key in trainable if not torch.equal(found[0][key], found[1][key]))
+        assert len({tuple(each[first].flatten().tolist()) for each in found}) == 4
 
 
 def half(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
