@@ -10,6 +10,8 @@ import torch
 
 from adamtune.storage.local.database import create
 
+from .studies import searched, study
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
@@ -37,3 +39,18 @@ def another(empty_database: Path, tmp_path: Path) -> Path:
     other.mkdir()
     shutil.copy(empty_database, other / "studies.db")
     return other
+
+
+@pytest.fixture(scope="session")
+def _eight_trials(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copy(empty_database, folder / "studies.db")
+    searched(study(folder))
+    return folder / "studies.db"
+
+
+@pytest.fixture
+def finished(_eight_trials: Path, tmp_path: Path) -> Path:
+    """A folder whose ``study`` has its eight trials."""
+    shutil.copy(_eight_trials, tmp_path / "studies.db")
+    return tmp_path

@@ -135,12 +135,12 @@ def test_a_killed_confirmation_resumes_exactly(
     searched(file(another))
     monkeypatch.setattr(module, "COMMIT_SECONDS", 0.02)
     kills = 0
-    for at in (2, 1, 3, 4, 2, 1):
+    for at in (2, 1, 3, 1):
         try:
             run(file(folder), crashing(at))  # which trains nothing where all was committed before a kill
         except Killed:
             kills += 1
-    assert kills >= 3
+    assert kills >= 2
     searched(file(folder)) if said(file(folder)).outcome == "not_confirmed" else None
     assert confirmation(file(folder)) == confirmation(file(another))
     assert trials(file(folder)) == trials(file(another))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -53,7 +54,19 @@ def thinned(whole: dict[int, list[int]], numbers: set[int]) -> dict[int, list[in
     }
 
 
-@pytest.mark.parametrize("pruner", ["none", "asha", "hyperband"])
+@pytest.fixture(scope="module")
+def both(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int | str, StudyConfig]:
+    """Two searches that have ended: one keeps few curves, and one all."""
+    found: dict[int | str, StudyConfig] = {}
+    for keep in (MOST, "all"):
+        folder = tmp_path_factory.mktemp("both")
+        shutil.copy(empty_database, folder / "studies.db")
+        found[keep] = file(folder, keep)
+        searched(found[keep])
+    return found
+
+
+@pytest.mark.parametrize("pruner", ["none", "hyperband"])
 def test_only_the_curves_differ(pruner: str, folder: Path, another: Path) -> None:
     every = searched(file(another, "all", pruner=pruner))
     few = searched(file(folder, pruner=pruner))
@@ -62,17 +75,15 @@ def test_only_the_curves_differ(pruner: str, folder: Path, another: Path) -> Non
     assert sum(map(len, curves(few).values())) < sum(map(len, curves(every).values()))
 
 
-def test_optuna_reads_what_is_left(folder: Path) -> None:
-    config = file(folder)
-    assert curves(searched(config)) == {
-        each.number: sorted(each.intermediate_values) for each in in_optuna(config)
-    }
+def test_optuna_reads_what_is_left(both: dict[int | str, StudyConfig]) -> None:
+    read = {each.number: sorted(each.intermediate_values) for each in in_optuna(both[MOST])}
+    assert curves(trials(both[MOST])) == read
 
 
-def test_a_resumed_search_keeps_the_same_curves(folder: Path, another: Path) -> None:
+def test_a_resumed_search_keeps_the_same_curves(both: dict[int | str, StudyConfig], folder: Path) -> None:
     for done in (5, 14, 23):
         interrupt(file(folder), done)
-    assert searched(file(folder)) == searched(file(another))
+    assert searched(file(folder)) == trials(both[MOST])
 
 
 def test_each_commit_has_the_curves_of_its_best_trials(
@@ -100,9 +111,9 @@ def test_each_commit_has_the_curves_of_its_best_trials(
     assert len(states) > 5
 
 
-def test_fewer_curves_may_be_kept_later(folder: Path, another: Path) -> None:
+def test_fewer_curves_may_be_kept_later(both: dict[int | str, StudyConfig], folder: Path) -> None:
     interrupt(file(folder, "all"), 20)
-    assert curves(searched(file(folder))) == curves(searched(file(another)))
+    assert curves(searched(file(folder))) == curves(trials(both[MOST]))
 
 
 def test_a_curve_that_is_lost_does_not_come_back(folder: Path) -> None:
@@ -123,18 +134,17 @@ def test_rows_that_are_not_kept_are_never_written(folder: Path, monkeypatch: pyt
         assert len(set(connection.execute(query).fetchone())) == 1
 
 
-def test_pruned_trials_are_ranked_as_with_all_curves(folder: Path, another: Path) -> None:
+def test_pruned_trials_are_ranked_as_with_all_curves(both: dict[int | str, StudyConfig]) -> None:
     """By the values of the others where they were pruned, which thinned curves have."""
-    for config in (file(folder), file(another, "all")):
-        searched(config)
-    few, every = (read_study(str(each / "studies.db"), "s") for each in (folder, another))
+    few, every = (read_study(both[keep].storage, "s") for keep in (MOST, "all"))
     assert {"pruned", "complete"} <= {each.state for each in every.trials}
     assert standings(few.trials, "minimize") == standings(every.trials, "minimize")
 
 
-def test_a_server_keeps_the_same_curves(postgres: str, folder: Path) -> None:
-    local = searched(file(folder))
+def test_a_server_keeps_the_same_curves(
+    both: dict[int | str, StudyConfig], postgres: str, folder: Path
+) -> None:
     shared = study(
         folder, storage=postgres, search=dict(file(folder).search), population=6, space={"lr": WILD}
     )
-    assert curves(searched(shared)) == curves(local)
+    assert curves(searched(shared)) == curves(trials(both[MOST]))

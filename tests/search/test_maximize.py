@@ -94,7 +94,7 @@ def test_a_metric_and_its_mirror_image_are_searched_alike(
     """The lowest loss is the highest R2, so that nothing but the values may differ."""
 
     def found(folder: Path, metric: str) -> tuple[Trials, int]:
-        search = {"trials": 36, "sampler": sampler, "pruner": pruner}
+        search = {"trials": 24, "sampler": sampler, "pruner": pruner}
         file = study(folder, objective={"metric": metric}, search=search, space={"lr": WILD}, population=6)
         best = run(file, lambda progress: None).progress.best
         assert best is not None

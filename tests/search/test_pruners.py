@@ -103,12 +103,12 @@ def test_a_resumed_study_prunes_the_same(name: str, sampler: str, folder: Path, 
     """Diverged trials are among them, which some samplers are shown as complete ones."""
 
     def file(folder: Path) -> StudyConfig:
-        search = {"trials": 40, "pruner": name, "sampler": sampler}
+        search = {"trials": 28, "pruner": name, "sampler": sampler}
         return study(
             folder, search=search, population=8, space={"lr": {"low": 1e-3, "high": 1e1, "log": True}}
         )
 
-    resumed(file, folder, another, (6, 14, 22, 30))
+    resumed(file, folder, another, (9, 19))
 
 
 @pytest.mark.parametrize(("sampler", "trials"), [("tpe", LEARNED + 40), ("cmaes", 30)])

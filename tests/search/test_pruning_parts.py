@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,14 +22,14 @@ from adamtune.search.samplers.history import TrialHistory
 from adamtune.search.trial import Tasks
 from adamtune.tasks.base import evaluation_interval
 
-from .studies import ended, in_optuna, interrupt, searched, study
+from .studies import ended, in_optuna, interrupt, searched, study, trials
 
 LR = {"low": 1e-3, "high": 1e-1, "log": True}
 LENGTHS: dict[str, dict[str, Any]] = {
-    "batch_size": {"task": {"batch_size": [16, 64, 128]}},
+    "batch_size": {"task": {"batch_size": [32, 64, 128]}},
     "epochs": {"task": {"epochs": [2, 5, 20]}},
 }
-STEPS = {16: 17, 64: 4, 128: 2}
+STEPS = {32: 8, 64: 4, 128: 2}
 """Optimizer steps of an epoch, by batch size."""
 
 
@@ -38,6 +41,23 @@ def file(folder: Path, pruner: str, setting: str = "batch_size", **search: Any) 
         task={"epochs": 10},
         engine="sequential",
     )
+
+
+Search = Callable[[str, str], StudyConfig]
+
+
+@pytest.fixture(scope="module")
+def search(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Search:
+    """Runs the ``file`` of a pruner and a setting, once."""
+
+    @cache
+    def find(pruner: str, setting: str) -> StudyConfig:
+        folder = tmp_path_factory.mktemp("parts")
+        shutil.copy(empty_database, folder / "studies.db")
+        searched(config := file(folder, pruner, setting))
+        return config
+
+    return find
 
 
 def steps_of(trial: dict[str, Any]) -> int:
@@ -59,9 +79,9 @@ def test_no_two_evaluations_are_in_the_same_tenth() -> None:
 
 
 @pytest.mark.parametrize("setting", LENGTHS)
-def test_asha_compares_equal_parts_of_trainings(setting: str, folder: Path) -> None:
+def test_asha_compares_equal_parts_of_trainings(setting: str, search: Search) -> None:
     """Each trial is compared at 1, 3 and 9 tenths with those that came there before, whatever its length."""
-    done = searched(file(folder, "asha", setting))
+    done = trials(search("asha", setting))
     rungs: dict[int, list[float]] = {1: [], 3: [], 9: []}
     for each in done:
         stopped = None
@@ -79,10 +99,10 @@ def test_asha_compares_equal_parts_of_trainings(setting: str, folder: Path) -> N
 
 
 @pytest.mark.parametrize("setting", LENGTHS)
-def test_the_median_is_of_equal_parts_of_trainings(setting: str, folder: Path) -> None:
+def test_the_median_is_of_equal_parts_of_trainings(setting: str, search: Search) -> None:
     complete: list[dict[int, float]] = []
     pruned = 0
-    for each in searched(file(folder, "median", setting)):
+    for each in trials(search("median", setting)):
         values = tenths(each)
         for tenth in values:
             others = [other[tenth] for other in complete if tenth in other]
@@ -97,9 +117,9 @@ def test_the_median_is_of_equal_parts_of_trainings(setting: str, folder: Path) -
 
 
 @pytest.mark.parametrize("pruner", ["asha", "hyperband", "median"])
-def test_no_length_is_pruned_as_a_class(pruner: str, folder: Path) -> None:
+def test_no_length_is_pruned_as_a_class(pruner: str, search: Search) -> None:
     """Equal trainings cut into more steps have no disadvantage: the best class is not pruned whole."""
-    done = searched(file(folder, pruner, trials=60))
+    done = trials(search(pruner, "batch_size"))
     best = min(done, key=lambda each: each["value"])["settings"]["batch_size"]
     states = Counter(each["state"] for each in done if each["settings"]["batch_size"] == best)
     assert states["complete"] >= 1
@@ -113,14 +133,13 @@ def test_no_length_is_pruned_as_a_class(pruner: str, folder: Path) -> None:
     ],
 )
 def test_a_resumed_study_prunes_the_same(pruner: str, sampler: str, folder: Path, another: Path) -> None:
-    for done in (7, 19, 28):
+    for done in (7, 19):
         interrupt(file(folder, pruner, sampler=sampler), done)
     assert searched(file(folder, pruner, sampler=sampler)) == searched(file(another, pruner, sampler=sampler))
 
 
-def test_the_stored_values_are_at_optimizer_steps(folder: Path) -> None:
-    searched(config := file(folder, "asha"))
-    for trial in in_optuna(config):
+def test_the_stored_values_are_at_optimizer_steps(search: Search) -> None:
+    for trial in in_optuna(search("asha", "batch_size")):
         total = 10 * STEPS[trial.user_attrs["settings"]["batch_size"]]
         assert set(trial.intermediate_values) <= {*range(0, total, evaluation_interval(total)), total}
 
@@ -154,7 +173,7 @@ def test_rungs_of_an_older_version_are_not_compared() -> None:
 
 def test_tpe_ranks_pruned_trials_by_the_part_that_is_done() -> None:
     """A trial that has done half of a short training is before one that has done a tenth of a long one."""
-    trials = [
+    ranked = [
         ended(0, TrialState.PRUNED, intermediate_values={100: 0.1}, user_attrs={"total": 1000}),
         ended(1, TrialState.PRUNED, intermediate_values={5: 0.9}, user_attrs={"total": 10}),
     ]
@@ -163,7 +182,7 @@ def test_tpe_ranks_pruned_trials_by_the_part_that_is_done() -> None:
         return int(trial.user_attrs["total"])
 
     history = TrialHistory(StudyDirection.MINIMIZE, total)
-    history.update(trials)
+    history.update(ranked)
     good, others = history.split()
     assert [each.number for each in good] == [1]
     assert [each.number for each in others] == [0]

@@ -42,8 +42,7 @@ def report(file: StudyConfig) -> dict[str, Any]:
 # The same study twice
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("engine", "sampler"), [("population", "tpe"), ("sequential", "cmaes")])
 def test_two_runs_give_the_same_report(engine: str, sampler: str, folder: Path, another: Path) -> None:
     files = [
         study(each, search={"trials": 20, "sampler": sampler}, space=SPACE, **ENGINES[engine])
@@ -116,10 +115,9 @@ def test_trials_is_the_studys_total(engine: str, folder: Path, another: Path) ->
         assert extended == trials(file(another, 12))
 
 
-def test_fewer_trials_than_there_are_is_nothing_to_do(folder: Path) -> None:
-    searched(study(folder))
-    assert run(study(folder, search={"trials": 3}), quiet).reason == "already_complete"
-    assert len(trials(study(folder))) == 8
+def test_fewer_trials_than_there_are_is_nothing_to_do(finished: Path) -> None:
+    assert run(study(finished, search={"trials": 3}), quiet).reason == "already_complete"
+    assert len(trials(study(finished))) == 8
 
 
 def test_a_grid_ends_with_its_last_combination(folder: Path) -> None:
@@ -157,9 +155,8 @@ def test_trials_whose_checkpoint_is_lost_are_given_up_when_told_so(folder: Path)
     ]
 
 
-def test_a_trial_that_another_program_runs_is_not_waited_for(folder: Path) -> None:
-    file = study(folder)
-    searched(file)
+def test_a_trial_that_another_program_runs_is_not_waited_for(finished: Path) -> None:
+    file = study(finished)
     storage = optuna.storages.RDBStorage(f"sqlite:///{file.storage}")
     optuna.load_study(study_name="s", storage=storage).ask()
     storage.engine.dispose()
@@ -217,7 +214,7 @@ def test_what_a_study_was_begun_with_is_kept(folder: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_timeout_ends_cleanly_and_a_later_run_goes_on(engine: str, folder: Path, another: Path) -> None:
     def file(folder: Path, **search: Any) -> StudyConfig:
-        search = {"trials": 20, "sampler": "tpe"} | search
+        search = {"trials": 12, "sampler": "tpe"} | search
         return study(folder, task={"epochs": 60}, space=SPACE, search=search, **ENGINES[engine])
 
     runs = 0
@@ -265,25 +262,22 @@ def test_resuming_without_the_file(folder: Path, another: Path) -> None:
     assert read_study(file(folder).storage, "s").study_file == file(folder).text
 
 
-def test_resuming_with_more_trials(folder: Path) -> None:
-    file = study(folder)
-    searched(file)
+def test_resuming_with_more_trials(finished: Path) -> None:
+    file = study(finished)
     assert resume(file.storage, "s", {}, quiet).reason == "already_complete"
     outcome = resume(file.storage, "s", {"search.trials": 11}, quiet)
     assert (outcome.reason, outcome.progress.total, len(trials(file))) == ("complete", 11, 11)
     assert (read_study(file.storage, "s").study or {})["search"]["trials"] == 11
 
 
-def test_wrong_overrides_name_their_option(folder: Path) -> None:
-    file = study(folder)
-    searched(file)
+def test_wrong_overrides_name_their_option(finished: Path) -> None:
+    file = study(finished)
     with pytest.raises(UsageError, match="--timeout: found 'soon'"):
         resume(file.storage, "s", {"search.timeout": "soon"}, quiet)
 
 
-def test_resuming_a_study_that_is_not_there(folder: Path) -> None:
-    file = study(folder)
-    searched(file)
+def test_resuming_a_study_that_is_not_there(finished: Path) -> None:
+    file = study(finished)
     with pytest.raises(UsageError, match=r"there is no study t\..*Studies there: s"):
         resume(file.storage, "t", {}, quiet)
 
@@ -314,32 +308,35 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_changed_study_file_is_refused_with_the_difference(name: str, folder: Path) -> None:
+def test_a_changed_study_file_is_refused_with_the_difference(name: str, finished: Path) -> None:
     changed, difference = CHANGES[name]
-    searched(study(folder))
-    before = (trials(study(folder)), read_study(study(folder).storage, "s"))
+    before = read_study(study(finished).storage, "s")
     with pytest.raises(
         Refused, match=rf"(?s)study s exists in .*other settings:\n.*{difference}.*another name"
     ):
-        run(study(folder, **changed), quiet)
-    assert (trials(study(folder)), read_study(study(folder).storage, "s")) == before
-    assert len(searched(study(folder, name="t", **changed))) == 8
+        run(study(finished, **changed), quiet)
+    assert read_study(study(finished).storage, "s") == before
 
 
-def test_trials_and_timeout_may_change(folder: Path) -> None:
-    searched(study(folder))
-    searched(study(folder, search={"trials": 9, "timeout": "1h"}))
+def test_another_name_is_another_study(finished: Path) -> None:
+    before = trials(study(finished))
+    changed, _ = CHANGES["task"]
+    assert len(searched(study(finished, name="t", **changed))) == 8
+    assert trials(study(finished)) == before
 
 
-def test_other_data_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    searched(study(folder))
-    before = trials(study(folder))
+def test_trials_and_timeout_may_change(finished: Path) -> None:
+    searched(study(finished, search={"trials": 9, "timeout": "1h"}))
+
+
+def test_other_data_are_refused(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = trials(study(finished))
     monkeypatch.setattr("adamtune.tasks.loaded.fingerprint", lambda *tensors: "f" * 64)
     with pytest.raises(
         Refused, match=r"study s was trained on other data: .* now it is ffffffffffff.*another name"
     ):
-        run(study(folder, search={"trials": 9}), quiet)
-    assert trials(study(folder)) == before
+        run(study(finished, search={"trials": 9}), quiet)
+    assert trials(study(finished)) == before
 
 
 def test_a_study_of_another_program_is_refused(folder: Path) -> None:
