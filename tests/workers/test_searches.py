@@ -57,7 +57,7 @@ def test_a_study_of_one_worker_is_repeated_exactly(tmp_path: Path, kind: str) ->
     for name in ("a", "b"):
         folder = tmp_path / name
         folder.mkdir()
-        search = {"trials": 9, "sampler": "tpe", "pruner": "median"}
+        search = {"trials": 8, "sampler": "tpe", "pruner": "median"}
         code, out = Search(write(folder, kind, search=search)).run()
         assert code == 0, out
         results.append(trials(folder))
@@ -94,7 +94,8 @@ def test_a_fault_fails_its_trial_alone(tmp_path: Path, kind: str, fault: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_trial_that_hangs_is_killed(tmp_path: Path, kind: str) -> None:
+def test_a_trial_that_hangs_is_killed(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adamtune.engines.workers.process.GRACE_SECONDS", 0.3)
     path = write(tmp_path, kind, task={"fault": "hang"}, search={"trial_timeout": 1, "max_failures": 1})
     search = Search(path)
     code, out = search.run()
@@ -139,18 +140,17 @@ def test_a_killed_search_continues_exactly(tmp_path: Path, kind: str) -> None:
         each.mkdir()
     assert Search(write(whole, kind, task={"sleep": 0.03}, search=search)).run()[0] == 0
     path = write(parts, kind, task={"sleep": 0.03}, search=search)
-    for count in (1, 3):
-        killed = Search(path).start()
-        until(lambda count=count: ended(parts) >= count)
-        killed.kill()
-        assert not killed.left()
+    killed = Search(path).start()
+    until(lambda: ended(parts) >= 2)
+    killed.kill()
+    assert not killed.left()
     code, out = Search(path).run()
     assert code == 0, out
     assert trials(parts) == trials(whole)
 
 
 def test_a_killed_training_continues_from_its_checkpoint(tmp_path: Path) -> None:
-    path = write(tmp_path, "function", task={"sleep": 0.25, "checkpoints": True}, search={"trials": 2})
+    path = write(tmp_path, "function", task={"sleep": 0.2, "checkpoints": True}, search={"trials": 2})
     kept = tmp_path / "s.db.s.trials" / "trial-0" / "checkpoint"
     killed = Search(path).start()
     until(lambda: any(tmp_path.glob("s.db.s.*.ckpt")) and any(kept.glob("checkpoint-*")))
@@ -167,8 +167,7 @@ def test_a_killed_training_continues_from_its_checkpoint(tmp_path: Path) -> None
     assert first[1] > 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(("kind", "number"), [("function", signal.SIGKILL), ("command", signal.SIGTERM)])
 def test_no_child_outlives_the_search(tmp_path: Path, kind: str, number: signal.Signals) -> None:
     search = Search(write(tmp_path, kind, task={"sleep": 0.2, "fault": "children"}, workers=2)).start()
     until(lambda: len([each for each in search.processes() if each.startswith("sleep")]) >= 8)
@@ -178,9 +177,8 @@ def test_no_child_outlives_the_search(tmp_path: Path, kind: str, number: signal.
     assert not search.left()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_interrupted_search_continues(tmp_path: Path, kind: str) -> None:
-    path = write(tmp_path, kind, task={"sleep": 0.05}, search={"trials": 6}, workers=2)
+def test_an_interrupted_search_continues(tmp_path: Path) -> None:
+    path = write(tmp_path, "function", task={"sleep": 0.05}, search={"trials": 6}, workers=2)
     search = Search(path).start()
     until(lambda: ended(tmp_path) >= 1)
     search.signal(signal.SIGINT)
