@@ -7,14 +7,14 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import adamtune.files
-from adamtune.engines.native.loader import load_library
+from adamtune.cli.main import run
+from adamtune.engines.native.loader import kernel_library, load_library
 from adamtune.files import use_cached
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
@@ -174,42 +174,36 @@ def test_the_compiler_is_named_where_it_is_the_problem(
 # A user without a home folder, as in a container
 
 
-HOMELESS = """
-import os, pwd, sys
-
-def unknown(number):
+def unknown_user(number: int) -> None:
     raise KeyError(f"getpwuid(): uid not found: {number}")
-
-pwd.getpwuid = unknown
-for name in ("HOME", "XDG_CACHE_HOME", "USER", "LOGNAME"):
-    os.environ.pop(name, None)
-from adamtune.cli.main import run
-sys.exit(run(sys.argv[1:]))
-"""
 
 
 @pytest.mark.parametrize("compiler", ["none", pytest.param("cc", marks=pytest.mark.slow)])
-def test_a_user_without_a_home_folder_can_search(tmp_path: Path, compiler: str) -> None:
+def test_a_user_without_a_home_folder_can_search(
+    tmp_path: Path,
+    compiler: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert pwd.getpwuid(os.getuid())  # is what the program asks
-    (tmp_path / "study.yaml").write_text(
-        "name: s\ntask: {name: mlp, epochs: 2, hidden: [4]}\nsearch: {trials: 3}\n"
-    )
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", HOMELESS, *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"ADAMTUNE_COMPILER": compiler, "PYTHONPATH": str(Path(__file__).parents[1])},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    ended = call("search", "study.yaml")
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.count("(the home folder of this user is not known)") == 1
-    assert "compiler" not in ended.stderr
-    assert "3 complete" in call("report", "s").stdout
-    refused = call("report", "s", "--storage", "~/a.db")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "there is no home folder for ~" in refused.stderr
+    monkeypatch.setattr(pwd, "getpwuid", unknown_user)
+    monkeypatch.setenv("ADAMTUNE_COMPILER", compiler)
+    for name in ("HOME", "XDG_CACHE_HOME", "USER", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    kernel_library.cache_clear()
+    text = "name: s\ntask: {name: mlp, epochs: 2, hidden: [4]}\nsearch: {trials: 3}\n"
+    Path("study.yaml").write_text(text)
+    try:
+        assert run(["search", "study.yaml"]) == 0, capsys.readouterr().err
+    finally:
+        kernel_library.cache_clear()
+    assert caplog.text.count("(the home folder of this user is not known)") == 1
+    assert "compiler" not in caplog.text
+    assert run(["report", "s"]) == 0
+    assert "3 complete" in capsys.readouterr().out
+    assert run(["report", "s", "--storage", "~/a.db"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "there is no home folder for ~" in err

@@ -47,9 +47,10 @@ def memory(mebibytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "mebibytes"),
-    [pytest.param("population", 200, marks=pytest.mark.slow), ("sequential", 40)],
+    [("population", 200), ("sequential", 40)],
 )
 def test_no_memory(engine: str, mebibytes: int, adamtune: Adamtune, tmp_path: Path) -> None:
     """To train what was begun, or to begin."""

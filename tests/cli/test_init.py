@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from adamtune.config import load_study
+from adamtune.config.baseline import default_settings
+from adamtune.function import Run
+from adamtune.tasks.program import fill
+from adamtune.tasks.source import find_function
 
 from .studies import Adamtune
 
 FORMS: dict[str, list[str]] = {"task": [], "function": ["--function"], "command": ["--command"]}
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", ["task", *(pytest.param(each, marks=pytest.mark.slow) for each in ("function", "command"))]
+)
 def test_what_it_writes_runs_at_once(
     form: str, adamtune: Adamtune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,6 +39,37 @@ def test_what_it_writes_runs_at_once(
     found = adamtune("search", "new/study.yaml", "--trials", "1")
     assert found.code == 0, found.err
     assert "1 complete" in found.out
+
+
+def test_the_function_that_it_writes_trains(
+    adamtune: Adamtune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, which has imported torch."""
+    monkeypatch.chdir(tmp_path)
+    assert adamtune("init", ".", "--function").code == 0
+    task = load_study(Path("study.yaml")).task
+    settings = {**default_settings("adamw"), **task.settings}
+    reports: list[Any] = []
+    find_function(task.name)(Run(settings, metrics=("val_loss",), send=lambda each: not reports.append(each)))
+    reports = [each for each in reports if "step" in each]
+    assert [each["step"] for each in reports] == list(range(30, 301, 30))
+    assert reports[-1]["metrics"]["val_loss"] < reports[0]["metrics"]["val_loss"]
+
+
+def test_the_command_that_it_writes_trains(
+    adamtune: Adamtune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, which has imported torch."""
+    monkeypatch.chdir(tmp_path)
+    assert adamtune("init", ".", "--command").code == 0
+    command = yaml.safe_load(Path("study.yaml").read_text())["task"]["command"]
+    python, *arguments = fill(command, {**default_settings("adamw"), "seed": 0})
+    monkeypatch.setattr(sys, "argv", arguments)
+    runpy.run_path(arguments[0], run_name="__main__")
+    reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert python == sys.executable
+    assert [each["step"] for each in reports] == list(range(30, 301, 30))
+    assert reports[-1]["val_loss"] < reports[0]["val_loss"]
 
 
 @pytest.mark.parametrize("form", FORMS)

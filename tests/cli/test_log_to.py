@@ -102,7 +102,7 @@ def test_a_command_is_exported(adamtune: Adamtune, file: Path) -> None:
     study = {"name": "s", "storage": "studies.db", "space": {"lr": WILD}, "search": {"trials": 2}}
     study["task"] = {**command, "metrics": {"loss": "minimize"}}
     Path("c.yaml").write_text(json.dumps(study))
-    assert process("search", "c.yaml", "--log-to", "tensorboard:tb").code == 0
+    assert adamtune("search", "c.yaml", "--log-to", "tensorboard:tb").code == 0
     assert " 0 runs of s written, 3 were there" in missing(adamtune)
 
 

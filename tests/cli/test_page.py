@@ -34,6 +34,7 @@ def test_the_browser_opens_what_was_written(storage: Path, folder: Path, output:
     assert "<title>digits-cnn: adamtune</title>" in page.read_text()
 
 
+@pytest.mark.slow
 def test_without_a_browser_it_is_said_where_the_page_is(storage: Path, folder: Path) -> None:
     report = ("report", "digits-cnn", "--open", "--storage", storage)
     ended = process(*report, BROWSER="", PATH=str(folder), DISPLAY="", WAYLAND_DISPLAY="")

@@ -76,6 +76,7 @@ def test_results_are_those_of_the_sequential_engine(
     assert_same_bits(finish(engine, members), expected(members))
 
 
+@pytest.mark.slow
 def test_members_move_in_the_middle_of_a_training(mlp: LoadedTask) -> None:
     members = some(mlp, 3)
     with closing(SideBySide(3, 2, start_seconds=0)) as engine:
