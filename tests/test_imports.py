@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,10 @@ def read_imports(module: str, source: str) -> Iterator[Import]:
         yield from (Import(module, each, node.lineno, id(node) in for_types) for each in targets)
 
 
-IMPORTS = [each for name, path in MODULES.items() for each in read_imports(name, path.read_text())]
+@cache
+def imports() -> list[Import]:
+    """Those of all modules."""
+    return [each for name, path in MODULES.items() for each in read_imports(name, path.read_text())]
 
 
 def package(module: str) -> str:
@@ -88,7 +92,7 @@ def test_every_package_has_its_level() -> None:
 def test_imports_go_downwards() -> None:
     wrong = [
         each.text
-        for each in IMPORTS
+        for each in imports()
         if each.target in MODULES
         and not {package(each.module), package(each.target)} & OUTSIDE
         and package(each.module) != package(each.target)
@@ -100,13 +104,13 @@ def test_imports_go_downwards() -> None:
 def test_engines_get_plain_values() -> None:
     """They stand above config, and still see nothing of it."""
     wrong = [
-        each.text for each in IMPORTS if (package(each.module), package(each.target)) == ("engines", "config")
+        each.text for each in imports() if (package(each.module), package(each.target)) == ("engines", "config")
     ]
     assert not wrong
 
 
 def test_nobody_imports_the_facade_but_for_its_version() -> None:
-    users = {each.module for each in IMPORTS if each.target == "adamtune"}
+    users = {each.module for each in imports() if each.target == "adamtune"}
     assert users <= {"adamtune.cli.main", "adamtune.storage.open_session"}
 
 
@@ -128,7 +132,7 @@ KNOWN_BY = {
 
 @pytest.mark.parametrize("library", KNOWN_BY)
 def test_a_library_is_known_by_few(library: str) -> None:
-    users = [each for each in IMPORTS if each.target.split(".")[0] == library]
+    users = [each for each in imports() if each.target.split(".")[0] == library]
     assert {package(each.module) for each in users} - OUTSIDE == KNOWN_BY[library], [
         each.text for each in users
     ]
@@ -137,7 +141,7 @@ def test_a_library_is_known_by_few(library: str) -> None:
 def test_there_is_no_cycle() -> None:
     """What is imported for types alone never runs; packages' own ``__init__`` counts where it is named."""
     graph: dict[str, set[str]] = {name: set() for name in MODULES}
-    for each in IMPORTS:
+    for each in imports():
         if each.target in MODULES and each.target != "adamtune" and not each.for_types:
             graph[each.module].add(each.target)
     try:
