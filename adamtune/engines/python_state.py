@@ -91,6 +91,8 @@ def attributes_of(value: Any) -> dict[str, Any]:
         return {"__self__": value.__self__, "__func__": value.__func__}
     if isinstance(value, partial):
         return {"func": value.func, "args": value.args, "keywords": value.keywords}
+    if isinstance(value, type) and _package(value) in sys.stdlib_module_names - {"__main__"}:
+        return {}
     kind = value if isinstance(value, type) else type(value)
     if (_package(kind) in FOREIGN and not issubclass(kind, nn.Module)) or isinstance(value, ModuleType):
         return {}

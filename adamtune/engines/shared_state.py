@@ -24,12 +24,14 @@ from adamtune.engines.python_state import (
     changed,
     snapshots,
 )
-from adamtune.engines.stored_values import CannotStore, made, stored
+from adamtune.engines.stored_values import CannotStore, made, size, stored
 from adamtune.tasks.base import Task
 from adamtune.tasks.loaded import LoadedTask
 
 LOOKS = 3
 """Steps of each task, and evaluations, that are looked at for what they change."""
+SMALL = 10_000
+"""The most numbers and other values of a global that may change after the first ``LOOKS`` steps."""
 VALUES: Any = LEAVES | dict | list | deque | set | None
 
 
@@ -68,14 +70,17 @@ class SharedState:
         before = {name: snapshots({name: each}, known) for name, each in roots.items()}
         first = {name: stored(each.value, LARGE) for name, each in roots.items()}
         yield
-        owners, found = set[int](), self._changed.setdefault(task, [])
+        owners, found, moved = set[int](), self._changed.setdefault(task, []), set[str]()
         for name, each in roots.items():
             if places := changed(before[name], snapshots({name: each}, known)):
                 found += [place for place in places if place not in found]
                 owners.add(id(each.owner))
-        # Others of the same file may change in later steps.
+                moved.add(name)
+        # Others of the same file may change in later steps. Large ones are taken for data: each training that
+        # goes on after another one copies all.
         for name, each in roots.items():
-            if id(each.owner) in owners and name not in self._roots:
+            small = name in moved or size(first[name]) <= SMALL
+            if id(each.owner) in owners and small and name not in self._roots:
                 self._roots[name], self._first[name] = each, first[name]
         self._active = ref(model)
 
@@ -150,7 +155,8 @@ def _files_of(task: Any, module: nn.Module) -> dict[str, ModuleType]:
     while names:
         name = names.popleft()
         each = sys.modules.get(name)
-        if each is None or name in found or name.partition(".")[0] in {*FOREIGN, "builtins"}:
+        package = name.partition(".")[0]
+        if each is None or name in found or package in {*FOREIGN, *sys.stdlib_module_names} - {"__main__"}:
             continue
         if name in direct or name.partition(".")[0] == own or not _is_installed(each):
             found[name] = each

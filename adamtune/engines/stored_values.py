@@ -156,6 +156,13 @@ def made(tree: Any, current: Any) -> Any:
     return {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind](values)
 
 
+def size(tree: Any) -> int:
+    """The numbers and other values in what ``stored`` returned."""
+    if isinstance(tree, list):
+        return sum(map(size, tree))
+    return tree.numel() if isinstance(tree, Tensor) else 1
+
+
 def _made_tensor(tensor: Tensor, current: Any) -> Tensor:
     if not isinstance(current, Tensor):
         return tensor.clone()

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed
+from adamtune.engines.divergence import has_diverged
 from adamtune.engines.eager import eager
 from adamtune.engines.metrics import (
-    are_finite,
     checked_loss,
     holdout_metrics,
     member_metrics,
@@ -25,7 +24,7 @@ from adamtune.engines.metrics import (
 )
 from adamtune.engines.shared_state import shared_state
 from adamtune.engines.stored_values import CannotStore, ModuleValues
-from adamtune.engines.torch_private import capturable, tree_map_only, unhooked_step
+from adamtune.engines.torch_private import tree_map_only, unhooked_step
 from adamtune.optimizers.registry import build
 from adamtune.schedules.registry import lr_factors
 from adamtune.tasks.base import Rows
@@ -132,32 +131,22 @@ class Training:
 
     def _backward(self, place: int, batch: Rows) -> Tensor:
         """Adds the gradient of the batch at a place in the step; its part of the step's loss."""
-        batch_number = self.step * self.recipe.accumulate + place
-        self._seed(batch_number)
+        backward = partial(self._add_gradient, self.step * self.recipe.accumulate + place, batch)
         try:
-            with self.shared.of(self.task, self.module):
-                loss = checked_loss(self.task.loss(self.module, batch))
+            return backward()
         except Exception as error:
-            if not self._diverged(error, batch_number, batch):
+            if not has_diverged(error, self.module, backward):
                 raise
             return torch.full((), nan, dtype=self.source.dtype, device=self.source.device)
+
+    def _add_gradient(self, number: int, batch: Rows) -> Tensor:
+        self._seed(number)
+        with self.shared.of(self.task, self.module):
+            loss = checked_loss(self.task.loss(self.module, batch))
         if self.recipe.accumulate > 1:
             loss = loss / self.recipe.accumulate
         self.scaler.scale(loss).backward()
         return loss.detach()
-
-    def _diverged(self, error: Exception, number: int, batch: Rows) -> bool:
-        """Whether a loss raised an error because training has diverged; in lockstep it is not finite."""
-        if isinstance(error, LinAlgError) or not are_finite(self.module.parameters()):
-            return True
-        if not isinstance(error, ValueError):
-            return False
-        self._seed(number)
-        try:
-            with self.shared.of(self.task, self.module), capturable():  # distributions accept NaN
-                return not self.task.loss(self.module, batch).isfinite()
-        except Exception:
-            return False
 
     def _seed(self, batch: int) -> None:
         """Seeds the generators for a batch, counted from the beginning of the training.

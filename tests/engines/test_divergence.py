@@ -224,3 +224,74 @@ def test_a_metric_that_refuses_nan_does_not_end_the_search() -> None:
         calm, wild = (found[-1] for found in finish(make(2), trained).values())
         assert calm.metrics["val_largest"] != 0
         assert (wild.diverged_at, wild.metrics) == (1, {})
+
+
+class Codes(torch.nn.Module):
+    """Its output chooses a row of a table: NaN is no number of a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(FEATURES, 4)
+        self.norm = torch.nn.BatchNorm1d(4)
+        self.table = torch.nn.Embedding(4, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = self.norm(self.layer(inputs))
+        code = (found.sum(1).sigmoid() * 3.99).long()
+        found: Tensor = found[:, :1] + self.table(code)
+        return found
+
+
+def sampled(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    """The loss of three rows, drawn by their outputs: torch refuses to draw by NaN."""
+    found = model(inputs)
+    rows = torch.multinomial(found.squeeze(-1).softmax(0), 3)
+    return (found.squeeze(-1) - target)[rows].square().mean()
+
+
+@pytest.fixture(params=[True, False], ids=["programs", "python"])
+def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captures are replayed by programs in C, or by Python alone."""
+    if not request.param:
+        monkeypatch.setattr("adamtune.engines.population.replay.has_kernels", lambda: False)
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize("measure", [None, sampled])
+def test_an_error_of_one_member_is_its_divergence(measure: Callable[..., Tensor] | None) -> None:
+    """The others, and those that come later, are trained as without it; so is a restored engine."""
+    network = Codes if measure is None else lambda: torch.nn.Linear(FEATURES, 1)
+    task = Toy(network, *(() if measure is None else (measure,)))
+    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "population"  # type: ignore[arg-type]
+    calm = [member(task, trial, "adam", lr=0.01 * (1 + trial)) for trial in range(3)]  # type: ignore[arg-type]
+    wild = [member(task, 9 + trial, "sgd", lr=1e308) for trial in range(2)]  # type: ignore[arg-type]
+    expected = finish(sequential(5), [*calm, *wild])
+    found = finish(population(5), [calm[0], wild[0], calm[1], wild[1], calm[2]])
+    alone = finish(population(5), calm)
+    for each in calm:
+        for other in (expected, alone):  # torch normalises with an eps in float32
+            assert_close(curve(found[each]), curve(other[each]), tolerance=1e-7)
+    for each in wild:
+        assert found[each][-1].diverged_at == expected[each][-1].diverged_at is not None
+    engine = population(5)
+    engine.admit([calm[0], wild[0], calm[1]])
+    engine.advance()
+    restored = population(5)
+    restored.restore([calm[0], calm[1]], engine.state())
+    for each, again in zip(engine.advance(), restored.advance(), strict=True):
+        assert each.metrics == again.metrics
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize("make", [population, sequential])
+def test_an_error_of_a_member_that_has_not_diverged_ends_the_training(make: Make) -> None:
+    def choosing(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+        found = model(inputs).squeeze(-1)
+        place = (1 + found.detach().mean() * 1e-3).abs().long().clamp(max=100)
+        return (found - target).square().mean() + torch.ones(2)[place]
+
+    task = Toy(lambda: torch.nn.Linear(FEATURES, 1), choosing)
+    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "population"  # type: ignore[arg-type]
+    trained = [member(task, 0, lr=1e-3), member(task, 1, "sgd", lr=1e5)]  # type: ignore[arg-type]
+    with pytest.raises(IndexError, match="out of"):
+        finish(make(2), trained)

@@ -6,7 +6,7 @@ import math
 import random
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -769,6 +769,23 @@ def test_rows_may_be_nested() -> None:
     for each in trained:
         for one, other in zip(ours[each], theirs[each], strict=True):
             assert one.metrics == pytest.approx(other.metrics, rel=1e-5)
+
+
+class Batch(NamedTuple):
+    inputs: Tensor
+    target: Tensor
+
+
+def test_rows_may_be_a_named_tuple() -> None:
+    class Named(Toy):
+        train = property(lambda self: Batch(*noise(3, 12)))
+        validation = property(lambda self: Batch(*noise(4, 5)))
+
+        def loss(self, model: Any, batch: Any) -> Tensor:
+            return squared(model, batch.inputs, batch.target)
+
+    plan = make_plan(Named(head), "auto", "auto", "cpu", 1)
+    assert plan.engine == "population", plan.why
 
 
 def ranked(model: Model, inputs: Tensor, target: Tensor) -> float:

@@ -23,16 +23,20 @@ from adamtune.engines.base import Member
 from adamtune.engines.plan import make_plan
 from adamtune.engines.python_state import LARGE, MOST, Root, changed, snapshot, snapshots, unchanged
 from adamtune.engines.sequential import Sequential
+from adamtune.engines.shared_state import shared_state
 from adamtune.engines.stored_values import made, stored
 from adamtune.storage.local.checkpoints import load, save
+from adamtune.tasks.randomness import initial_module
 
 from .models import FEATURES, Toy
 from .test_own_models import plain_loop
-from .training import member
+from .training import finish, member
 
 STEPS = 6
 
 SCHEDULE = """
+from collections import OrderedDict
+
 import itertools
 
 STEP = 0
@@ -128,6 +132,18 @@ def linear() -> nn.Module:
 def test_a_slow_counter_in_another_file_is_found(name: str, measured: Callable[[str], ModuleType]) -> None:
     why = make_plan(Toy(linear, measured(name).measure), "auto", "auto", "cpu", 1).why
     assert f"a step changes the {PLACES[name]}: make it a buffer".replace("\\", "") in why
+
+
+def test_a_large_table_beside_a_counter_is_not_copied(measured: Callable[[str], ModuleType]) -> None:
+    file = measured("of_global")
+    schedule = sys.modules["schedule"]
+    table, few = [0.0] * 20_000, [0.0] * 20
+    schedule.TABLE, schedule.FEW = table, few  # type: ignore[attr-defined]
+    task = Toy(linear, file.measure)
+    finish(Sequential(2), [member(task, trial) for trial in range(2)])  # type: ignore[arg-type]
+    kept = shared_state(task).values(initial_module(task, 0, 0))  # type: ignore[arg-type]
+    assert {"global schedule.STEP", "global schedule.FEW"} <= kept.keys()
+    assert "global schedule.TABLE" not in kept
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -99,6 +99,7 @@ class Capture:
 
     Attributes:
         outputs: what the function returned, in memory that each replay overwrites.
+        changed: the tensors of the inputs that each replay changes in place.
         program: the kernel calls that compute them.
         memory: the working set in bytes: all memory that the calls write to.
 
@@ -111,6 +112,8 @@ class Capture:
         with _Recorder() as recorder:
             outputs = function(*inputs)
         calls = _without_unread(_depending_on(inputs, recorder.calls), outputs)
+        written = storages_of([call.written for call in calls])
+        self.changed = [each for each in tensors_in(inputs) if storages_of(each) <= written]
         plan = MemoryPlan(calls, outputs)
         self.memory = plan.size
         self.outputs = tree_map_only(Tensor, plan.place, outputs)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -69,12 +70,17 @@ class Group:
         if any(each.losses for each in self.active):
             raise ValueError(f"trial {member.trial} is admitted before the others' evaluation")
         row = len(self.active)
-        initial = self.source.initial(member.seed, member.replicate)
         if not self._parameters:
+            initial = self.source.initial(member.seed, member.replicate)
             rows = {name: value.new_zeros(self.capacity, *value.shape) for name, value in initial.items()}
             self._parameters = {name: rows.pop(name) for name in self._trained}
             self._kept, self._states = rows, dict.fromkeys(self._parameters, NO_STATE)
-        for name, value in initial.items():
+        self._begin(row, member)
+        self.active.append(ActiveMember(member))
+
+    def _begin(self, row: int, member: Member) -> None:
+        """Puts a member's starting weights into a row, and zeros into its state."""
+        for name, value in self.source.initial(member.seed, member.replicate).items():
             (self._parameters if name in self._parameters else self._kept)[name][row] = value
         # The row may hold the NaN of a member that diverged in it.
         for state in self._states.values():
@@ -83,7 +89,6 @@ class Group:
                     buffer[row] = 0
         if self._scaling is not None:
             self._scaling.clear(row)
-        self.active.append(ActiveMember(member))
 
     def release(self, member: Member) -> None:
         """Frees a member's row and moves the last member there."""
@@ -139,7 +144,8 @@ class Group:
         )
         taken = 0
         while taken < steps and not pause():
-            step.run(partial(self._keys, taken))
+            for row in step.run(partial(self._keys, taken), partial(_training, starts, stops, taken)):
+                self._begin(row, self.active[row].member)  # its loss is NaN; its weights raise no more errors
             taken += 1
             if self._count_skipped(step.skipped()):
                 self._lookahead = None  # the coefficients of the next steps are others
@@ -242,8 +248,23 @@ class Group:
             }
             kept = {name: value[:width] for name, value in self._kept.items()}
             scaling = self._scaling and LossScaling(*(each[:width] for each in self._scaling))
-            self._steps[key] = Step(self.task, parameters, kept, states, shared, needed, scaling)
+            with self._starting({**parameters, **kept}):
+                self._steps[key] = Step(self.task, parameters, kept, states, shared, needed, scaling)
         return self._steps[key]
+
+    @contextmanager
+    def _starting(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+        """While it is entered, the tensors have starting weights in all rows: a NaN may raise an error."""
+        first = self.active[0].member
+        initial = self.source.initial(first.seed, first.replicate)
+        before = {name: each.clone() for name, each in tensors.items()}
+        for name, each in tensors.items():
+            each.copy_(initial[name])
+        try:
+            yield
+        finally:
+            for name, each in tensors.items():
+                each.copy_(before[name])
 
     def _width(self) -> int:
         """The rows to compute: the capacity halved as often as it still covers the members.
@@ -312,3 +333,8 @@ class Group:
                 buffer = torch.zeros_like(self._parameters[name])
                 self._states[name] = self._states[name]._replace(**{field: buffer})
             buffer[: len(members)] = value
+
+
+def _training(starts: Sequence[int], stops: Sequence[int], taken: int) -> list[int]:
+    """The rows of the members that have not reached their evaluations after so many steps."""
+    return [row for row, (start, stop) in enumerate(zip(starts, stops, strict=True)) if start + taken < stop]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,7 +43,13 @@ class PlainModule:
     def step(self, step: int, batch: Rows) -> tuple[Tensor, dict[str, Tensor | None]]:
         """The loss and each trained parameter's gradient; changes the buffers."""
         trained = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
-        seed = derive(0, "step", self.replicate, step)
+        with self.as_captured(derive(0, "step", self.replicate, step)):
+            loss = checked_loss(self.source.task.loss(self.module, batch))
+            return loss.detach(), gradients_of(loss, trained)
+
+    @contextmanager
+    def as_captured(self, seed: int) -> Iterator[None]:
+        """While it is entered, the module computes a loss as a capture does, with draws of a seed."""
         # As a capture computes it: other kernels for attention and recurrent layers drop out by other draws.
         with (
             torch.backends.cudnn.flags(enabled=False),
@@ -52,8 +59,7 @@ class PlainModule:
             eager(),
             shared_state(self.source.task).of(self.source.task, self.module),
         ):
-            loss = checked_loss(self.source.task.loss(self.module, batch))
-            return loss.detach(), gradients_of(loss, trained)
+            yield
 
     def tensors(self, trained: bool) -> dict[str, Tensor]:
         """Copies of the trained parameters, or of all other parameters and buffers."""
@@ -72,7 +78,8 @@ def stacked(trees: list[Any]) -> Any:
     if isinstance(trees[0], dict):
         return {name: stacked([each[name] for each in trees]) for name in trees[0]}
     if isinstance(trees[0], tuple | list):
-        return type(trees[0])(stacked(list(each)) for each in zip(*trees, strict=True))
+        parts = [stacked(list(each)) for each in zip(*trees, strict=True)]
+        return type(trees[0])(*parts) if hasattr(trees[0], "_fields") else type(trees[0])(parts)
     return torch.stack(trees)
 
 

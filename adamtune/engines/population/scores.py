@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from math import nan
 
+import torch
 from torch import Tensor, nn
 
 from adamtune.engines.base import evaluation_seed
@@ -14,6 +15,7 @@ from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE
 from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.lookahead import ActiveMember
+from adamtune.engines.population.row_by_row import replays
 from adamtune.tasks.base import Rows
 from adamtune.tasks.pytree import count_rows
 
@@ -59,7 +61,7 @@ class Scorer:
         together = TRAINING_BATCHES * width * self._task.source.task.batch_size // self._validation
         together = max(1, min(together, width))
         try:
-            own, own_kept, capture = self._capture(parameters, kept, together)
+            own, own_kept, capture = self._capture(parameters, kept, together, active[0])
         except CannotCapture:  # of so many rows: a batch was captured at planning
             self._captured, self._drawing = False, True
             return self._score_each(parameters, kept, active)
@@ -69,7 +71,8 @@ class Scorer:
             for target, source in ((own, parameters), (own_kept, kept)):
                 for name, value in target.items():
                     value[:count] = source[name][first : first + count]
-            capture.replay()
+            if not replays(capture.replay, (*own.values(), *own_kept.values()), count):
+                return self._score_each(parameters, kept, active)
             for name, scores in capture.outputs.items():
                 found.setdefault(name, []).extend(scores[:count].tolist())
         return found
@@ -109,12 +112,16 @@ class Scorer:
             return member_metrics(task, module, rows, evaluation_seed(each.member, each.step))
 
     def _capture(
-        self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], members: int
+        self, parameters: Mapping[str, Tensor], kept: Mapping[str, Tensor], members: int, first: ActiveMember
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Capture]:
-        """A capture for so many members, and the tensors ``[members, *shape]`` that it reads."""
+        """A capture for so many members, and the tensors ``[members, *shape]`` that it reads.
+
+        It is made with the starting weights of one, because others may have diverged.
+        """
         if members not in self._captures:
+            initial = self._task.source.initial(first.member.seed, first.member.replicate)
             own, own_kept = (
-                {name: value[:members].clone() for name, value in each.items()} for each in (parameters, kept)
+                {name: torch.stack([initial[name]] * members) for name in each} for each in (parameters, kept)
             )
             capture = self._task.metrics(own, own_kept, self._task.source.validation)
             self._captures[members] = own, own_kept, capture

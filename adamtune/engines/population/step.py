@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from adamtune.engines.population.draws import Draws, Key
 from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.loss_scaling import LossScaling
 from adamtune.engines.population.replay import KernelCall, compile_calls
+from adamtune.engines.population.row_by_row import RowByRow, replays
 from adamtune.engines.population.update import FIELDS, Part, State, bind_update
 from adamtune.recipe import Recipe
 from adamtune.tasks.pytree import leaves, map_rows
@@ -81,18 +84,23 @@ class Step:
         self._sums: dict[str, Tensor] = {}
         if self._batches > 1:
             self._sums = {name: torch.zeros_like(each) for name, each in gradients.items()}
+        self._tensors, self._batch, self._shared = {**parameters, **kept}, batch, shared
+        self._by_row = RowByRow(task.source, self._tensors, losses, gradients)
+        # On a GPU an error ends the process's use of it.
+        self._changed = [] if first.is_cuda else [(each, each.clone()) for each in capture.changed]
+        self._after = [
+            put(losses.unsqueeze(0), self._next, self._losses),
+            *(KernelCall(aten.add_.Tensor, (sum, gradients[name]), {}) for name, sum in self._sums.items()),
+            increment(self._next),
+        ]
         self._compute = compile_calls(
             [
+                *(KernelCall(aten.copy_.default, (before, each), {}) for each, before in self._changed),
                 take(self._indices, self._next, index),
                 take(self._coefficients, self._next, packed),
                 *(take(each, index.flatten(), out) for each, out in zip(rows, gathered, strict=True)),
                 *capture.program,
-                put(losses.unsqueeze(0), self._next, self._losses),
-                *(
-                    KernelCall(aten.add_.Tensor, (sum, gradients[name]), {})
-                    for name, sum in self._sums.items()
-                ),
-                increment(self._next),
+                *self._after,
             ]
         )
         gradients = self._sums or gradients
@@ -110,6 +118,7 @@ class Step:
         self._update = bind_update(
             parts, packed[0], needed, None if scaling is None and self._batches == 1 else self._gain
         )
+        self._members = members
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def begin(self, indices: Tensor, coefficients: Tensor) -> None:
@@ -124,23 +133,30 @@ class Step:
         self._indices[: len(indices)] = indices.view(len(indices), *self._indices.shape[1:])
         coefficients = coefficients.repeat_interleave(self._batches, 0)
         self._coefficients[: len(coefficients), : coefficients.shape[1]] = coefficients
+        self._members = coefficients.shape[1]
         self._next.zero_()
 
-    def run(self, keys: Callable[[int], Sequence[Key]]) -> None:
+    def run(
+        self, keys: Callable[[int], Sequence[Key]], training: Callable[[], Sequence[int]]
+    ) -> Sequence[int]:
         """Takes the next step. On a GPU all its kernels are launched at once, if none draws random numbers.
 
         Args:
             keys: gives what the random draws of each member derive from, for each batch of the step.
+            training: gives the rows of the members that train: others wait for their evaluation.
+
+        Returns:
+            The rows whose member has diverged such that its loss raises an error.
         """
         if self._next.device.type != "cuda" or self._draws.used:
-            self._run(keys)
-            return
+            return self._run(keys, training)
         if self._graph is None:
             # Capturing a CUDA graph does not run its kernels; the replay below does.
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
-                self._run(keys)
+                self._run(keys, training)
         self._graph.replay()
+        return ()
 
     def losses(self, taken: int) -> list[list[float]]:
         """Each member's losses before each of the ``taken`` updates since ``begin``. Waits for the device."""
@@ -153,18 +169,43 @@ class Step:
         """Whether each row's last step was without an update. Waits for the device if losses are scaled."""
         return [] if self._scaling is None else (self._gain < 0).tolist()
 
-    def _run(self, keys: Callable[[int], Sequence[Key]]) -> None:
+    def _run(
+        self, keys: Callable[[int], Sequence[Key]], training: Callable[[], Sequence[int]]
+    ) -> Sequence[int]:
         if self._scaling is not None:
             torch.div(self._scaling.scale, self._batches, out=self._scale)
+        failed: list[int] = []
         for batch in range(self._batches):
-            if self._draws.used:
-                self._draws.seed(keys(batch))
-            self._compute()
+            if not replays(partial(self._replay, keys, batch), self._tensors.values(), self._members):
+                failed += self._compute_rows(keys(batch), training())
         if self._scaling is not None:
             self._gain.copy_(self._scaling.update(self._gradients))
         self._update()
         for each in self._sums.values():
             each.zero_()
+        return failed
+
+    def _replay(self, keys: Callable[[int], Sequence[Key]], batch: int) -> None:
+        """Computes losses and gradients; where that raises an error, the tensors are as before."""
+        if self._draws.used:
+            self._draws.seed(keys(batch))
+        try:
+            self._compute()
+        except Exception:
+            for each, before in self._changed:
+                each.copy_(before)
+            raise
+
+    def _compute_rows(self, keys: Sequence[Key], rows: Sequence[int]) -> list[int]:
+        """Computes losses and gradients of one row after the other; the rows that have diverged."""
+        failed = []
+        for row in rows:
+            batch = self._batch if self._shared else map_rows(itemgetter(row), self._batch)
+            scale = None if self._scaling is None else self._scale[row]
+            if not self._by_row.compute(row, keys[row], batch, scale):
+                failed.append(row)
+        compile_calls(self._after)()
+        return failed
 
 
 def _flat(tensor: Tensor) -> Tensor:

@@ -1,0 +1,105 @@
+"""What becomes of a step whose replay raises an error, for an index out of range, say.
+
+An error in a replay ends the computation of all rows, though it may be about one of them alone, or about one
+that has no member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from math import nan
+
+import torch
+from torch import Tensor
+
+from adamtune.engines.base import Source
+from adamtune.engines.divergence import has_diverged
+from adamtune.engines.metrics import checked_loss, gradients_of
+from adamtune.engines.population.draws import GLOBAL_STATE, Key
+from adamtune.engines.population.plain_module import PlainModule
+from adamtune.errors import memory_error
+from adamtune.tasks.base import Rows
+from adamtune.tasks.randomness import derive
+
+
+def replays(replay: Callable[[], None], tensors: Iterable[Tensor], members: int) -> bool:
+    """Whether a replay succeeds, at the latest when rows without a member have the values of the first row.
+
+    Args:
+        replay: computes all rows; where it raises an error, nothing has changed.
+        tensors: what it reads, ``[rows, ...]``.
+        members: the rows that have one.
+    """
+    try:
+        replay()
+    except Exception as error:
+        if memory_error(error) is not None:
+            raise
+        for each in tensors:
+            each[members:] = each[:1].clone()
+        try:
+            replay()
+        except Exception:
+            return False
+    return True
+
+
+class RowByRow:
+    """Computes losses, gradients and buffers of one row after the other, by the model itself.
+
+    Args:
+        source: the task and its models.
+        tensors: parameters and buffers of all rows by name, ``[rows, *shape]``; buffers are changed in place.
+        losses: ``[rows]``, which are written to.
+        gradients: by name, ``[rows, *shape]``, which are written to.
+    """
+
+    def __init__(
+        self, source: Source, tensors: Mapping[str, Tensor], losses: Tensor, gradients: Mapping[str, Tensor]
+    ) -> None:
+        self._source, self._tensors = source, tensors
+        self._losses, self._gradients = losses, gradients
+
+    def compute(self, row: int, key: Key, batch: Rows, scale: Tensor | None) -> bool:
+        """Computes a row; whether it is not the row of a member that has diverged, with NaN for all numbers.
+
+        Args:
+            row: the row.
+            key: what its draws derive from.
+            batch: its batch.
+            scale: a factor on its gradients, ``[]``.
+
+        Raises:
+            Exception: what the user's code raises for another reason.
+        """
+        with GLOBAL_STATE:
+            plain = PlainModule(self._source, key.replicate)
+            named = {**dict(plain.module.named_parameters()), **dict(plain.module.named_buffers())}
+            for name, value in self._tensors.items():
+                named[name].data.copy_(value[row])
+
+            def compute() -> tuple[Tensor, dict[str, Tensor | None]]:
+                with plain.as_captured(derive(key.seed, "step", key.replicate, key.batch)):
+                    loss = checked_loss(self._source.task.loss(plain.module, batch))
+                    scaled = loss if scale is None else (loss * scale).to(loss.dtype)
+                    return loss.detach(), gradients_of(
+                        scaled, {name: named[name] for name in self._gradients}
+                    )
+
+            try:
+                loss, gradients = compute()
+            except Exception as error:
+                if not has_diverged(error, plain.module, compute):
+                    raise
+                self._losses[row] = nan
+                for each in self._gradients.values():
+                    each[row] = nan
+                return False
+        self._losses[row] = loss
+        for name, each in self._gradients.items():
+            found = gradients[name]
+            each[row] = torch.zeros_like(each[row]) if found is None else found
+        now = {**dict(plain.module.named_parameters()), **dict(plain.module.named_buffers())}
+        for name, value in self._tensors.items():
+            value[row] = now[name].detach()
+        return True
