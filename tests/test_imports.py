@@ -104,7 +104,9 @@ def test_imports_go_downwards() -> None:
 def test_engines_get_plain_values() -> None:
     """They stand above config, and still see nothing of it."""
     wrong = [
-        each.text for each in imports() if (package(each.module), package(each.target)) == ("engines", "config")
+        each.text
+        for each in imports()
+        if (package(each.module), package(each.target)) == ("engines", "config")
     ]
     assert not wrong
 

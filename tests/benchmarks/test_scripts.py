@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,19 @@ SCRIPTS = (
 )
 
 
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a script in this process, which has imported torch; what it prints."""
+
+    def run(script: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        monkeypatch.delitem(sys.modules, f"benchmarks.{script}", raising=False)
+        runpy.run_module(f"benchmarks.{script}", run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
 def table_rows(printed: str) -> list[list[str]]:
     """The cells of every table, headers and rules left out."""
     lines = [line for line in printed.splitlines() if line.startswith("|")]
@@ -32,12 +46,10 @@ def table_rows(printed: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_says_how_to_run_it(
-    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    script: str, printed: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", [script, "--help"])
-    monkeypatch.delitem(sys.modules, f"benchmarks.{script}", raising=False)
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module(f"benchmarks.{script}", run_name="__main__")
+        printed(script, "--help")
     assert ended.value.code in (None, 0)
     assert f"python -m benchmarks.{script}" in capsys.readouterr().out
 
@@ -67,9 +79,9 @@ def test_throughput() -> None:
         *(pytest.param(f"{each}, 10 epochs", marks=pytest.mark.slow) for each in ("digits", "curves")),
     ],
 )
-def test_fresh_seeds(problem: str) -> None:
+def test_fresh_seeds(problem: str, printed: Callable[..., str]) -> None:
     small = ("--trials", 2, "--searches", 2, "--seeds", 3)
-    (row,) = table_rows(python("benchmarks.fresh_seeds", problem, *small).stdout)
+    (row,) = table_rows(printed("fresh_seeds", problem, *small))
     default, sd = map(float, row[2:4])
     for fresh, gap, wins in zip(*(row[column].split(", ") for column in (5, 6, 7)), strict=True):
         assert float(gap) == pytest.approx((default - float(fresh)) / sd, rel=0.1, abs=0.3)
@@ -179,8 +191,8 @@ def test_importances() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_gpu_says_when_there_is_none() -> None:
-    assert "no CUDA device" in python("benchmarks.gpu").stdout
+def test_gpu_says_when_there_is_none(printed: Callable[..., str]) -> None:
+    assert "no CUDA device" in printed("gpu")
 
 
 @pytest.mark.gpu

@@ -107,8 +107,7 @@ def test_members_of_a_replicate_see_the_same_batches(make: Make, mlp: LoadedTask
     assert len(set(losses[0])) == len(losses[0])
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("replicates", [1, 2])
+@pytest.mark.parametrize(("replicates", "threads"), [(1, 2), (2, 1)])
 def test_members_that_come_and_go_do_not_change_the_others(replicates: int, threads: int) -> None:
     """In five slots: after each evaluation some members are released and others take their slots."""
     draw, task = random.Random(threads), Toy(steps=30, evaluate_every=3)
@@ -229,11 +228,10 @@ def test_seconds_are_divided_among_the_members(mlp: LoadedTask) -> None:
     assert min(seconds) > 0
 
 
-@pytest.mark.parametrize("make", [population, sequential])
-def test_the_state_of_torchs_generator_does_not_change(make: Make, mlp: LoadedTask) -> None:
+def test_the_state_of_torchs_generator_does_not_change(mlp: LoadedTask) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    finish(make(2), some(mlp, 2))
+    finish(population(2), some(mlp, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

@@ -216,6 +216,7 @@ def processes(engine: SideBySide) -> list[subprocess.Popen[bytes]]:
     return [each.worker._popen for each in engine._workers._places]  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_processes_end_with_a_search_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import time; from adamtune.engines.distributed.side_by_side import SideBySide\n"

@@ -32,6 +32,10 @@ def make(request: pytest.FixtureRequest) -> Make:
     return ENGINES[request.param]
 
 
+AGAIN = pytest.mark.parametrize("make", ["two threads", "sequential"], indirect=True)
+"""For what does not depend on the threads."""
+
+
 @pytest.fixture
 def cohorts() -> list[LoadedTask]:
     """Tasks of different widths and batch sizes."""
@@ -103,6 +107,7 @@ def test_every_task_continues_to_the_last_bit_in_float32(
     assert_same_bits(rest(restored), rest(engine))
 
 
+@AGAIN
 def test_a_restored_engine_can_be_saved_again(make: Make, cohorts: list[LoadedTask]) -> None:
     engine, second, third = make(10), make(10), make(10)
     members = half_trained(engine, cohorts)
@@ -111,6 +116,7 @@ def test_a_restored_engine_can_be_saved_again(make: Make, cohorts: list[LoadedTa
     assert_same_bits(rest(third), rest(engine))
 
 
+@AGAIN
 def test_restoring_replaces_the_members_in_training(make: Make, cohorts: list[LoadedTask]) -> None:
     engine, other = make(10), make(10)
     members = half_trained(engine, cohorts)

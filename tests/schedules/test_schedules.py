@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamtune.engines.population.coefficients import schedule_factors
@@ -61,6 +61,7 @@ def test_equals_torch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_rounded_code_is_true_at_the_first_and_the_last_step(name: str, data: st.DataObject) -> None:
     total = data.draw(st.integers(1, 120))

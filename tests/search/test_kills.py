@@ -97,7 +97,7 @@ def wait_for_trials(shared: StudyConfig, done: int, searches: Searches) -> None:
                 return
         except Exception:
             pass  # there is no study yet
-        time.sleep(0.5)
+        time.sleep(0.1)
     pytest.fail(f"there were never {done} trials")
 
 
@@ -125,10 +125,10 @@ def endings(journal: Path) -> list[int]:
 
 def test_three_processes_on_a_journal_under_kills(folder: Path, searches: Searches) -> None:
     journal = folder / "studies.log"
-    shared, local = pair(folder, f"journal:{journal}", 40, 20)
+    shared, local = pair(folder, f"journal:{journal}", 24, 20)
     search_under_kills(searches, shared, workers=3, kills=2, grace=1.0)
     assert_each_once(shared, local)
-    assert endings(journal) == [1] * 40
+    assert endings(journal) == [1] * 24
 
 
 @pytest.mark.slow
