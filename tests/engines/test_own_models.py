@@ -88,6 +88,24 @@ class ComplexWeights(nn.Module):
         return self.head(torch.fft.irfft(torch.fft.rfft(x) * self.weight, n=FEATURES))
 
 
+class Reported(nn.Module):
+    """Keeps and shows numbers that it does not compute with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.calls, self.mean = head(), 0, 0.0
+        self.losses, self.parts = [], {"size": 0.0}
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(x)
+        if self.training:
+            self.calls += 1
+            self.mean = (1 - 0.1) * self.mean + 0.1 * found.mean().item()
+            self.losses += [found.std().item(), found.tolist(), f"{found.mean():.3f} {self.mean:.2f}"]
+            self.parts["size"] = round(-found.norm().item() / 2 + 1, 3)
+        return found
+
+
 class MovedByMetrics(nn.Module):
     """Moves an average in evaluation mode, too, and replaces a queue."""
 
@@ -400,6 +418,7 @@ OWN: dict[str, Toy] = {
     "distributions": Toy(lambda: Calls(of_distributions, layer=nn.Linear(FEATURES, 4), head=head(2))),
     "Gaussian likelihood": Toy(plain, likelihood),
     "a moving average that metrics move": Toy(MovedByMetrics),
+    "numbers that are shown and kept": Toy(Reported),
     "a compiled module": Toy(in_place),
     "compiled parts": Toy(CompiledParts),
     "cumulative batch norm": Toy(
@@ -644,7 +663,40 @@ class KeyErrorInLockstep(nn.Module):
         return self.head(x) * {Tensor: 1.0}[type(x)] * float(x.numpy()[0, 0])
 
 
+class Decided(nn.Module):
+    """Keeps a running mean of its output, which decides something when it is far beyond what it ever is."""
+
+    def __init__(self, measure: Callable[[nn.Module, Tensor], Any]) -> None:
+        super().__init__()
+        self.head, self.mean, self.measure = head(), 0.0, measure
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(x)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * found.mean().item()
+        return found * 2 if self.measure(self, found) else found
+
+
+class Shown(nn.Module):
+    """In evaluation mode, adds what it has kept in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.shown = head(), torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(x)
+        if not self.training:
+            return found + self.shown
+        self.shown = found.detach().mean()
+        return found
+
+
 SEQUENTIAL: dict[str, tuple[Toy, str]] = {
+    "a mean that decides": (Toy(lambda: Decided(lambda self, x: self.mean > 1e6)), "attribute mean"),
+    "a mean as a factor": (Toy(lambda: Decided(lambda self, x: (x * self.mean) is None)), "attribute mean"),
+    "a mean as a number": (Toy(lambda: Decided(lambda self, x: math.isnan(self.mean))), "attribute mean"),
+    "metrics of what a step keeps": (Toy(Shown), "attribute shown"),
     "a counter in Python": (Toy(Annealed), r"attribute calls: make it a buffer"),
     "a counter in a dictionary": (Toy(Nested), r"attribute state\['calls'\]\[0\]: make it a buffer"),
     "a result of the step before": (Toy(Remembers), r"attribute last: make it a buffer"),

@@ -18,6 +18,7 @@ from adamtune.engines.batching.image import adaptive_average_pool, convolution, 
 from adamtune.engines.batching.linear import addmm, embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, gaussian_nll_loss, mse_loss
 from adamtune.engines.batching.norm import batch_norm, group_norm, layer_norm
+from adamtune.engines.batching.observed import READERS, Observed, refused
 from adamtune.engines.batching.recurrent import recurrent_rules
 from adamtune.engines.torch_private import (
     is_batched,
@@ -95,6 +96,8 @@ class BatchingRules(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
+        if any(isinstance(each, Observed) for each in (*args, *kwargs.values())):
+            refused()
         if self._anchor is not None and func in DRAWS:
             # Members draw different numbers, so each needs a tensor of its own.
             args = (self.own(args[0]), *args[1:])
@@ -150,6 +153,7 @@ def _set_data(tensor: Tensor, value: Tensor) -> None:
 
 
 STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
+    **READERS,
     **recurrent_rules(rules=False),
     F.dropout: dropout,
     torch.dropout: dropout,

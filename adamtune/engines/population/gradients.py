@@ -16,6 +16,7 @@ from adamtune.engines.base import Source
 from adamtune.engines.batching.custom import custom_functions
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.batching.norm import cumulative_averages
+from adamtune.engines.batching.observed import READ
 from adamtune.engines.eager import eager
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE, Draws
@@ -210,7 +211,7 @@ def one_line_errors() -> Iterator[None]:
 
 _REASONS = {
     "data-dependent control flow": "the control flow depends on a tensor's values; use torch.where or a mask",
-    ".item()": "a number is read from a tensor by .item(), float() or int(); compute with the tensor",
+    ".item()": READ,
     "Batching rule not implemented for": "{} has no rule for many members at once",
     "vmap: we do not yet support ": "{} has no rule for many members at once",
     "stack expects each tensor to be equal size": "the size of a tensor depends on the data, as that of a"
