@@ -106,6 +106,43 @@ class Reported(nn.Module):
         return found
 
 
+def balanced(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    """Weights one loss by the ratio to the other, and inputs by their own deviation."""
+    squares, lengths = squared(model, inputs, target), model(inputs / (1 - inputs.std().item())).abs().mean()
+    factor = round(2 * squares.item() / (lengths.item() + 1e-8), 6)
+    return squares + lengths * factor / 3 - 0.1 * abs(-lengths.item()) * squares**2 + 0.5 // 2
+
+
+def checked(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    found = model(inputs)
+    assert found.isfinite().all()
+    assert not torch.allclose(found, found + 1)
+    assert not torch.equal(found, inputs)
+    loss = squared(model, inputs, target)
+    if torch.isnan(loss) or loss.item() > 1e6 or not inputs.any().item():
+        raise ValueError("it has diverged")
+    return loss * F.one_hot((inputs[:, 0] < 1e9).long())[0, int(found.numel() > 0)]
+
+
+class Flipping(nn.Module):
+    """Doubles its result, and counts, from a step on that is not the same for all members."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = head()
+        self.register_buffer("average", torch.ones(()))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(x)
+        if self.training:
+            self.average.mul_(0.6).add_(0 * found.detach().mean())
+            if self.average < 0.1 + found.detach().mean().abs() / 100:
+                self.calls += 1
+                found = found * 2
+        return found
+
+
 class MovedByMetrics(nn.Module):
     """Moves an average in evaluation mode, too, and replaces a queue."""
 
@@ -419,6 +456,9 @@ OWN: dict[str, Toy] = {
     "Gaussian likelihood": Toy(plain, likelihood),
     "a moving average that metrics move": Toy(MovedByMetrics),
     "numbers that are shown and kept": Toy(Reported),
+    "numbers of tensors as factors": Toy(plain, balanced),
+    "decisions that are always alike": Toy(plain, checked),
+    "a decision that changes": Toy(Flipping),
     "a compiled module": Toy(in_place),
     "compiled parts": Toy(CompiledParts),
     "cumulative batch norm": Toy(
@@ -727,6 +767,56 @@ def test_others_are_trained_one_after_the_other_and_the_plan_says_why(name: str)
     assert made.engine == "sequential"
     assert "\n" not in made.why
     assert re.search(reason, made.why), made.why
+
+
+class Remembering(nn.Module):
+    """Remembers in Python that its average was small once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.small = head(), False
+        self.register_buffer("average", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.average.mul_(0.8)
+        if self.average < 0.4:
+            self.small = True
+        return self.head(x) * (2 if self.small else 1)
+
+
+class RememberingTwo(Remembering):
+    """Remembers it only if another value is small, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.average.mul_(0.8)
+        if self.average < 0.4 and self.average * 2 < 0.8:
+            self.small = True
+        return self.head(x) * (2 if self.small else 1)
+
+
+class OtherHead(Remembering):
+    """Trains another layer when its average is small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = head()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.average.mul_(0.8)
+        return self.other(x) if self.average < 0.4 else self.head(x)
+
+
+@pytest.mark.parametrize("make", [Remembering, OtherHead])
+def test_what_a_rare_decision_changes_is_found_before_the_training(make: Callable[[], nn.Module]) -> None:
+    why = make_plan(Toy(make), "auto", "auto", "cpu", 1).why
+    assert re.search(r"test_own_models\.py:\d+: .*control flow", why)
+
+
+def test_a_decision_that_is_remembered_outside_of_buffers_is_an_error() -> None:
+    task = Toy(RememberingTwo, steps=STEPS)
+    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "population"
+    with pytest.raises(UsageError, match=r"the attribute small of the model.*engine: sequential"):
+        finish(Population(2), members(task)[:2])
 
 
 @pytest.mark.parametrize("name", ["NumPy's generator", "Python's generator"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isclose
 from typing import Any
 
@@ -31,8 +31,11 @@ KEPT = Tensor | int | float | str
 ADVICE = "make it a buffer (register_buffer)"
 
 
-def check_state(source: Source) -> None:
+def check_state(source: Source) -> frozenset[str]:
     """Refuses a model whose steps change more than parameters and buffers: a capture would not repeat it.
+
+    Returns:
+        The attributes of modules that change, and that nobody reads.
 
     Raises:
         CannotCapture: a step changes a value that it reads, or draws from Python's or NumPy's generator.
@@ -72,6 +75,7 @@ def check_state(source: Source) -> None:
             "the loss changes from call to call with the same weights, batch and draws: if it counts its"
             " calls, keep the count in a buffer of the model (register_buffer)"
         ) from error
+    return changed_attributes(plain.module, found)
 
 
 @torch.no_grad()
@@ -127,3 +131,10 @@ def changed_values(module: nn.Module, step: Callable[[], object]) -> dict[str, A
     step()
     now = leaves(model_roots(module), known)
     return {name: now.get(name) for name in changed(before, snapshots(model_roots(module), known))}
+
+
+def changed_attributes(module: nn.Module, changed: Iterable[str]) -> frozenset[str]:
+    """The attributes that ``changed_values`` are in, by their dotted names."""
+    return frozenset(
+        max((root for root in model_roots(module) if name.startswith(root)), key=len) for name in changed
+    )
