@@ -58,7 +58,7 @@ def main() -> None:
         print(f"An evaluation\n\n{table(header, rows)}\n", flush=True)
     if "simulated" in arguments.parts:
         print("Workers that sleep for a second\n", flush=True)
-        print_table(arguments.workers, 1.0, 10, "random")
+        print_table(arguments.workers, 1.0, 10, "random", arguments.evaluations)
 
 
 def parse() -> argparse.Namespace:
@@ -67,6 +67,7 @@ def parse() -> argparse.Namespace:
     options.add_argument("--trials", type=int, default=64, help="of each search beside Ray; 64 by default")
     options.add_argument("--ray-python", default=sys.executable, help="an interpreter that has Ray")
     options.add_argument("--workers", type=int, nargs="+", default=[1, 16, 64, 256, 1000], help="simulated")
+    options.add_argument("--evaluations", type=int, nargs="+", default=[1, 5], help="of a simulated training")
     add_rounds(options)
     return options.parse_args()
 

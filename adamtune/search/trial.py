@@ -171,20 +171,22 @@ class RunningTrial:
         value, step = fmean(values), max(each.step for each in evaluations)
         total = evaluations[0].total or evaluations[0].member.task.steps
         self.fraction = min(1.0, step / total) if total else 0.0
+        storage, number = storage_of(study), trial_id(self.trial)
         # Not trial.report, which warns where a process that died had reported the step.
-        storage_of(study).set_trial_intermediate_value(trial_id(self.trial), step, value)
-        means = {name: fmean(each.metrics[name] for each in evaluations) for name in evaluations[0].metrics}
-        attrs: TrialAttrs = {"seeds": values, "metrics": means, "steps": step}
+        storage.set_trial_intermediate_value(number, step, value)
         if evaluations[0].total is not None and evaluations[0].total != self.total:
             self.total = evaluations[0].total
-            write_trial(storage_of(study), trial_id(self.trial), {"total_steps": self.total})
-        if evaluations[0].finished:
-            return self._end(study, metric, TrialState.COMPLETE, value, attrs)
-        # Not trial.should_prune, which judges by the view that the sampler was shown.
+            write_trial(storage, number, {"total_steps": self.total})
         is_last = total is not None and step >= total
-        if not is_last and study.pruner.prune(study, storage_of(study).get_trial(trial_id(self.trial))):
-            return self._end(study, metric, TrialState.PRUNED, value, attrs)
-        return None
+        if evaluations[0].finished:
+            state = TrialState.COMPLETE
+        # Not trial.should_prune, which judges by the view that the sampler was shown.
+        elif not is_last and study.pruner.prune(study, storage.get_trial(number)):
+            state = TrialState.PRUNED
+        else:
+            return None
+        means = {name: fmean([each.metrics[name] for each in evaluations]) for name in evaluations[0].metrics}
+        return self._end(study, metric, state, value, {"seeds": values, "metrics": means, "steps": step})
 
     def _end(
         self, study: Study, metric: str, state: TrialState, value: float | None, attrs: TrialAttrs

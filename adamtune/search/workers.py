@@ -22,6 +22,8 @@ from adamtune.search.progress import Tracker
 
 WAIT_SECONDS = 30
 """After so long it is said what workers wait for that have not started."""
+STATUS_SECONDS = 0.1
+"""For so long what workers do is not asked again: of hundreds, it would take longer than a trial."""
 
 
 class Staff:
@@ -42,6 +44,7 @@ class Staff:
         self._config = config
         self._engine: Engine | None = None
         self._waits_since, self._has_told = inf, False
+        self._statuses: tuple[WorkerStatus, ...] = ()
 
     @contextmanager
     def gather(self) -> Iterator[Staff]:
@@ -93,14 +96,17 @@ class Staff:
             started: Any = start(plan, folder, timeout)
         else:
             started = self.fleet.start(self._pool, plan, folder, timeout, kept)
+        self._asked = -inf
         with started as self._engine:
             yield self._engine
 
     def statuses(self) -> tuple[WorkerStatus, ...]:
-        """What each worker does; empty where there are none."""
+        """What each worker does, or did a moment ago; empty where there are none."""
         if not isinstance(self._engine, Distributed) or (self.fleet and self.fleet.inline):
             return ()
-        return tuple(self._engine.statuses())
+        if perf_counter() - self._asked > STATUS_SECONDS:
+            self._statuses, self._asked = tuple(self._engine.statuses()), perf_counter()
+        return self._statuses
 
     def events(self, statuses: Sequence[WorkerStatus]) -> list[str]:
         """What has happened to workers since the last call, a line each; also what they wait for."""

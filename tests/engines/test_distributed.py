@@ -59,9 +59,9 @@ class MortalPool(InlinePool):
         self.started[index] = Mortal()
         return self.started[index]
 
-    def wait(self, workers: Sequence[InlineWorker], timeout: float) -> Sequence[InlineWorker]:
-        gone = [self.started[each] for each in self.lost]
-        return [each for each in workers if each not in gone]  # a node that is lost never answers
+    def wait(self, timeout: float) -> Sequence[int]:
+        asked = (index for index, each in self.started.items() if each.is_asked)
+        return [each for each in asked if each not in self.lost]  # a node that is lost never answers
 
 
 @pytest.fixture

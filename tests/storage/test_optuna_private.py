@@ -133,14 +133,18 @@ def test_the_next_trial_has_the_id_that_was_set() -> None:
     assert storage.get_trial(99).number == 1
 
 
-def test_attributes_set_together_are_in_a_copy_of_the_trial() -> None:
+def test_a_trial_is_replaced_by_an_equal_copy_until_it_has_ended() -> None:
     storage = Remembered()
     trial_id = storage.create_new_trial(7)
+    storage.set_trial_user_attr(trial_id, "a", 1)
     before = storage.get_trial(trial_id)
-    storage.set_user_attrs(trial_id, {"a": 1, "b": 2})
-    assert (before.user_attrs, storage.get_trial(trial_id).user_attrs) == ({}, {"a": 1, "b": 2})
+    after = storage.replaced(trial_id)
+    assert storage.get_trial(trial_id) is after is not before
+    assert after == before
+    after.user_attrs = {}
+    assert before.user_attrs == {"a": 1}
     with pytest.raises(UpdateFinishedTrialError):
-        storage.set_user_attrs(70, {"a": 1})
+        storage.replaced(70)
 
 
 def test_the_lock_is_the_one_of_every_method() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 Call = tuple[Any, ...]
 """The name of a method of ``Host`` and its arguments."""
@@ -34,10 +34,7 @@ class Worker(Protocol):
         """Ends the process, whatever it does."""
 
 
-W = TypeVar("W", bound=Worker)
-
-
-class Pool(Protocol[W]):
+class Pool(Protocol):
     """Starts workers.
 
     Attributes:
@@ -49,11 +46,18 @@ class Pool(Protocol[W]):
     count: int
     replaces: bool
 
-    def start(self, index: int) -> W:
+    def start(self, index: int) -> Worker:
         """Starts the worker of a place, which may take a while."""
 
-    def wait(self, workers: Sequence[W], timeout: float) -> Sequence[W]:
-        """Those of the workers whose next answer, or death, ``receive`` returns at once."""
+    def wait(self, timeout: float) -> Sequence[int]:
+        """Waits for answers, or deaths, which ``receive`` returns at once.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Returns:
+            The places whose workers have answered or died; empty if none has.
+        """
 
     def share(self, value: Any) -> Shared:
         """Makes a value known to workers to come."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from heapq import heapify, heapreplace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -17,10 +16,11 @@ from adamtune.engines.distributed.arrivals import Arrivals
 from adamtune.engines.distributed.base import Pool, WorkerDied, WorkerStatus
 from adamtune.engines.distributed.batch import Batch, beginning, restored
 from adamtune.engines.distributed.place import Place
+from adamtune.engines.distributed.placement import Placement
+from adamtune.engines.distributed.recovery import Recovery
 from adamtune.engines.distributed.tasks import Tasks
 from adamtune.engines.distributed.transport import packed
 from adamtune.engines.plan import Plan
-from adamtune.errors import AdamtuneError
 
 STATE_SECONDS = 5.0
 """A worker that dies costs about so much of its training."""
@@ -34,8 +34,6 @@ TICK_SECONDS = 0.05
 """How long answers are waited for before the engine asks whether to pause."""
 MOST_ANSWERS = 16
 """So many workers, of hundreds that answer at the same time, get new members before the next are heard."""
-MOST_DEATHS = 3
-"""So many workers may die one after the other with a member that makes no progress."""
 CLOSE_SECONDS = 6.0
 """How long workers may take to end functions and commands."""
 
@@ -69,7 +67,7 @@ class Distributed:
 
     def __init__(
         self,
-        pool: Pool[Any],
+        pool: Pool,
         plan: Plan,
         folder: Path = Path(),
         timeout: float | None = None,
@@ -81,32 +79,28 @@ class Distributed:
         self.slots = pool.count * plan.slots
         self._foreign = foreign or plan
         self._pool, self._plan, self._rounds, self._seconds = pool, plan, rounds, state_seconds
-        self._begin = ("begin", plan, folder.resolve(), timeout, cpus, torch.get_default_dtype())
         self._members: dict[Member, int] = {}  # their numbers, in order of admission
         self._numbers = count()
         self._steps: dict[int, int] = {}  # of the last evaluation that a worker has made
-        self._deaths: dict[int, int] = {}  # of workers, since a member's last evaluation
-        self._waiting: list[Batch] = []
         self._independent = plan.engine == "sequential"
         self._arrivals = Arrivals(rounds, lone=plan.engine == "workers")
-        self._tasks = Tasks(pool)
-        self._have_begun = not rounds
-        self._events: list[str] = []
-        self._places: list[Place] = []
-        for index in range(pool.count):
-            self._places.append(Place(index, pool, self._independent))
-            self._start(self._places[-1])
+        self._places = [Place(index, pool, self._independent) for index in range(pool.count)]
+        self._changed: dict[int, Place] = {}  # those that may have to train, by index
+        self._placement = Placement(self._places, plan.slots, Tasks(pool), together=rounds)
+        begin = ("begin", plan, folder.resolve(), timeout, cpus, torch.get_default_dtype())
+        self._recovery = Recovery(begin, self._placement)
+        for each in self._places:
+            self._recovery.start(each)
 
     def admit(self, members: Sequence[Member]) -> None:
         """Puts members into free slots, at step 0. Raises ValueError if there are too few free slots."""
         if len(self._members) + len(members) > self.slots:
             raise ValueError(f"{len(members)} members for {self.slots - len(self._members)} free slots")
-        self._waiting += beginning(self._expect(members), self._independent)
+        self._placement.waiting += beginning(self._expect(members), self._independent)
 
     def advance(self, pause: Callable[[], bool] = lambda: False) -> list[Evaluation]:
         """Trains to the next evaluations of any trials, or of all in rounds; see ``Engine.advance``."""
         while True:
-            self._give()
             self._train()
             if not (found := self._due()):
                 self._receive(TICK_SECONDS)
@@ -129,15 +123,14 @@ class Distributed:
                 place.call("release", own)
                 for number in own:
                     del place.members[number]
-        for batch in self._waiting:
-            batch.gone |= numbers & batch.members.keys()
-        self._waiting = [each for each in self._waiting if len(each.gone) < len(each.members)]
+                self._placement.offer(place)
+        self._placement.release(numbers)
 
     def state(self) -> dict[str, Any]:
         """The states that the workers have given last, and the steps of the returned evaluations."""
         stale = [each for each in self._places if each.is_stale]  # they do not train
         for place in stale:
-            with self._alive(place):
+            with self._recovery.watch(place):
                 place.ask_state()
         while any(each.is_stale and each.is_awaited for each in stale):
             self._receive(TICK_SECONDS)
@@ -146,7 +139,7 @@ class Distributed:
         handed = (each for place in self._places for each in place.batches())
         return {
             "steps": [self._steps.get(number, 0) for number in places],
-            "batches": [each.saved(places) for each in (*handed, *self._waiting)],
+            "batches": [each.saved(places) for each in (*handed, *self._placement.waiting)],
             "arrived": [
                 (places[number], [each._asdict() | {"member": None} for each in waiting])
                 for number, waiting in self._arrivals.waiting().items()
@@ -165,19 +158,20 @@ class Distributed:
         if is_state(state):
             self._steps = dict(zip(numbers, state["steps"], strict=True))
             indices = range(self._pool.count if self._pool.replaces else 0)
-            self._waiting = [restored(each, members, numbers, indices) for each in state["batches"]]
-            for place, waiting in state.get("arrived", []):
-                for each in waiting:
+            waiting = [restored(each, members, numbers, indices) for each in state["batches"]]
+            for place, arrived in state.get("arrived", []):
+                for each in arrived:
                     self._arrivals.add(numbers[place], Evaluation(**each | {"member": members[place]}))
         elif self._independent:
             own = zip(numbers, members, state["members"], strict=True)
-            self._waiting = [
+            waiting = [
                 Batch({number: member}, state=(packed({"members": [saved]}), self._plan))
                 for number, member, saved in own
             ]
         else:
             whole = packed(state), self._foreign
-            self._waiting = [Batch(dict(zip(numbers, members, strict=True)), state=whole)]
+            waiting = [Batch(dict(zip(numbers, members, strict=True)), state=whole)]
+        self._placement.waiting = waiting
 
     def statuses(self) -> list[WorkerStatus]:
         """What each worker does."""
@@ -185,8 +179,7 @@ class Distributed:
 
     def events(self) -> list[str]:
         """What has happened to workers since the last call, a line each."""
-        found, self._events = self._events, []
-        return found
+        return self._recovery.events()
 
     def close(self) -> None:
         """Ends the workers: what they trained since their last states is lost."""
@@ -205,89 +198,42 @@ class Distributed:
                 with suppress(WorkerDied):
                     place.call("close")
                     place.flush()
-        left = [each for each in self._places if each.is_ready]
+        left = {each.index for each in self._places if each.is_ready}
         while left and perf_counter() < end:
-            for place in self._ready(left, TICK_SECONDS):
-                with suppress(Exception):  # it ends in any case
+            for index in self._pool.wait(TICK_SECONDS):
+                place = self._places[index]
+                try:
                     place.receive()
+                except WorkerDied:
+                    place.worker.close()
+                    left.discard(index)
+                except Exception:  # it ends in any case
+                    pass
                 if not place.is_awaited:
-                    left.remove(place)
-
-    def _start(self, place: Place) -> None:
-        """Tells a new worker how members are trained."""
-        place.call(*self._begin)
-        with self._alive(place):
-            place.flush()
+                    left.discard(index)
 
     def _clear(self) -> None:
         """Ends all trainings; workers that train are replaced."""
         for member in list(self._members):
             self._forget(member)
-        self._waiting = []
+        self._placement.waiting = []
         for place in self._places:
             if place.members:
-                place.worker.close()
-                place.start()
-                self._start(place)
-
-    def _give(self) -> None:
-        """Gives the waiting members to workers that do not train."""
-        if not self._waiting:
-            return
-        if self._rounds and not self._have_begun:
-            # Where a member is trained is not to depend on which worker starts first.
-            self._have_begun = all(each.is_ready for each in self._places)
-        if not self._have_begun:
-            return
-        free = [(len(each.members), each.index) for each in self._places if each.takes_members]
-        heapify(free)
-        waiting, self._waiting = self._waiting, []
-        for batch in waiting:
-            place = self._place_for(batch, free)
-            if place is None:
-                self._waiting.append(batch)
-            else:
-                self._hand_over(place, batch)
-
-    def _place_for(self, batch: Batch, free: list[tuple[int, int]]) -> Place | None:
-        """The worker with the fewest members that can take a batch now; None if there is none.
-
-        Args:
-            batch: the members.
-            free: a heap of the members and the index of workers; members may have come since.
-        """
-        if batch.index is not None:
-            place = self._places[batch.index]
-            return place if place.takes_members else None
-        while free:
-            members, index = free[0]
-            place = self._places[index]
-            if members == len(place.members):
-                fits = batch.state is not None or members + len(batch.members) <= self._plan.slots
-                return place if fits else None
-            heapreplace(free, (len(place.members), index))
-        return None
-
-    def _hand_over(self, place: Place, batch: Batch) -> None:
-        sent = {number: self._tasks.without(member, place) for number, member in batch.members.items()}
-        if batch.state is None:
-            place.call("admit", {number: sent[number] for number in batch.left})
-        else:
-            place.call("restore", sent, *batch.state)
-            place.call("release", list(batch.gone))
-            place.parts.append((batch.members, batch.state))
-        place.members |= batch.left
+                self._recovery.restart(place)
 
     def _train(self) -> None:
         """Lets the workers train that have members, and in rounds some without an evaluation."""
+        self._changed |= {place.index: place for place in self._placement.give()}
+        changed, self._changed = self._changed, {}
         ahead = AHEAD_SECONDS if self._independent else 0.0
-        for place in self._places:
-            if not place.takes_training or (self._rounds and not ahead and self._has_trained(place)):
+        for place in changed.values():
+            if self._rounds and not ahead and self._has_trained(place):
                 continue
-            with self._alive(place):
-                if place.is_stale or perf_counter() - place.asked > self._seconds:
-                    place.ask_state()
-                place.train(max(self._seconds, LEAST_SECONDS), ahead)
+            with self._recovery.watch(place):
+                while place.takes_training:
+                    if place.is_stale or perf_counter() - place.asked > self._seconds:
+                        place.ask_state()
+                    place.train(max(self._seconds, LEAST_SECONDS), ahead)
 
     def _has_trained(self, place: Place) -> bool:
         """Whether an evaluation of each of its members waits."""
@@ -295,15 +241,12 @@ class Distributed:
 
     def _receive(self, timeout: float) -> None:
         """Takes the answers that are there, or come within ``timeout`` seconds."""
-        for place in self._ready(self._places, timeout)[:MOST_ANSWERS]:
-            with self._alive(place):
+        for index in self._pool.wait(timeout)[:MOST_ANSWERS]:
+            place = self._changed[index] = self._places[index]
+            with self._recovery.watch(place):
                 for number, evaluation in place.receive():
                     self._take(place, number, evaluation)
-
-    def _ready(self, places: Sequence[Place], timeout: float) -> list[Place]:
-        awaited = {id(each.worker): each for each in places if each.is_awaited}
-        workers = [each.worker for each in awaited.values()]
-        return [awaited[id(each)] for each in self._pool.wait(workers, timeout)] if workers else []
+            self._placement.offer(place)
 
     def _take(self, place: Place, number: int, evaluation: Evaluation) -> None:
         """Keeps an evaluation, unless it was made before or its member was released in the meantime."""
@@ -316,12 +259,14 @@ class Distributed:
             return
         place.evaluations += 1
         self._steps[number] = evaluation.step
-        self._deaths.pop(number, None)
+        self._recovery.forget(number)
         self._arrivals.add(number, evaluation._replace(member=member))
 
     def _due(self) -> list[Evaluation]:
         """The evaluations to return, in order of admission."""
         found = self._arrivals.due()
+        if self._rounds and found:
+            self._changed = dict(enumerate(self._places))
         for each in found:
             if each.ends:
                 self._forget(each.member)
@@ -340,44 +285,8 @@ class Distributed:
         number = self._members.pop(member)
         self._arrivals.drop(number, member)
         self._steps.pop(number, None)
-        self._deaths.pop(number, None)
+        self._recovery.forget(number)
         return number
-
-    @contextmanager
-    def _alive(self, place: Place) -> Iterator[None]:
-        """While it is entered, the death of a worker makes its members wait for another."""
-        try:
-            yield
-        except WorkerDied as death:
-            self._replace(place, str(death))
-
-    def _replace(self, place: Place, reason: str) -> None:
-        """Starts another worker in the place of one that has died.
-
-        Raises:
-            AdamtuneError: it would not help, because several died one after the other.
-        """
-        place.lost += 1
-        place.failed_starts += not place.is_ready
-        for number in place.members:
-            self._deaths[number] = self._deaths.get(number, 0) + 1
-        deaths = max([place.failed_starts, *(self._deaths[number] for number in place.members)])
-        if deaths >= MOST_DEATHS:
-            what, advice = "before they had begun", "mend that, then try again"
-            if place.members:
-                what = f"with {len(place.members)} members in training"
-                advice = "try again, with fewer members at a time (population), or a smaller model or batch"
-                advice += ", if they die again"
-            raise AdamtuneError(
-                f"{deaths} workers died one after the other {what}, the last one so: {reason}. What was"
-                f" committed is kept: {advice}."
-            )
-        on = f": its {len(place.members)} trainings go on from their last states" if place.members else ""
-        self._events.append(f"worker {place.index} died, {reason}{on}")
-        self._waiting = place.batches() + self._waiting
-        place.worker.close()
-        place.start()
-        self._start(place)
 
 
 def is_state(state: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from adamtune.engines.distributed.base import Pool
 from adamtune.engines.plan import Plan, cores
@@ -52,7 +52,7 @@ class Fleet:
         return max(1, int(self.cpus))
 
     @contextmanager
-    def open(self) -> Iterator[Pool[Any]]:
+    def open(self) -> Iterator[Pool]:
         """The pool that starts the workers, which ends what it has started.
 
         Raises:
@@ -61,7 +61,7 @@ class Fleet:
         with closing(self._pool()) as pool:
             yield pool
 
-    def _pool(self) -> Pool[Any]:
+    def _pool(self) -> Pool:
         if self.inline:
             from adamtune.engines.distributed.inline import InlinePool
 
@@ -107,7 +107,7 @@ class Fleet:
 
     @contextmanager
     def start(
-        self, pool: Pool[Any], plan: Plan, folder: Path, timeout: float | None, foreign: Plan
+        self, pool: Pool, plan: Plan, folder: Path, timeout: float | None, foreign: Plan
     ) -> Iterator[Distributed]:
         """The engine, which ends its workers afterwards.
 

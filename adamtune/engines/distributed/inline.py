@@ -22,6 +22,11 @@ class InlineWorker:
         """Takes calls; see ``Worker.send``."""
         self._messages.append(calls)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether it has messages."""
+        return bool(self._messages)
+
     def receive(self) -> tuple[bool, Any]:
         """The next answer. What the calls raise is raised here."""
         return True, self._host.turn(self._messages.popleft())
@@ -49,14 +54,16 @@ class InlinePool:
 
     def __init__(self, count: int = 1) -> None:
         self.count = count
+        self._started: dict[int, InlineWorker] = {}
 
     def start(self, index: int) -> InlineWorker:
         """A worker."""
-        return InlineWorker()
+        self._started[index] = InlineWorker()
+        return self._started[index]
 
-    def wait(self, workers: Sequence[InlineWorker], timeout: float) -> Sequence[InlineWorker]:
-        """All of them: each answers at once."""
-        return workers
+    def wait(self, timeout: float) -> Sequence[int]:
+        """The workers that have messages: each answers at once."""
+        return [index for index, each in self._started.items() if each.is_asked]
 
     def share(self, value: Any) -> Shared:
         """The value as it is."""

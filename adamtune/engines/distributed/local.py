@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count as numbers
 from multiprocessing import Pipe
-from multiprocessing.connection import wait
 from pathlib import Path
+from selectors import EVENT_READ, BaseSelector, DefaultSelector
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
@@ -31,14 +31,15 @@ class LocalWorker:
     """A ``Worker`` that is a process of this machine, with ``program.py``; it ends when this one does.
 
     Args:
+        index: its place.
         environment: the environment of the process.
-
-    Attributes:
-        connection: the process answers through it.
+        selector: waits for its answers.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.connection, theirs = Pipe()
+    def __init__(self, index: int, environment: Mapping[str, str], selector: BaseSelector) -> None:
+        self._selector = selector
+        self._connection, theirs = Pipe()
+        selector.register(self._connection, EVENT_READ, index)
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; from adamtune.engines.distributed.program import main;"
             f" main({theirs.fileno()})"
@@ -57,14 +58,14 @@ class LocalWorker:
     def send(self, calls: Sequence[Call]) -> None:
         """Sends calls; see ``Worker.send``."""
         try:
-            self.connection.send_bytes(pickle.dumps(list(calls)))
+            self._connection.send_bytes(pickle.dumps(list(calls)))
         except OSError as error:
             raise self._death() from error
 
     def receive(self) -> tuple[bool, Any]:
         """The next answer; see ``Worker.receive``."""
         try:
-            found: tuple[bool, Any] = pickle.loads(self.connection.recv_bytes())
+            found: tuple[bool, Any] = pickle.loads(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             raise self._death() from error
         return found
@@ -73,7 +74,9 @@ class LocalWorker:
         """Ends the process, whatever it does."""
         self._popen.kill()
         self._popen.wait()
-        self.connection.close()
+        if not self._connection.closed:
+            self._selector.unregister(self._connection)
+            self._connection.close()
 
     def _death(self) -> WorkerDied:
         """Why the process has ended; it is killed if it has not."""
@@ -121,6 +124,7 @@ class LocalPool:
             )
         self._folder = TemporaryDirectory(prefix="adamtune-")
         self._numbers = numbers()
+        self._selector = DefaultSelector()
         self._open: list[BinaryIO] = []
 
     def start(self, index: int) -> LocalWorker:
@@ -130,12 +134,11 @@ class LocalPool:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(
                 self._visible[each] for each in self._devices(index)
             )
-        return LocalWorker(environment)
+        return LocalWorker(index, environment, self._selector)
 
-    def wait(self, workers: Sequence[LocalWorker], timeout: float) -> Sequence[LocalWorker]:
+    def wait(self, timeout: float) -> Sequence[int]:
         """The workers with an answer; see ``Pool.wait``."""
-        ready = set(wait([each.connection for each in workers], timeout))
-        return [each for each in workers if each.connection in ready]
+        return [key.data for key, _ in self._selector.select(timeout)]
 
     def share(self, value: Any) -> Shared:
         """Writes a value to a file, which is there until the pool is closed."""
@@ -154,6 +157,7 @@ class LocalPool:
 
     def close(self) -> None:
         """Deletes the files."""
+        self._selector.close()
         for each in self._open:
             each.close()
         self._folder.cleanup()

@@ -39,7 +39,7 @@ class Place:
         lost: workers that have died.
     """
 
-    def __init__(self, index: int, pool: Pool[Any], independent: bool) -> None:
+    def __init__(self, index: int, pool: Pool, independent: bool) -> None:
         self.index, self._pool, self._independent = index, pool, independent
         self.members: dict[int, Member] = {}
         self.failed_starts = self.evaluations = self.lost = 0

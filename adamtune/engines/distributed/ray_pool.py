@@ -75,12 +75,14 @@ class RayPool:
         # A worker that dies is replaced by the engine, which knows what it trained.
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
         self._actor = ray.remote(**options)(Actor)
+        self._started: dict[int, RayWorker] = {}
         has_code = code is not None and not self._was_connected
         self._origin = (code, ray.get_runtime_context().get_node_id()) if has_code else None
 
     def start(self, index: int) -> RayWorker:
         """Asks for an actor; the cluster starts it when it has the resources."""
-        return RayWorker(self._ray, self._actor.remote(self._origin))
+        self._started[index] = RayWorker(self._ray, self._actor.remote(self._origin))
+        return self._started[index]
 
     def room(self) -> str:
         """What the cluster has, what of it is free, and what a worker needs."""
@@ -89,9 +91,11 @@ class RayPool:
         needs = " and ".join(f"{each:g} {name}" for name, each in self._needs.items())
         return f"the cluster has {' and '.join(parts)}, and each worker needs {needs}"
 
-    def wait(self, workers: Sequence[RayWorker], timeout: float) -> Sequence[RayWorker]:
+    def wait(self, timeout: float) -> Sequence[int]:
         """The workers with an answer; see ``Pool.wait``."""
-        first = {each.answers[0]: each for each in workers}
+        first = {each.answers[0]: index for index, each in self._started.items() if each.answers}
+        if not first:
+            return []
         ready, _ = self._ray.wait(list(first), num_returns=len(first), timeout=0, fetch_local=False)
         if not ready:
             ready, _ = self._ray.wait(list(first), num_returns=1, timeout=timeout, fetch_local=False)

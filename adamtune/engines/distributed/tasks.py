@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from adamtune.engines.base import Member
 from adamtune.engines.distributed.base import Pool, Shared
@@ -20,7 +19,7 @@ class Tasks:
         pool: shares the data.
     """
 
-    def __init__(self, pool: Pool[Any]) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._numbers: dict[LoadedTask, int] = {}
         self._packed: list[PackedTask] = []

@@ -188,7 +188,8 @@ class LocalStorage(MemoryStorage):
     @override
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         with self.lock:
-            super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+            trial = self.replaced(trial_id)
+            trial.intermediate_values = trial.intermediate_values | {step: intermediate_value}
             self._changes.set_intermediate(trial_id, step, intermediate_value)
 
     def remove_evaluations(self, trial_id: int, steps: Sequence[int]) -> None:
@@ -205,7 +206,8 @@ class LocalStorage(MemoryStorage):
         """Sets user attributes of a trial, by name."""
         stored = {key: stored_value(value) for key, value in values.items()}
         with self.lock:
-            self.set_user_attrs(trial_id, {key: kept for key, (_, kept) in stored.items()})
+            trial = self.replaced(trial_id)
+            trial.user_attrs = trial.user_attrs | {key: kept for key, (_, kept) in stored.items()}
             for key, (text, _) in stored.items():
                 self._changes.set_attr(TRIAL_USER, trial_id, key, text)
 
