@@ -1,4 +1,4 @@
-"""What tests need of the machine: a PostgreSQL server, a small disk."""
+"""The environment of all tests, and what some need of the machine: a PostgreSQL server, a small disk."""
 
 from __future__ import annotations
 
@@ -19,11 +19,23 @@ from hypothesis import settings
 # Else every process that a test starts compiles adamtune again, and pytest all tests in every run.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Threads inside operations of small models only wait for each other; read where torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study database without studies, to be copied: Optuna takes long to create one."""
+    from adamtune.storage.local.database import create
+
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    create(path)
+    return path
 
 
 @pytest.fixture

@@ -26,14 +26,14 @@ class Done(NamedTuple):
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """Begins ``adamtune arguments``; threads inside small operations only get in each other's way."""
+    """Begins ``adamtune arguments``."""
     return subprocess.Popen(
         [sys.executable, "-m", "adamtune", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "80"} | environment,
+        env=os.environ | {"COLUMNS": "80"} | environment,
     )
 
 

@@ -22,15 +22,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Each task at a size that a test can afford: 48 to 60 steps, ten evaluations or so."""
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Two threads in operations this small only wait for each other, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def _forget_shared_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tasks of another test have changed is not looked after: their classes are the same."""

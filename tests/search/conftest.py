@@ -6,24 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-
-from adamtune.storage.local.database import create
 
 from .studies import searched, study
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Threads inside such small operations only get in each other's way."""
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    create(path)
-    return path
 
 
 @pytest.fixture

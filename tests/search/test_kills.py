@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from adamtune.config import StudyConfig, parse_study
 from adamtune.search import loop
@@ -32,7 +31,6 @@ def search(text: str, grace: float) -> None:
     """Runs a search, in which a process that is not heard of for ``grace`` seconds counts as dead."""
     processes.GRACE_SECONDS = grace
     loop.COMMIT_SECONDS = grace / 6
-    torch.set_num_threads(1)
     run(parse_study(text, "study.yaml"), lambda progress: None)
 
 

@@ -16,15 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from adamtune.storage.local.checkpoints import Checkpoints
-from adamtune.storage.local.database import create
 from adamtune.storage.local.storage import LocalStorage
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    create(path)
-    return path
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ class Search:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.path.parent,
-            env={**os.environ, "TEST_MARK": self._mark, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "TEST_MARK": self._mark},
         )
         return self
 
