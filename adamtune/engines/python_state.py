@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from operator import length_hint
 from types import FunctionType, GeneratorType, MethodType, ModuleType
@@ -134,6 +134,38 @@ def leaves(roots: Mapping[str, Root], known: Collection[int]) -> dict[str, Any]:
         most = len(found) + MOST
         visit(name, root.value, DEPTH)
     return found
+
+
+def replace_leaves(roots: Mapping[str, Root], known: Collection[int], values: Mapping[str, Any]) -> None:
+    """Puts values in the places of ``leaves``, by the names of these.
+
+    Raises:
+        TypeError: one is in a tuple or a set.
+    """
+    seen = set(known)
+
+    def visit(name: str, holder: Any, place: Any, value: Any) -> None:
+        if name in values:
+            if isinstance(holder, dict | list | deque):
+                holder[place] = values[name]
+            elif isinstance(holder, tuple | set | frozenset):
+                raise TypeError(f"{name} is in a {type(holder).__name__}")
+            else:
+                set_attribute(holder, place, values[name])
+        elif not isinstance(value, LEAVES) and id(value) not in seen:
+            seen.add(id(value))
+            for key, (inner, each) in zip(_places(value), children(value), strict=True):
+                visit(name + inner, value, key, each)
+
+    for name, root in roots.items():
+        visit(name, root.owner, root.name, root.value)
+
+
+def _places(value: Any) -> Iterable[Any]:
+    """Where each of the ``children`` of a value is."""
+    if isinstance(value, dict | set | frozenset):
+        return list(value)
+    return range(len(value)) if isinstance(value, list | tuple | deque) else list(attributes_of(value))
 
 
 def snapshots(roots: Mapping[str, Root], known: Collection[int]) -> dict[str, Any]:

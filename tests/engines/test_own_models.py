@@ -88,6 +88,61 @@ class ComplexWeights(nn.Module):
         return self.head(torch.fft.irfft(torch.fft.rfft(x) * self.weight, n=FEATURES))
 
 
+class Reported(nn.Module):
+    """Keeps and shows numbers that it does not compute with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.calls, self.mean = head(), 0, 0.0
+        self.losses, self.parts = [], {"size": 0.0}
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(x)
+        if self.training:
+            self.calls += 1
+            self.mean = (1 - 0.1) * self.mean + 0.1 * found.mean().item()
+            self.losses += [found.std().item(), found.tolist(), f"{found.mean():.3f} {self.mean:.2f}"]
+            self.parts["size"] = round(-found.norm().item() / 2 + 1, 3)
+        return found
+
+
+def balanced(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    """Weights one loss by the ratio to the other, and inputs by their own deviation."""
+    squares, lengths = squared(model, inputs, target), model(inputs / (1 - inputs.std().item())).abs().mean()
+    factor = round(2 * squares.item() / (lengths.item() + 1e-8), 6)
+    return squares + lengths * factor / 3 - 0.1 * abs(-lengths.item()) * squares**2 + 0.5 // 2
+
+
+def checked(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    found = model(inputs)
+    assert found.isfinite().all()
+    assert not torch.allclose(found, found + 1)
+    assert not torch.equal(found, inputs)
+    loss = squared(model, inputs, target)
+    if torch.isnan(loss) or loss.item() > 1e6 or not inputs.any().item():
+        raise ValueError("it has diverged")
+    return loss * F.one_hot((inputs[:, 0] < 1e9).long())[0, int(found.numel() > 0)]
+
+
+class Flipping(nn.Module):
+    """Doubles its result, and counts, from a step on that is not the same for all members."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = head()
+        self.register_buffer("average", torch.ones(()))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(x)
+        if self.training:
+            self.average.mul_(0.6).add_(0 * found.detach().mean())
+            if self.average < 0.1 + found.detach().mean().abs() / 100:
+                self.calls += 1
+                found = found * 2
+        return found
+
+
 class MovedByMetrics(nn.Module):
     """Moves an average in evaluation mode, too, and replaces a queue."""
 
@@ -400,6 +455,10 @@ OWN: dict[str, Toy] = {
     "distributions": Toy(lambda: Calls(of_distributions, layer=nn.Linear(FEATURES, 4), head=head(2))),
     "Gaussian likelihood": Toy(plain, likelihood),
     "a moving average that metrics move": Toy(MovedByMetrics),
+    "numbers that are shown and kept": Toy(Reported),
+    "numbers of tensors as factors": Toy(plain, balanced),
+    "decisions that are always alike": Toy(plain, checked),
+    "a decision that changes": Toy(Flipping),
     "a compiled module": Toy(in_place),
     "compiled parts": Toy(CompiledParts),
     "cumulative batch norm": Toy(
@@ -644,7 +703,40 @@ class KeyErrorInLockstep(nn.Module):
         return self.head(x) * {Tensor: 1.0}[type(x)] * float(x.numpy()[0, 0])
 
 
+class Decided(nn.Module):
+    """Keeps a running mean of its output, which decides something when it is far beyond what it ever is."""
+
+    def __init__(self, measure: Callable[[nn.Module, Tensor], Any]) -> None:
+        super().__init__()
+        self.head, self.mean, self.measure = head(), 0.0, measure
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(x)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * found.mean().item()
+        return found * 2 if self.measure(self, found) else found
+
+
+class Shown(nn.Module):
+    """In evaluation mode, adds what it has kept in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.shown = head(), torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(x)
+        if not self.training:
+            return found + self.shown
+        self.shown = found.detach().mean()
+        return found
+
+
 SEQUENTIAL: dict[str, tuple[Toy, str]] = {
+    "a mean that decides": (Toy(lambda: Decided(lambda self, x: self.mean > 1e6)), "attribute mean"),
+    "a mean as a factor": (Toy(lambda: Decided(lambda self, x: (x * self.mean) is None)), "attribute mean"),
+    "a mean as a number": (Toy(lambda: Decided(lambda self, x: math.isnan(self.mean))), "attribute mean"),
+    "metrics of what a step keeps": (Toy(Shown), "attribute shown"),
     "a counter in Python": (Toy(Annealed), r"attribute calls: make it a buffer"),
     "a counter in a dictionary": (Toy(Nested), r"attribute state\['calls'\]\[0\]: make it a buffer"),
     "a result of the step before": (Toy(Remembers), r"attribute last: make it a buffer"),
@@ -675,6 +767,56 @@ def test_others_are_trained_one_after_the_other_and_the_plan_says_why(name: str)
     assert made.engine == "sequential"
     assert "\n" not in made.why
     assert re.search(reason, made.why), made.why
+
+
+class Remembering(nn.Module):
+    """Remembers in Python that its average was small once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.small = head(), False
+        self.register_buffer("average", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.average.mul_(0.8)
+        if self.average < 0.4:
+            self.small = True
+        return self.head(x) * (2 if self.small else 1)
+
+
+class RememberingTwo(Remembering):
+    """Remembers it only if another value is small, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.average.mul_(0.8)
+        if self.average < 0.4 and self.average * 2 < 0.8:
+            self.small = True
+        return self.head(x) * (2 if self.small else 1)
+
+
+class OtherHead(Remembering):
+    """Trains another layer when its average is small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = head()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.average.mul_(0.8)
+        return self.other(x) if self.average < 0.4 else self.head(x)
+
+
+@pytest.mark.parametrize("make", [Remembering, OtherHead])
+def test_what_a_rare_decision_changes_is_found_before_the_training(make: Callable[[], nn.Module]) -> None:
+    why = make_plan(Toy(make), "auto", "auto", "cpu", 1).why
+    assert re.search(r"test_own_models\.py:\d+: .*control flow", why)
+
+
+def test_a_decision_that_is_remembered_outside_of_buffers_is_an_error() -> None:
+    task = Toy(RememberingTwo, steps=STEPS)
+    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "population"
+    with pytest.raises(UsageError, match=r"the attribute small of the model.*engine: sequential"):
+        finish(Population(2), members(task)[:2])
 
 
 @pytest.mark.parametrize("name", ["NumPy's generator", "Python's generator"])

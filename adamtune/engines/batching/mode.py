@@ -18,6 +18,7 @@ from adamtune.engines.batching.image import adaptive_average_pool, convolution, 
 from adamtune.engines.batching.linear import addmm, embedding, linear
 from adamtune.engines.batching.losses import cross_entropy, gaussian_nll_loss, mse_loss
 from adamtune.engines.batching.norm import batch_norm, group_norm, layer_norm
+from adamtune.engines.batching.observed import READERS, Guards, as_tensors
 from adamtune.engines.batching.recurrent import recurrent_rules
 from adamtune.engines.torch_private import (
     is_batched,
@@ -83,18 +84,27 @@ class BatchingRules(TorchFunctionMode):
         anchor: any tensor of which each member has its own; without it, there are the batching rules alone.
         rules: whether layers are computed by batching rules.
         own_tensors: whether each member has its own of the tensors that the model makes, such as zeros.
+        guards: the decisions by values; None if there may be none.
     """
 
-    def __init__(self, anchor: Tensor | None = None, rules: bool = True, own_tensors: bool = False) -> None:
+    def __init__(
+        self,
+        anchor: Tensor | None = None,
+        rules: bool = True,
+        own_tensors: bool = False,
+        guards: Guards | None = None,
+    ) -> None:
         super().__init__()
         self._anchor, self._own_tensors = anchor, own_tensors
         self._functions = ({} if anchor is None else STEPS) | (RULES if rules else {})
+        self._functions |= {} if guards is None else guards.readers
         self._device = "cpu" if anchor is None else anchor.device.type
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
+        args, kwargs = as_tensors(args, kwargs)
         if self._anchor is not None and func in DRAWS:
             # Members draw different numbers, so each needs a tensor of its own.
             args = (self.own(args[0]), *args[1:])
@@ -150,6 +160,7 @@ def _set_data(tensor: Tensor, value: Tensor) -> None:
 
 
 STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
+    **READERS,
     **recurrent_rules(rules=False),
     F.dropout: dropout,
     torch.dropout: dropout,

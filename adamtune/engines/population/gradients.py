@@ -16,6 +16,7 @@ from adamtune.engines.base import Source
 from adamtune.engines.batching.custom import custom_functions
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.batching.norm import cumulative_averages
+from adamtune.engines.batching.observed import READ, Guards
 from adamtune.engines.eager import eager
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE, Draws
@@ -38,12 +39,16 @@ class Method:
             own of the tensors that the model makes, because it changes them in place.
         compiling: whether the model is told that it is compiled, so that it reads no values.
         captured_metrics: whether metrics are captured; otherwise they are computed for each member in turn.
+        decisions: what a step decides by values, each time alike; None if it may decide nothing by them.
+        kept: attributes of modules that hold what steps keep and nobody reads.
     """
 
     rules: bool = True
     own_batches: bool = False
     captured_metrics: bool = True
     compiling: bool = False
+    decisions: tuple[int, ...] | None = None
+    kept: frozenset[str] = frozenset()
 
 
 class _Loss(nn.Module):
@@ -63,18 +68,23 @@ class BatchedTask:
     Args:
         source: the task, its data and its models.
         method: how it is computed.
+
+    Attributes:
+        module: a model, whose weights are never used.
+        decisions: what a step has decided by values, in turn, once it was captured.
     """
 
     def __init__(self, source: Source, method: Method = Method()) -> None:
         self.source, self.method = source, method
-        self._module = source.module(0, 0)
-        # Its weights are never used: they keep their shapes, without memory of their own.
-        for each in self._module.parameters():
+        self.decisions = list(method.decisions or ())
+        self.module = source.module(0, 0)
+        # Its weights keep their shapes, without memory of their own.
+        for each in self.module.parameters():
             each.data = each.data.new_zeros(()).expand(each.shape)
 
     def trained(self) -> list[str]:
         """The names of the parameters that are not frozen, in the model's order."""
-        return [name for name, each in self._module.named_parameters() if each.requires_grad]
+        return [name for name, each in self.module.named_parameters() if each.requires_grad]
 
     def gradients(
         self,
@@ -87,7 +97,9 @@ class BatchedTask:
     ) -> Capture:
         """A capture of ``(losses [members], gradients by name [members, *shape])``.
 
-        A parameter that the loss does not depend on has no gradient, as in torch.
+        A parameter that the loss does not depend on has no gradient, as in torch. If the method has
+        decisions, there is a third output: whether a member decides otherwise, bool ``[members]``. Its loss
+        and gradients mean nothing then.
 
         Args:
             parameters: tensors that hold the trained parameters at each replay.
@@ -105,15 +117,14 @@ class BatchedTask:
         before = {name: each.clone() for name, each in kept.items()}
         scales = () if scale is None else (scale,)
 
-        def compute(
-            parameters: Tensors, kept: Tensors, batch: Rows, *scale: Tensor
-        ) -> tuple[Tensor, dict[str, Tensor]]:
+        def compute(parameters: Tensors, kept: Tensors, batch: Rows, *scale: Tensor) -> tuple[Any, ...]:
             leaves = {name: each.detach().requires_grad_() for name, each in parameters.items()}
             rows = batch
             if shared and self.method.own_batches:
                 rows = map_rows(lambda each: each.expand(len(draws), *each.shape).clone(), batch)
             apart = self.method.own_batches or not shared
-            losses, after = self._run(self.source.task.loss, leaves, kept, rows, 0 if apart else None, draws)
+            dim = 0 if apart else None
+            losses, after, failed = self._run(self.source.task.loss, leaves, kept, rows, dim, draws)
             for name, value in after.items():
                 if storage_id(value) != storage_id(kept[name]):
                     kept[name].copy_(value)  # the model replaced the buffer instead of changing it
@@ -125,7 +136,8 @@ class BatchedTask:
             found = torch.autograd.grad(scaled.sum(), list(leaves.values()), allow_unused=True)
             # The elementwise pass needs each gradient laid out as its parameters are.
             own = zip(leaves, found, strict=True)
-            return losses, {name: each.contiguous() for name, each in own if each is not None}
+            gradients = {name: each.contiguous() for name, each in own if each is not None}
+            return (losses, gradients) if self.method.decisions is None else (losses, gradients, failed)
 
         try:
             return self._capture(compute, parameters, kept, batch, *scales, draws=draws)
@@ -146,7 +158,7 @@ class BatchedTask:
 
         @torch.no_grad()
         def compute(parameters: Tensors, kept: Tensors) -> dict[str, Tensor]:
-            found, _ = self._run(scores, parameters, kept, rows, None, draws, training=False)
+            found, *_ = self._run(scores, parameters, kept, rows, None, draws, training=False)
             return {name: one_loss(value, members) for name, value in found.items()}
 
         return self._capture(compute, parameters, kept)
@@ -160,18 +172,22 @@ class BatchedTask:
         rows_dim: int | None,
         draws: Draws,
         training: bool = True,
-    ) -> tuple[Any, dict[str, Tensor]]:
-        """What the function returns for each member, and each member's buffers afterwards."""
-        called = _Loss(self._module.train(training), function)
+    ) -> tuple[Any, dict[str, Tensor], Tensor]:
+        """What the function returns for each member, its buffers then, and whether it decides otherwise."""
+        called = _Loss(self.module.train(training), function)
 
         def of_member(own: Tensors, fixed: Tensors, rows: Rows, anchor: Tensor) -> Any:
             state = {f"model.{name}": each for name, each in {**own, **fixed}.items()}
             told = compiling() if self.method.compiling else nullcontext()
-            rules = BatchingRules(anchor, self.method.rules, self.method.own_batches)
+            guards = Guards(anchor, self.decisions)
+            decides = training and self.method.decisions is not None
+            rules = BatchingRules(
+                anchor, self.method.rules, self.method.own_batches, guards if decides else None
+            )
             with custom_functions(rules.own), rules, told:
                 result = functional_call(called, state, (rows,))
             # functional_call leaves in ``state`` what the model has put in a buffer's place.
-            return result, {name: state[f"model.{name}"] for name in fixed}
+            return result, {name: state[f"model.{name}"] for name in fixed}, guards.failed
 
         anchor = torch.zeros(len(draws), device=self.source.device)
         dims = (0, 0, rows_dim, 0)
@@ -208,9 +224,12 @@ def one_line_errors() -> Iterator[None]:
         raise CannotCapture(f"{place}: {_reason(error)}" if place else _reason(error)) from error
 
 
+BRANCH = "the control flow depends on a tensor's values; use torch.where or a mask"
 _REASONS = {
-    "data-dependent control flow": "the control flow depends on a tensor's values; use torch.where or a mask",
-    ".item()": "a number is read from a tensor by .item(), float() or int(); compute with the tensor",
+    "data-dependent control flow": BRANCH,
+    "vmap over torch.": BRANCH,
+    "provide an explicit positive num_classes": f"{READ}, and give one_hot num_classes",
+    ".item()": READ,
     "Batching rule not implemented for": "{} has no rule for many members at once",
     "vmap: we do not yet support ": "{} has no rule for many members at once",
     "stack expects each tensor to be equal size": "the size of a tensor depends on the data, as that of a"

@@ -12,14 +12,18 @@ from math import nan
 import torch
 from torch import Tensor
 
-from adamtune.engines.base import Source
 from adamtune.engines.divergence import has_diverged
 from adamtune.engines.metrics import checked_loss, gradients_of
+from adamtune.engines.population.attributes import changed_attributes, changed_values
 from adamtune.engines.population.draws import GLOBAL_STATE, Key
+from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.plain_module import PlainModule
-from adamtune.errors import memory_error
+from adamtune.errors import UsageError, memory_error
 from adamtune.tasks.base import Rows
 from adamtune.tasks.randomness import derive
+
+Computed = tuple[Tensor, dict[str, Tensor | None]]
+"""A loss, and gradients by name."""
 
 
 def replays(replay: Callable[[], None], tensors: Iterable[Tensor], members: int) -> bool:
@@ -48,17 +52,22 @@ class RowByRow:
     """Computes losses, gradients and buffers of one row after the other, by the model itself.
 
     Args:
-        source: the task and its models.
+        task: the task, and the method by which it is computed for all members.
         tensors: parameters and buffers of all rows by name, ``[rows, *shape]``; buffers are changed in place.
         losses: ``[rows]``, which are written to.
         gradients: by name, ``[rows, *shape]``, which are written to.
     """
 
     def __init__(
-        self, source: Source, tensors: Mapping[str, Tensor], losses: Tensor, gradients: Mapping[str, Tensor]
+        self,
+        task: BatchedTask,
+        tensors: Mapping[str, Tensor],
+        losses: Tensor,
+        gradients: Mapping[str, Tensor],
     ) -> None:
-        self._source, self._tensors = source, tensors
+        self._source, self._tensors, self._kept = task.source, tensors, task.method.kept
         self._losses, self._gradients = losses, gradients
+        self._plain: PlainModule | None = None
 
     def compute(self, row: int, key: Key, batch: Rows, scale: Tensor | None) -> bool:
         """Computes a row; whether it is not the row of a member that has diverged, with NaN for all numbers.
@@ -70,15 +79,16 @@ class RowByRow:
             scale: a factor on its gradients, ``[]``.
 
         Raises:
+            UsageError: the step changes an attribute of the model that no step changed before.
             Exception: what the user's code raises for another reason.
         """
         with GLOBAL_STATE:
-            plain = PlainModule(self._source, key.replicate)
+            plain = self._module()
             named = {**dict(plain.module.named_parameters()), **dict(plain.module.named_buffers())}
             for name, value in self._tensors.items():
                 named[name].data.copy_(value[row])
 
-            def compute() -> tuple[Tensor, dict[str, Tensor | None]]:
+            def compute() -> Computed:
                 with plain.as_captured(derive(key.seed, "step", key.replicate, key.batch)):
                     loss = checked_loss(self._source.task.loss(plain.module, batch))
                     scaled = loss if scale is None else (loss * scale).to(loss.dtype)
@@ -87,7 +97,7 @@ class RowByRow:
                     )
 
             try:
-                loss, gradients = compute()
+                loss, gradients = self._without_changes(plain, compute)
             except Exception as error:
                 if not has_diverged(error, plain.module, compute):
                     raise
@@ -103,3 +113,21 @@ class RowByRow:
         for name, value in self._tensors.items():
             value[row] = now[name].detach()
         return True
+
+    def _module(self) -> PlainModule:
+        """The model, always the same, after its first call, at which it may set up attributes."""
+        if self._plain is None:
+            self._plain = PlainModule(self._source, 0)
+            self._plain.step(0, self._plain.batch(0))
+        return self._plain
+
+    def _without_changes(self, plain: PlainModule, compute: Callable[[], Computed]) -> Computed:
+        """What ``compute`` returns, if it changes no attribute that may decide something in a later step."""
+        found: list[Computed] = []
+        changed = changed_values(plain.module, lambda: found.append(compute()))
+        if new := changed_attributes(plain.module, changed) - self._kept:
+            raise UsageError(
+                f"a step changes the attribute {min(new)} of the model, which the first steps did not: make"
+                " it a buffer (register_buffer), or train with engine: sequential"
+            )
+        return found[0]

@@ -80,19 +80,21 @@ class Step:
         self._gain = torch.full_like(self._scale, 1 / self._batches)
         scale = None if scaling is None else self._scale
         capture = task.gradients(parameters, kept, batch, shared, self._draws, scale)
-        losses, gradients = capture.outputs
+        losses, gradients, *failed = capture.outputs
+        self._failed = failed[0] if failed else None
         self._sums: dict[str, Tensor] = {}
         if self._batches > 1:
             self._sums = {name: torch.zeros_like(each) for name, each in gradients.items()}
         self._tensors, self._batch, self._shared = {**parameters, **kept}, batch, shared
-        self._by_row = RowByRow(task.source, self._tensors, losses, gradients)
+        self._by_row = RowByRow(task, self._tensors, losses, gradients)
         # On a GPU an error ends the process's use of it.
         self._changed = [] if first.is_cuda else [(each, each.clone()) for each in capture.changed]
-        self._after = [
+        after = [
             put(losses.unsqueeze(0), self._next, self._losses),
             *(KernelCall(aten.add_.Tensor, (sum, gradients[name]), {}) for name, sum in self._sums.items()),
             increment(self._next),
         ]
+        self._finish = compile_calls(after)
         self._compute = compile_calls(
             [
                 *(KernelCall(aten.copy_.default, (before, each), {}) for each, before in self._changed),
@@ -100,7 +102,7 @@ class Step:
                 take(self._coefficients, self._next, packed),
                 *(take(each, index.flatten(), out) for each, out in zip(rows, gathered, strict=True)),
                 *capture.program,
-                *self._after,
+                *([] if failed else after),
             ]
         )
         gradients = self._sums or gradients
@@ -178,6 +180,11 @@ class Step:
         for batch in range(self._batches):
             if not replays(partial(self._replay, keys, batch), self._tensors.values(), self._members):
                 failed += self._compute_rows(keys(batch), training())
+                self._finish()
+            elif self._failed is not None:
+                if self._failed.any():
+                    failed += self._compute_rows(keys(batch), self._otherwise(training()))
+                self._finish()
         if self._scaling is not None:
             self._gain.copy_(self._scaling.update(self._gradients))
         self._update()
@@ -204,8 +211,15 @@ class Step:
             scale = None if self._scaling is None else self._scale[row]
             if not self._by_row.compute(row, keys[row], batch, scale):
                 failed.append(row)
-        compile_calls(self._after)()
         return failed
+
+    def _otherwise(self, rows: Sequence[int]) -> list[int]:
+        """Those of the rows that decide otherwise than recorded, with the tensors from before the step."""
+        assert self._failed is not None
+        found = [row for row in rows if self._failed[row]]
+        for each, before in self._changed:
+            each[found] = before[found]
+        return found
 
 
 def _flat(tensor: Tensor) -> Tensor:

@@ -7,16 +7,19 @@ loss, gradient and buffer was that of the user's own module, called plainly in t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor
 
 from adamtune.engines.base import Source
-from adamtune.engines.population.attributes import check_state
+from adamtune.engines.batching.observed import READ
+from adamtune.engines.population.attributes import changed_attributes, changed_values, check_state
 from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.draws import Draws, Key
-from adamtune.engines.population.gradients import BatchedTask, Method, one_line_errors
+from adamtune.engines.population.gradients import BRANCH, BatchedTask, Method, one_line_errors
 from adamtune.engines.population.plain_module import TOLERANCE, Different, PlainModule, compare, stacked
 from adamtune.tasks.loaded import LoadedTask
 from adamtune.tasks.pytree import leaves, map_rows, take_rows
@@ -34,6 +37,12 @@ METHODS = (
     Method(rules=False, own_batches=True),
 )
 """The methods in the order in which they are tried: the fastest first."""
+DECIDING = tuple(
+    Method(rules=rules, own_batches=own, decisions=()) for own in (False, True) for rules in (True, False)
+)
+"""Those that are tried where a step decides something by values."""
+MORE_STEPS = 3
+"""Further steps in which every decision has to be the same."""
 
 
 _FOUND: WeakKeyDictionary[LoadedTask, dict[tuple[torch.device, torch.dtype], Method | str]] = (
@@ -66,9 +75,11 @@ def _find_method(source: Source) -> Method:
     Raises:
         CannotCapture: none is; the message is that of ``vmap`` without batching rules.
     """
-    check_state(source)
-    reasons = []
-    for method in METHODS:
+    kept = check_state(source)
+    reasons: list[CannotCapture] = []
+    for method in (*METHODS, *DECIDING):
+        if method.decisions is not None and not (source.device.type == "cpu" and _decides(reasons[1])):
+            break
         task = BatchedTask(source, method)
         try:
             for shared in (False, True):
@@ -77,9 +88,51 @@ def _find_method(source: Source) -> Method:
             # Without the traceback, which would keep all tensors of the computation.
             reasons.append(CannotCapture(str(error)))
             continue
+        if method.decisions is not None:
+            method = replace(method, decisions=tuple(task.decisions), kept=kept)
+            if not _decides_safely(source, method):
+                break
         return replace(method, captured_metrics=_captures_metrics(task))
     # Without rules, the message is about the user's code and not about a rule.
     raise reasons[1]
+
+
+def _decides(reason: CannotCapture) -> bool:
+    return any(each in str(reason) for each in (READ, BRANCH))
+
+
+def _decides_safely(source: Source, method: Method) -> bool:
+    """Whether steps with one other decision train the same weights and change no further attribute.
+
+    The model itself computes such a step for its member, which a replay does not know of. A step that raises
+    an error instead is safe.
+    """
+    decisions = method.decisions or ()
+    usual = _trained_by(source, method, decisions)
+    for place, decision in enumerate(decisions):
+        if isinstance(decision, bool):
+            try:
+                if _trained_by(source, method, [*decisions[:place], not decision]) != usual:
+                    return False
+            except CannotCapture:
+                continue
+    return True
+
+
+def _trained_by(source: Source, method: Method, decisions: Sequence[int]) -> set[str]:
+    """The parameters with a gradient in a step of such decisions, and attributes that it alone changes."""
+    task, plain, found = BatchedTask(source, method), PlainModule(source, 0), set[str]()
+    parameters, kept = (stacked([plain.tensors(trained)]) for trained in (True, False))
+    batch, draws = stacked([plain.batch(0)]), Draws(1, source.device)
+
+    def step() -> None:
+        found.update(task.gradients(parameters, kept, batch, False, draws).outputs[1])
+
+    step()  # what a model sets up at its first call does not matter
+    found.clear()
+    task.decisions = list(decisions)
+    changed = changed_attributes(task.module, changed_values(task.module, step))
+    return found | (changed - method.kept)
 
 
 MEASURED = 4
@@ -163,7 +216,8 @@ def _check_gradients(task: BatchedTask, shared: bool, tolerance: float, other: S
         draws.seed([Key(0, each.replicate, 1) for each in plain])
         with one_line_errors():
             capture.replay()
-    losses, gradients = capture.outputs
+    losses, gradients, *failed = capture.outputs
+    _check_decisions(failed)
     for row, each in enumerate(plain):
         loss, wanted = each.step(1, batches[row][1])
         found = {name: value[row] for name, value in gradients.items()}
@@ -173,6 +227,16 @@ def _check_gradients(task: BatchedTask, shared: bool, tolerance: float, other: S
         compare("the gradient of ", found, {name: wanted[name] for name in found}, tolerance)
         now = {name: value[row] for name, value in kept.items()}
         compare("the buffer ", now, each.tensors(trained=False), tolerance)
+    for _ in range(MORE_STEPS if failed else 0):
+        with one_line_errors(), torch.no_grad():
+            capture.replay()
+        _check_decisions(failed)
+
+
+def _check_decisions(failed: Sequence[Tensor]) -> None:
+    """Raises CannotCapture if a member decides otherwise than recorded."""
+    if any(each.any() for each in failed):
+        raise CannotCapture(BRANCH)
 
 
 def _captures_metrics(task: BatchedTask) -> bool:
