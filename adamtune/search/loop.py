@@ -17,10 +17,11 @@ from adamtune.errors import AdamtuneError
 from adamtune.search.curves import Curves
 from adamtune.search.faults import training_faults
 from adamtune.search.programs import Programs
-from adamtune.search.progress import Reason, Tracker
+from adamtune.search.progress import Reason
 from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
 from adamtune.search.suggestions import Suggestions
+from adamtune.search.tracker import Tracker
 from adamtune.search.trial import RunningTrial, Tasks, members
 from adamtune.storage.attributes import write_trial
 from adamtune.storage.optuna_private import study_id, trial_id
@@ -101,11 +102,12 @@ class Loop:
         return bool(begun)
 
     def _ask(self) -> RunningTrial | None:
-        trial = self._session.ask(self._sampling)
-        if trial is None:
-            return None
-        self._tracker.begin()
-        return self._suggest(trial)
+        with self._session.transaction():
+            trial = self._session.ask(self._sampling)
+            if trial is None:
+                return None
+            self._tracker.begin()
+            return self._suggest(trial)
 
     def _begin_anew(self, trial_id: int) -> RunningTrial | None:
         """Begins a trial of a dead process again, from its first step."""
