@@ -28,7 +28,7 @@ from typing import Any
 from adamtune.config import StudyConfig, parse_study
 from adamtune.engines.base import Evaluation, Member
 from adamtune.search.loop import Loop
-from adamtune.search.progress import Tracker
+from adamtune.search.tracker import Tracker
 from adamtune.search.trial import Tasks
 from adamtune.storage.local.session import LocalSession
 from adamtune.storage.local.storage import LocalStorage

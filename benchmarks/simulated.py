@@ -27,7 +27,7 @@ from adamtune.engines.distributed.base import Call, Shared
 from adamtune.engines.distributed.engine import Distributed
 from adamtune.engines.plan import Plan
 from adamtune.search.loop import Loop
-from adamtune.search.progress import Tracker
+from adamtune.search.tracker import Tracker
 from adamtune.search.trial import Tasks
 from adamtune.storage.open_session import open_session
 from benchmarks.tables import machine, table

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from adamtune.errors import AdamtuneError
+from adamtune.errors import AdamtuneError, UsageError
 from adamtune.storage import location
 
 STORAGE = location.STORAGE
@@ -88,7 +88,12 @@ def confirmation(confirm: str | None, no_confirm: bool) -> dict[str, object]:
 
 
 def on_ray(address: str | None) -> dict[str, object]:
-    """The override that ``--ray`` is."""
+    """The override that ``--ray`` is. Raises UsageError if the address is empty."""
+    if address is not None and not address.strip():
+        raise UsageError(
+            f"--ray: found '{address}'; allowed: the address of a Ray cluster, auto for the one that runs"
+            " here, local for one of this run, none for this machine"
+        )
     return given({"cluster": f"ray:{address}" if address not in (None, "none") else address})
 
 

@@ -109,7 +109,11 @@ def override_search(study: StudyConfig, overrides: Overrides, option: str = "--"
     scalars = validate(ScalarKeys, data, (), problems)
     problems.raise_if_any()
     workers = {key: getattr(scalars, key) for key in WORKER_KEYS if key in data}
-    return study.model_copy(update={"search": search, **workers})
+    changed = study.model_copy(update={"search": search, **workers})
+    if workers:
+        _check_gpus(changed, problems)
+        problems.raise_if_any()
+    return changed
 
 
 def _override(data: dict[str, Any], overrides: Overrides, problems: Problems, option: str) -> None:
@@ -209,7 +213,7 @@ def _check_curves(storage: str, search: Search, problems: Problems) -> None:
         problems.add(("search", "keep_curves"), found)
 
 
-def _check_gpus(file: StudyFile, problems: Problems) -> None:
+def _check_gpus(file: ScalarKeys, problems: Problems) -> None:
     """Records problems of GPUs and of a device that do not go together."""
     gpus, device = file.gpus, file.device
     if gpus > 1 and not gpus.is_integer():

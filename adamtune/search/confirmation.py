@@ -22,7 +22,8 @@ from adamtune.engines.metrics import plain_metrics
 from adamtune.search.faults import training_faults
 from adamtune.search.loop import COMMIT_SECONDS
 from adamtune.search.programs import Programs
-from adamtune.search.progress import Reason, Stage, Tracker
+from adamtune.search.progress import Reason, Stage
+from adamtune.search.tracker import Tracker
 from adamtune.search.trainings import Trainings
 from adamtune.search.trial import Tasks, member
 from adamtune.storage.session import Session

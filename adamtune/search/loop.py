@@ -8,7 +8,6 @@ from time import perf_counter
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.study import Study
 from optuna.trial import Trial
 
 from adamtune.catalog import ONE_MINUS
@@ -17,13 +16,14 @@ from adamtune.errors import AdamtuneError
 from adamtune.search.curves import Curves
 from adamtune.search.faults import training_faults
 from adamtune.search.programs import Programs
-from adamtune.search.progress import Reason, Tracker
+from adamtune.search.progress import Reason
 from adamtune.search.pruners import pruning_study
 from adamtune.search.samplers.per_trial import VIEWS, PerTrialSampler
 from adamtune.search.suggestions import Suggestions
+from adamtune.search.tracker import Tracker
 from adamtune.search.trial import RunningTrial, Tasks, members
 from adamtune.storage.attributes import write_trial
-from adamtune.storage.optuna_private import study_id, trial_id
+from adamtune.storage.optuna_private import TrialsView, study_id, trial_id
 from adamtune.storage.records import TrialRecord, record_of
 from adamtune.storage.session import Session
 
@@ -44,7 +44,7 @@ class Loop:
     def __init__(self, session: Session, engine: Engine, tasks: Tasks | Programs, tracker: Tracker) -> None:
         self._session, self._engine, self._tasks, self._tracker = session, engine, tasks, tracker
         self._config, self._study = session.config, session.study
-        view = VIEWS.get(self._config.search.sampler, Study)
+        view = VIEWS.get(self._config.search.sampler, TrialsView)
         sampler = PerTrialSampler(self._config, tasks.steps, lambda: tracker.done)
         self._sampling = view(self._study.study_name, session.storage, sampler)
         self._pruning = pruning_study(self._config, self._study, tasks)
@@ -101,11 +101,12 @@ class Loop:
         return bool(begun)
 
     def _ask(self) -> RunningTrial | None:
-        trial = self._session.ask(self._sampling)
-        if trial is None:
-            return None
-        self._tracker.begin()
-        return self._suggest(trial)
+        with self._session.transaction():
+            trial = self._session.ask(self._sampling)
+            if trial is None:
+                return None
+            self._tracker.begin()
+            return self._suggest(trial)
 
     def _begin_anew(self, trial_id: int) -> RunningTrial | None:
         """Begins a trial of a dead process again, from its first step."""

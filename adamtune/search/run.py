@@ -29,8 +29,9 @@ from adamtune.search.loop import Loop
 from adamtune.search.notes import notes
 from adamtune.search.preparation import check_code, prepare
 from adamtune.search.programs import Programs
-from adamtune.search.progress import Observer, Outcome, Reason, Tracker
+from adamtune.search.progress import Observer, Outcome, Reason
 from adamtune.search.samplers.per_trial import check_packages
+from adamtune.search.tracker import Tracker
 from adamtune.search.trial import Tasks
 from adamtune.search.workers import Staff
 from adamtune.storage.local.lock import study_lock

@@ -18,7 +18,7 @@ from adamtune.engines.distributed.fleet import Fleet
 from adamtune.engines.plan import Plan
 from adamtune.engines.start import start
 from adamtune.search.fleets import fleet_of
-from adamtune.search.progress import Tracker
+from adamtune.search.tracker import Tracker
 
 WAIT_SECONDS = 30
 """After so long it is said what workers wait for that have not started."""

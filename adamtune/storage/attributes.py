@@ -7,6 +7,8 @@ from typing import Any, TypedDict
 
 from optuna.storages import BaseStorage
 
+from adamtune.storage.optuna_private import behind_cache
+
 
 class StudyAttrs(TypedDict, total=False):
     """User attributes of a study.
@@ -62,7 +64,7 @@ def write_trial(
             it; it shows a mapping as one text.
     """
     values = {**attrs, **(flat or {})}
-    together = getattr(storage, "set_trial_user_attrs", None)
+    together = getattr(behind_cache(storage), "set_trial_user_attrs", None)
     if together is not None:
         together(trial_id, values)
         return

@@ -6,21 +6,24 @@ Each has a public name here, a line that says what breaks without it, and a test
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping, Sequence
+import copy
+from collections.abc import Container, Mapping, Sequence
 from contextlib import AbstractContextManager
-from copy import copy
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._in_memory import _StudyInfo
 from optuna.study import Study, StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
 from optuna.trial import FrozenTrial, Trial, TrialState
 from typing_extensions import override
+
+from adamtune.storage.journal.index import TrialIndex, TrialsById
 
 if TYPE_CHECKING:
     from optuna.storages.journal import BaseJournalBackend
@@ -51,6 +54,11 @@ def trial_id(trial: Trial | FrozenTrial) -> int:
 def storage_of(study: Study) -> BaseStorage:
     """The storage as the study calls it. Without it, a study on a server would be read without its cache."""
     return study._storage
+
+
+def behind_cache(storage: BaseStorage) -> BaseStorage:
+    """The storage behind Optuna's cache of it. Without it, a server gets attributes one by one."""
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
 
 
 def all_trials(study: Study) -> Sequence[FrozenTrial]:
@@ -95,6 +103,12 @@ class TrialsView(Study):
         trials = self.view(super()._get_trials(deepcopy, None, use_cache))
         return [each for each in trials if states is None or each.state in states]
 
+    @override
+    def _pop_waiting_trial_id(self) -> int | None:
+        # Optuna would read all trials in training from a server, in search of one that was enqueued.
+        asked = getattr(behind_cache(self._storage), "has_waiting", None)
+        return super()._pop_waiting_trial_id() if asked is None or asked(self._study_id) else None
+
 
 class MemoryStorage(InMemoryStorage):
     """Optuna's storage in memory, to which a subclass adds a study when it is first asked for.
@@ -132,10 +146,6 @@ class MemoryStorage(InMemoryStorage):
             self._check_study_id(study_id)
             return self._studies[study_id].trials
 
-    def has_study(self, name: str) -> bool:
-        """Whether a study of this name is in memory."""
-        return name in self._study_name_to_id
-
     def study_of(self, trial_id: int) -> int:
         """The id of the study of a trial in memory."""
         return self._trial_id_to_study_id_and_number[trial_id][0]
@@ -151,13 +161,6 @@ class MemoryStorage(InMemoryStorage):
         vars(changed).update(vars(trial))
         self._set_trial(trial_id, changed)
         return changed
-
-    def forget_values(self, trial_id: int, steps: Collection[int]) -> None:
-        """Removes intermediate values of a trial that ended from memory."""
-        # Whoever has the trial has this object: with a changed copy, all values would stay in memory.
-        trial, gone = self._get_trial(trial_id), set(steps)
-        values = trial.intermediate_values.items()
-        trial.intermediate_values = {step: value for step, value in values if step not in gone}
 
     def set_next_trial_id(self, trial_id: int) -> None:
         """Sets the id of the trial that is created next."""
@@ -206,6 +209,7 @@ class ServerTables(NamedTuple):
     heartbeats: Table
     intermediate_values: Table
     system_attributes: Table
+    user_attributes: Table
 
 
 def server_tables() -> ServerTables:
@@ -213,27 +217,25 @@ def server_tables() -> ServerTables:
     from optuna.storages._rdb import models
 
     found: Mapping[str, Table] = models.BaseModel.metadata.tables
-    return ServerTables(
-        found["trials"],
-        found["trial_heartbeats"],
-        found["trial_intermediate_values"],
-        found["trial_system_attributes"],
-    )
+    others = ("heartbeats", "intermediate_values", "system_attributes", "user_attributes")
+    return ServerTables(found["trials"], *(found[f"trial_{name}"] for name in others))
 
 
 class JournalHooks(JournalStorage):
-    """Optuna's journal storage, which calls a subclass for each change that it reads.
+    """Optuna's journal storage, which calls a subclass for each change that it reads, and has an index.
 
-    Without it, nobody would know which process wrote last, nor could a trial begin anew: a journal has no
-    operation that deletes a report.
+    Without it, nobody would know which process wrote last, a trial could not begin anew (a journal has no
+    operation that deletes a report), and each trial would read all others.
     """
 
     def __init__(self, backend: BaseJournalBackend) -> None:
+        self.index = TrialIndex()
         super().__init__(backend)
         # Reentrant: a transaction holds it, and every method takes it.
         self._thread_lock = RLock()  # type: ignore[assignment]
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
+        self.index = TrialIndex()
         super().__setstate__(state)
         self._thread_lock = RLock()  # type: ignore[assignment]
 
@@ -257,13 +259,33 @@ class JournalHooks(JournalStorage):
 
     def forget_reports(self, trial_id: int) -> None:
         """Removes what was reported of a running trial, and how pruners judged it, from memory."""
-        trial = copy(self._replay_result._trials.get(trial_id))
+        trial = copy.copy(self._replay_result._trials.get(trial_id))
         if trial is None or trial.state.is_finished():
             return
         trial.intermediate_values = {}
-        kept = {key: each for key, each in trial.system_attrs.items() if not key.startswith(RUNG)}
-        trial.system_attrs = kept
+        trial.system_attrs = {k: each for k, each in trial.system_attrs.items() if not k.startswith(RUNG)}
         self._replay_result._trials[trial_id] = trial
+
+    def trials(self, study_id: int) -> Sequence[FrozenTrial]:
+        """The trials of a study by number: a list of them would take longer with each trial."""
+        with self.lock:
+            self._sync_with_backend()
+            self._replay_result.get_study(study_id)
+            ids = self._replay_result._study_id_to_trial_ids[study_id]
+            return TrialsById(ids, self._replay_result._trials)
+
+    @override
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if states is None or any(each in states for each in TrialState if each.is_finished()):
+            return super().get_all_trials(study_id, deepcopy, states)
+        with self.lock:
+            self._sync_with_backend()
+            self._replay_result.get_study(study_id)
+            unfinished = (self._replay_result._trials[each] for each in self.index.unfinished[study_id])
+            found = [each for each in unfinished if each.state in states]
+            return copy.deepcopy(found) if deepcopy else found
 
     @override
     def _sync_with_backend(self) -> None:
@@ -271,4 +293,8 @@ class JournalHooks(JournalStorage):
             trials = len(self._replay_result._trials)
             self._replay_result.apply_logs([change])
             created = trials if len(self._replay_result._trials) > trials else None
-            self.on_change(change, change.get("trial_id", created))
+            number: int | None = change.get("trial_id", created)
+            if number in self._replay_result._trials:
+                study = self._replay_result._trial_id_to_study_id[number]
+                self.index.update(study, number, self._replay_result._trials[number].state)
+            self.on_change(change, number)

@@ -52,6 +52,16 @@ def test_equal_settings_pass(here: Path, adamtune: Adamtune, engine: str) -> Non
     assert {each.name for each in here.iterdir()} == {"config.yaml", "accepted.json"}  # no study
 
 
+def test_workers_find_what_one_process_finds(here: Path, adamtune: Adamtune) -> None:
+    """Seeds follow from the candidate's file, which is the same here."""
+    candidate = accepted().rename("candidate.json")
+    files = "--baseline", accepted(0.05), "--candidate", candidate
+    alone = adamtune("check", config(), *files)
+    together = adamtune("check", config(workers=2), *files)
+    assert (together.code, together.out) == (0, alone.out)
+    assert "in 2 workers with " in together.err
+
+
 @pytest.mark.parametrize(
     ("candidate", "baseline", "code", "said"),
     [

@@ -75,3 +75,23 @@ def test_the_workers_of_a_stored_study_can_be_elsewhere() -> None:
     assert back.ray is None
     with pytest.raises(StudyFileError, match="cluster"):
         override_search(study, {"cluster": "ray:"})
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("device: cuda", "device: found cuda, which workers of a cluster do not get; set gpus"),
+        ("device: mps", "device: found mps, which workers of a cluster do not get; use device: auto"),
+    ],
+)
+def test_gpus_and_device_of_a_stored_study_have_to_go_with_its_new_workers(keys: str, problem: str) -> None:
+    study = parse_study(f"name: s\ntask: mlp\n{keys}\n", "s.yaml")
+    with pytest.raises(StudyFileError, match=problem):
+        override_search(study, {"cluster": "ray:auto"})
+
+
+@pytest.mark.parametrize("command", [("search",), ("resume",), ("check", "--baseline", "accepted.json")])
+def test_an_empty_address_is_refused(adamtune: Callable[..., Ended], command: tuple[str, ...]) -> None:
+    code, out, err = adamtune(*command, "s", "--ray", "")
+    assert (code, out) == (2, "")
+    assert "--ray: found ''; allowed: the address of a Ray cluster, auto for the one that runs here" in err

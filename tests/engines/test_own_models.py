@@ -106,6 +106,11 @@ class Reported(nn.Module):
         return found
 
 
+def in_float32(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    """As of the language models of ``transformers``, whatever the precision of the model."""
+    return F.cross_entropy(model(inputs).float(), (target > 0).long())
+
+
 def balanced(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
     """Weights one loss by the ratio to the other, and inputs by their own deviation."""
     squares, lengths = squared(model, inputs, target), model(inputs / (1 - inputs.std().item())).abs().mean()
@@ -457,6 +462,7 @@ OWN: dict[str, Toy] = {
     "a moving average that metrics move": Toy(MovedByMetrics),
     "numbers that are shown and kept": Toy(Reported),
     "numbers of tensors as factors": Toy(plain, balanced),
+    "a loss in float32": Toy(lambda: nn.Linear(FEATURES, 3), in_float32),
     "decisions that are always alike": Toy(plain, checked),
     "a decision that changes": Toy(Flipping),
     "a compiled module": Toy(in_place),

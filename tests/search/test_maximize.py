@@ -14,10 +14,11 @@ from optuna.study import StudyDirection
 from adamtune.analysis.ranking import rank
 from adamtune.config import StudyConfig
 from adamtune.search.notes import STARTUP_TRIALS
-from adamtune.search.progress import TOP, Progress
+from adamtune.search.progress import Progress
 from adamtune.search.run import run
 from adamtune.search.samplers.per_trial import PerTrialSampler
 from adamtune.search.suggestions import Suggestions
+from adamtune.search.tracker import TOP
 from adamtune.search.trial import Tasks
 from adamtune.storage.studies import read_study
 

@@ -30,6 +30,7 @@ from adamtune.storage.optuna_private import (
     NewTrialHooks,
     TrialsView,
     ask_parameter,
+    behind_cache,
     new_frozen_study,
     server_tables,
     storage_of,
@@ -99,6 +100,21 @@ def test_samplers_see_the_view(study: optuna.Study) -> None:
     assert [each.number for each in view.get_trials(states=(TrialState.COMPLETE,))] == [0, 2]
 
 
+def test_a_storage_may_say_that_no_trial_was_enqueued() -> None:
+    class Telling(InMemoryStorage):
+        told = False
+
+        def has_waiting(self, study_id: int) -> bool:
+            return self.told
+
+    storage = Telling()
+    optuna.create_study(study_name="s", storage=storage).enqueue_trial({"x": 0.5})
+    study = TrialsView("s", storage, RandomSampler())
+    assert study.ask().number == 1
+    storage.told = True
+    assert study.ask().number == 0
+
+
 class Remembered(MemoryStorage):
     """Adds study 7 with one trial, whose id is 70, when either is asked for."""
 
@@ -115,9 +131,8 @@ class Remembered(MemoryStorage):
 
 def test_a_study_is_added_when_it_is_asked_for() -> None:
     by_study, by_trial = Remembered(), Remembered()
-    assert not by_study.has_study("old")
     assert by_study.get_study_user_attrs(7) == {"k": 1}
-    assert by_study.has_study("old")
+    assert by_study.get_study_id_from_name("old") == 7
     assert by_trial.get_trial(70).value == 0.5
     assert by_trial.study_of(70) == 7
     assert by_study.get_best_trial(7).number == 0
@@ -184,7 +199,10 @@ def test_tables_are_those_of_a_database(tmp_path: Path) -> None:
     trial = optuna.create_study(storage=storage).ask()
     trial.report(0.5, 3)
     trial.storage.set_trial_system_attr(trial_id(trial), "k", 1)
+    trial.set_user_attr("k", 1)
     storage.record_heartbeat(trial_id(trial))
+    assert trial.storage is not storage
+    assert behind_cache(trial.storage) is behind_cache(storage) is storage
     tables = server_tables()
     with closing(storage.engine.connect()) as connection:
         for table in tables:
@@ -192,7 +210,8 @@ def test_tables_are_those_of_a_database(tmp_path: Path) -> None:
             assert row_trial == trial_id(trial), table.name
     assert {"state", "study_id"} <= set(tables.trials.c.keys())
     assert "heartbeat" in tables.heartbeats.c
-    assert {"key", "value_json"} <= set(tables.system_attributes.c.keys())
+    for table in (tables.system_attributes, tables.user_attributes):
+        assert {"key", "value_json"} <= set(table.c.keys())
     storage.remove_session()
     storage.engine.dispose()
 
@@ -229,6 +248,32 @@ def test_every_change_of_a_journal_is_told_with_its_trial_and_its_process(tmp_pa
     assert [trial for _, trial in told] == [None, 0, 0, 1, 1] * 2
     assert all(worker.startswith(storages[0].process) for worker, _ in told)
     assert storages[0].process != storages[1].process
+
+
+def test_a_journal_has_few_trials_at_hand(tmp_path: Path) -> None:
+    """Those of each state, as another process reads them, also after the storage was pickled."""
+    storage = JournalHooks(JournalFileBackend(str(tmp_path / "a.log")))
+    study = optuna.create_study(storage=storage)
+    study.enqueue_trial({"x": 1.0})
+    for state in (TrialState.COMPLETE, TrialState.FAIL, None, None):
+        trial = study.ask()
+        if state is not None:
+            study.tell(trial, 1.0 if state == TrialState.COMPLETE else None, state)
+    study.enqueue_trial({"x": 2.0})
+    unfinished = (TrialState.RUNNING, TrialState.WAITING)
+    for each in (storage, JournalHooks(storage._backend), pickle.loads(pickle.dumps(storage))):
+        number = each.get_study_id_from_name(study.study_name)
+        everything = each.get_all_trials(number)
+        assert list(each.trials(number)) == everything
+        for states in ((TrialState.WAITING,), (TrialState.RUNNING,), unfinished, (TrialState.FAIL,)):
+            wanted = [trial for trial in everything if trial.state in states]
+            assert each.get_all_trials(number, states=states) == wanted
+            assert each.get_all_trials(number, False, states)[0] is each.get_trial(trial_id(wanted[0]))
+            assert sum(each.index.counts[number, state] for state in states) == len(wanted)
+        with pytest.raises(KeyError):
+            each.trials(number + 1)
+        with pytest.raises(KeyError):
+            each.get_all_trials(number + 1, states=unfinished)
 
 
 def test_reports_of_a_running_trial_are_forgotten(tmp_path: Path) -> None:

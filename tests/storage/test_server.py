@@ -12,15 +12,18 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
 from adamtune.errors import AdamtuneError, UsageError
+from adamtune.storage.attributes import write_trial
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.location import without_password
 from adamtune.storage.open_session import open_storage
+from adamtune.storage.optuna_private import storage_of, study_id, trial_id
 from adamtune.storage.server.connection import open_server, with_driver
 from adamtune.storage.server.storage import ServerStorage
 from adamtune.storage.studies import delete_study, latest_study, list_studies, read_study
@@ -106,6 +109,33 @@ def test_a_search_on_postgres_is_read_listed_and_deleted(shared: ServerStorage, 
     assert list_studies(postgres) == []
     with pytest.raises(UsageError, match="no study s"):
         read_study(postgres, "s")
+
+
+def test_attributes_of_a_trial_are_written_together(tmp_path: Path) -> None:
+    """Those that it had before under these names are replaced, and those of others are not."""
+    with closing(ServerStorage(f"sqlite:///{tmp_path}/a.db")) as storage:
+        study = optuna.create_study(storage=storage)
+        trial, other = study.ask(), study.ask()
+        for each in (trial, other):
+            write_trial(storage_of(study), trial_id(each), {"steps": 1, "seconds": 0.5}, {"beta1": 0.9})
+        write_trial(storage_of(study), trial_id(trial), {"steps": 2, "settings": {"a": [1, None]}})
+        kept = {"seconds": 0.5, "beta1": 0.9}
+        assert study.trials[0].user_attrs == {**kept, "steps": 2, "settings": {"a": [1, None]}}
+        assert study.trials[1].user_attrs == {**kept, "steps": 1}
+        study.tell(trial, 1.0)
+        with pytest.raises(UpdateFinishedTrialError):
+            write_trial(storage_of(study), trial_id(trial), {"steps": 3})
+        assert study.trials[0].user_attrs["steps"] == 2
+
+
+def test_a_server_says_whether_a_trial_was_enqueued(tmp_path: Path) -> None:
+    with closing(ServerStorage(f"sqlite:///{tmp_path}/a.db")) as storage:
+        study, other = optuna.create_study(storage=storage), optuna.create_study(storage=storage)
+        study.ask()
+        study.enqueue_trial({"x": 0.5})
+        assert [storage.has_waiting(study_id(each)) for each in (study, other)] == [True, False]
+        assert study.ask().number == 1
+        assert not storage.has_waiting(study_id(study))
 
 
 @pytest.mark.slow

@@ -81,7 +81,8 @@ class BatchingRules(TorchFunctionMode):
     tensors that members share, writes into ``out``, and takes gradients with respect to inputs.
 
     Args:
-        anchor: any tensor of which each member has its own; without it, there are the batching rules alone.
+        anchor: any tensor of which each member has its own, in the precision of the training; without it, there
+            are the batching rules alone.
         rules: whether layers are computed by batching rules.
         own_tensors: whether each member has its own of the tensors that the model makes, such as zeros.
         guards: the decisions by values; None if there may be none.
@@ -99,6 +100,7 @@ class BatchingRules(TorchFunctionMode):
         self._functions = ({} if anchor is None else STEPS) | (RULES if rules else {})
         self._functions |= {} if guards is None else guards.readers
         self._device = "cpu" if anchor is None else anchor.device.type
+        self._double = anchor is not None and anchor.dtype == torch.float64
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -111,7 +113,10 @@ class BatchingRules(TorchFunctionMode):
         out = kwargs.pop("out", None)
         args, kwargs = autocast_arguments(func, self._device, (args, kwargs))
         # The rules call torch's functions themselves: within this method, torch has the mode switched off.
-        found = self._functions.get(func, func)(*args, **kwargs)
+        function = self._functions.get(func, func)
+        if self._double and func in RULES and _in_float32(args):
+            function = STEPS.get(func, func)  # what a rule rounds differently would be far off in float64
+        found = function(*args, **kwargs)
         if self._own_tensors and func in NEW:
             found = self.own(found)
         return found if out is None else out.copy_(found)
@@ -121,6 +126,10 @@ class BatchingRules(TorchFunctionMode):
         if self._anchor is None or not isinstance(value, Tensor) or is_batched(value):
             return value
         return torch.where(torch.eq(self._anchor, 0), value, value)
+
+
+def _in_float32(args: tuple[Any, ...]) -> bool:
+    return any(isinstance(each, Tensor) and each.dtype == torch.float32 for each in args)
 
 
 def _require_gradient(tensor: Tensor, wanted: bool = True) -> Tensor:

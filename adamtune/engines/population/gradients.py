@@ -189,7 +189,7 @@ class BatchedTask:
             # functional_call leaves in ``state`` what the model has put in a buffer's place.
             return result, {name: state[f"model.{name}"] for name in fixed}, guards.failed
 
-        anchor = torch.zeros(len(draws), device=self.source.device)
+        anchor = torch.zeros(len(draws), device=self.source.device, dtype=self.source.dtype)
         dims = (0, 0, rows_dim, 0)
         return vmap(of_member, dims, randomness="different")(parameters, kept, rows, anchor)  # type: ignore[no-any-return]
 

@@ -80,8 +80,8 @@ class SharedJournal(JournalHooks, ProcessStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         with self.transaction():
             if study_id in self._limits:
-                counted = self.get_all_trials(study_id, deepcopy=False, states=COUNTED)
-                if len(counted) >= self._limits[study_id]:
+                self.get_all_studies()  # reads what is new
+                if sum(self.index.counts[study_id, each] for each in COUNTED) >= self._limits[study_id]:
                     raise NoTrialRemains
             return super().create_new_trial(study_id, template_trial)
 

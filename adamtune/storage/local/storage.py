@@ -143,7 +143,9 @@ class LocalStorage(MemoryStorage):
     @override
     def get_study_id_from_name(self, study_name: str) -> int:
         with self.lock:
-            if not self.has_study(study_name):
+            try:
+                return super().get_study_id_from_name(study_name)
+            except KeyError:  # it is not in memory yet, or there is none
                 self._load(study_name)
             return super().get_study_id_from_name(study_name)
 
@@ -195,7 +197,10 @@ class LocalStorage(MemoryStorage):
     def remove_evaluations(self, trial_id: int, steps: Sequence[int]) -> None:
         """Removes the intermediate values at these steps of a trial that ended."""
         with self.lock:
-            self.forget_values(trial_id, steps)
+            # Whoever has the trial has this object: with a changed copy, all values would stay in memory.
+            trial, gone = self.get_trial(trial_id), set(steps)
+            values = trial.intermediate_values.items()
+            trial.intermediate_values = {step: value for step, value in values if step not in gone}
             self._changes.remove_intermediate(trial_id, steps)
 
     @override

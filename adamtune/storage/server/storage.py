@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,7 +36,7 @@ UTC = {
 LONG_AGO = datetime(2000, 1, 1)
 """The heartbeat of a trial that any process may take over at once."""
 
-_TRIALS, _HEARTBEATS, _INTERMEDIATE, _ATTRS = server_tables()
+_TRIALS, _HEARTBEATS, _INTERMEDIATE, _ATTRS, _USER_ATTRS = server_tables()
 
 
 class ServerStorage(NewTrialHooks, RDBStorage, ProcessStorage):
@@ -84,6 +84,24 @@ class ServerStorage(NewTrialHooks, RDBStorage, ProcessStorage):
         if changed and state == TrialState.RUNNING:
             self.record_heartbeat(trial_id)
         return changed
+
+    def has_waiting(self, study_id: int) -> bool:
+        """Whether a trial of the study was enqueued and is not trained yet."""
+        waiting = _TRIALS.c.study_id == study_id, _TRIALS.c.state == TrialState.WAITING
+        query = select(_TRIALS.c.trial_id).where(*waiting).limit(1)
+        with self.engine.begin() as connection:
+            return connection.execute(query).first() is not None
+
+    def set_trial_user_attrs(self, trial_id: int, values: Mapping[str, Any]) -> None:
+        """Sets user attributes of a trial, by name: three statements, where Optuna has several for each."""
+        texts = ((key, json.dumps(value)) for key, value in values.items())
+        rows = [{"trial_id": trial_id, "key": key, "value_json": text} for key, text in texts]
+        trial = select(_TRIALS.c.state).where(_TRIALS.c.trial_id == trial_id).with_for_update()
+        before = _USER_ATTRS.c.trial_id == trial_id, _USER_ATTRS.c.key.in_(values)
+        with self.engine.begin() as connection:
+            self.check_trial_is_updatable(trial_id, connection.execute(trial).scalar_one())
+            connection.execute(delete(_USER_ATTRS).where(*before))
+            connection.execute(insert(_USER_ATTRS), rows)
 
     @override
     def close(self) -> None:
