@@ -8,7 +8,6 @@ from time import perf_counter
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.study import Study
 from optuna.trial import Trial
 
 from adamtune.catalog import ONE_MINUS
@@ -24,7 +23,7 @@ from adamtune.search.suggestions import Suggestions
 from adamtune.search.tracker import Tracker
 from adamtune.search.trial import RunningTrial, Tasks, members
 from adamtune.storage.attributes import write_trial
-from adamtune.storage.optuna_private import study_id, trial_id
+from adamtune.storage.optuna_private import TrialsView, study_id, trial_id
 from adamtune.storage.records import TrialRecord, record_of
 from adamtune.storage.session import Session
 
@@ -45,7 +44,7 @@ class Loop:
     def __init__(self, session: Session, engine: Engine, tasks: Tasks | Programs, tracker: Tracker) -> None:
         self._session, self._engine, self._tasks, self._tracker = session, engine, tasks, tracker
         self._config, self._study = session.config, session.study
-        view = VIEWS.get(self._config.search.sampler, Study)
+        view = VIEWS.get(self._config.search.sampler, TrialsView)
         sampler = PerTrialSampler(self._config, tasks.steps, lambda: tracker.done)
         self._sampling = view(self._study.study_name, session.storage, sampler)
         self._pruning = pruning_study(self._config, self._study, tasks)

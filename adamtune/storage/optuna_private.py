@@ -103,6 +103,12 @@ class TrialsView(Study):
         trials = self.view(super()._get_trials(deepcopy, None, use_cache))
         return [each for each in trials if states is None or each.state in states]
 
+    @override
+    def _pop_waiting_trial_id(self) -> int | None:
+        # Optuna would read all trials in training from a server, in search of one that was enqueued.
+        asked = getattr(behind_cache(self._storage), "has_waiting", None)
+        return super()._pop_waiting_trial_id() if asked is None or asked(self._study_id) else None
+
 
 class MemoryStorage(InMemoryStorage):
     """Optuna's storage in memory, to which a subclass adds a study when it is first asked for.
@@ -139,10 +145,6 @@ class MemoryStorage(InMemoryStorage):
         with self.lock:
             self._check_study_id(study_id)
             return self._studies[study_id].trials
-
-    def has_study(self, name: str) -> bool:
-        """Whether a study of this name is in memory."""
-        return name in self._study_name_to_id
 
     def study_of(self, trial_id: int) -> int:
         """The id of the study of a trial in memory."""
@@ -261,8 +263,7 @@ class JournalHooks(JournalStorage):
         if trial is None or trial.state.is_finished():
             return
         trial.intermediate_values = {}
-        kept = {key: each for key, each in trial.system_attrs.items() if not key.startswith(RUNG)}
-        trial.system_attrs = kept
+        trial.system_attrs = {k: each for k, each in trial.system_attrs.items() if not k.startswith(RUNG)}
         self._replay_result._trials[trial_id] = trial
 
     def trials(self, study_id: int) -> Sequence[FrozenTrial]:

@@ -100,6 +100,21 @@ def test_samplers_see_the_view(study: optuna.Study) -> None:
     assert [each.number for each in view.get_trials(states=(TrialState.COMPLETE,))] == [0, 2]
 
 
+def test_a_storage_may_say_that_no_trial_was_enqueued() -> None:
+    class Telling(InMemoryStorage):
+        told = False
+
+        def has_waiting(self, study_id: int) -> bool:
+            return self.told
+
+    storage = Telling()
+    optuna.create_study(study_name="s", storage=storage).enqueue_trial({"x": 0.5})
+    study = TrialsView("s", storage, RandomSampler())
+    assert study.ask().number == 1
+    storage.told = True
+    assert study.ask().number == 0
+
+
 class Remembered(MemoryStorage):
     """Adds study 7 with one trial, whose id is 70, when either is asked for."""
 
@@ -116,9 +131,8 @@ class Remembered(MemoryStorage):
 
 def test_a_study_is_added_when_it_is_asked_for() -> None:
     by_study, by_trial = Remembered(), Remembered()
-    assert not by_study.has_study("old")
     assert by_study.get_study_user_attrs(7) == {"k": 1}
-    assert by_study.has_study("old")
+    assert by_study.get_study_id_from_name("old") == 7
     assert by_trial.get_trial(70).value == 0.5
     assert by_trial.study_of(70) == 7
     assert by_study.get_best_trial(7).number == 0

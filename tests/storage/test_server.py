@@ -23,7 +23,7 @@ from adamtune.storage.attributes import write_trial
 from adamtune.storage.local.storage import LocalStorage
 from adamtune.storage.location import without_password
 from adamtune.storage.open_session import open_storage
-from adamtune.storage.optuna_private import storage_of, trial_id
+from adamtune.storage.optuna_private import storage_of, study_id, trial_id
 from adamtune.storage.server.connection import open_server, with_driver
 from adamtune.storage.server.storage import ServerStorage
 from adamtune.storage.studies import delete_study, latest_study, list_studies, read_study
@@ -126,6 +126,16 @@ def test_attributes_of_a_trial_are_written_together(tmp_path: Path) -> None:
         with pytest.raises(UpdateFinishedTrialError):
             write_trial(storage_of(study), trial_id(trial), {"steps": 3})
         assert study.trials[0].user_attrs["steps"] == 2
+
+
+def test_a_server_says_whether_a_trial_was_enqueued(tmp_path: Path) -> None:
+    with closing(ServerStorage(f"sqlite:///{tmp_path}/a.db")) as storage:
+        study, other = optuna.create_study(storage=storage), optuna.create_study(storage=storage)
+        study.ask()
+        study.enqueue_trial({"x": 0.5})
+        assert [storage.has_waiting(study_id(each)) for each in (study, other)] == [True, False]
+        assert study.ask().number == 1
+        assert not storage.has_waiting(study_id(study))
 
 
 @pytest.mark.slow

@@ -199,7 +199,7 @@ def _as_bad_as(value: float, trial: FrozenTrial) -> FrozenTrial:
     )
 
 
-VIEWS: Mapping[str, type[Study]] = {"gp": PenalizedStudy, "cmaes": PenalizedStudy}
+VIEWS: Mapping[str, type[TrialsView]] = {"gp": PenalizedStudy, "cmaes": PenalizedStudy}
 """The study as a sampler sees it, by the sampler's name; the study itself for other samplers."""
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {"cmaes": ("cmaes",), "gp": ("greenlet",)}

@@ -143,7 +143,9 @@ class LocalStorage(MemoryStorage):
     @override
     def get_study_id_from_name(self, study_name: str) -> int:
         with self.lock:
-            if not self.has_study(study_name):
+            try:
+                return super().get_study_id_from_name(study_name)
+            except KeyError:  # it is not in memory yet, or there is none
                 self._load(study_name)
             return super().get_study_id_from_name(study_name)
 

@@ -85,6 +85,13 @@ class ServerStorage(NewTrialHooks, RDBStorage, ProcessStorage):
             self.record_heartbeat(trial_id)
         return changed
 
+    def has_waiting(self, study_id: int) -> bool:
+        """Whether a trial of the study was enqueued and is not trained yet."""
+        waiting = _TRIALS.c.study_id == study_id, _TRIALS.c.state == TrialState.WAITING
+        query = select(_TRIALS.c.trial_id).where(*waiting).limit(1)
+        with self.engine.begin() as connection:
+            return connection.execute(query).first() is not None
+
     def set_trial_user_attrs(self, trial_id: int, values: Mapping[str, Any]) -> None:
         """Sets user attributes of a trial, by name: three statements, where Optuna has several for each."""
         texts = ((key, json.dumps(value)) for key, value in values.items())
