@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, get_args
 
 from adamtune.config import parse_study
-from adamtune.config.study import Sampler
+from adamtune.config.keys import Sampler
 from adamtune.storage.studies import read_study
 from benchmarks.command_line import parser
 from benchmarks.studies import NAME, measured_settings, study_file

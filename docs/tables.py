@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from adamtune.catalog import ONE_MINUS, TRAINING, Entry, Hyperparameter
 from adamtune.cli.main import app
-from adamtune.config.study import ObjectiveSection, ScalarKeys, Search, StudyFile
+from adamtune.config.keys import ObjectiveSection, ScalarKeys, Search, StudyFile
 from adamtune.config.validation import adapter, describe, not_null
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.reports.text import setting

@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from adamtune.catalog import TRAINING
+from adamtune.config.keys import ObjectiveSection, Search, StudyFile
 from adamtune.config.problems import show
-from adamtune.config.study import ObjectiveSection, Search, StudyFile
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES
 from adamtune.tasks.registry import TASKS

@@ -12,7 +12,7 @@ from adamtune.config.aliases import illegal_value
 from adamtune.config.distributions import RANGE_KEYS, DistributionReader
 from adamtune.config.problems import KeyPath, Problems
 from adamtune.config.space import Distribution, Fixed, Space
-from adamtune.config.study import CommandChoice, TaskChoice
+from adamtune.config.task_choice import CommandChoice, TaskChoice
 from adamtune.config.validation import validate
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES

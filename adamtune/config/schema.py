@@ -8,7 +8,7 @@ from typing import Any
 from adamtune.catalog import NONE, TRAINING, Entry, Hyperparameter
 from adamtune.config.baseline import NAMES
 from adamtune.config.distributions import legal_type
-from adamtune.config.study import ObjectiveSection, Search, StudyFile
+from adamtune.config.keys import ObjectiveSection, Search, StudyFile
 from adamtune.config.validation import adapter, not_null
 from adamtune.optimizers.registry import OPTIMIZERS
 from adamtune.schedules.registry import SCHEDULES

@@ -10,22 +10,14 @@ from typing import Any
 from adamtune.config.aliases import illegal_value, unknown_name
 from adamtune.config.baseline import read_baseline
 from adamtune.config.document import encodable, read_text, read_yaml
+from adamtune.config.keys import WORKER_KEYS, ObjectiveSection, ScalarKeys, Search, StudyFile
 from adamtune.config.numbers import read_number
 from adamtune.config.problems import Problems, printable, show
 from adamtune.config.program_section import check_command
 from adamtune.config.space import Range, Space
 from adamtune.config.space_section import read_space
-from adamtune.config.study import (
-    WORKER_KEYS,
-    CommandChoice,
-    Objective,
-    ObjectiveSection,
-    ScalarKeys,
-    Search,
-    StudyConfig,
-    StudyFile,
-    TaskChoice,
-)
+from adamtune.config.study import Objective, StudyConfig
+from adamtune.config.task_choice import CommandChoice, TaskChoice
 from adamtune.config.task_section import read_task
 from adamtune.config.validation import validate
 from adamtune.recipe import USUAL

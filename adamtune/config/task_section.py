@@ -14,7 +14,7 @@ from adamtune.config.distributions import DistributionReader
 from adamtune.config.problems import KeyPath, Problems
 from adamtune.config.program_section import HYPERPARAMETERS, read_command, read_function
 from adamtune.config.space import Distribution, all_combinations, combinations
-from adamtune.config.study import CommandChoice, TaskChoice
+from adamtune.config.task_choice import CommandChoice, TaskChoice
 from adamtune.config.validation import check
 from adamtune.errors import UsageError
 from adamtune.tasks.base import Task

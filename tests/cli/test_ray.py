@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,14 +110,53 @@ KINDS = {
 queue, too: the user's file of that name must not disturb a worker."""
 
 
+AUTOSCALER: dict[str, Any] = {
+    "cluster_name": "adamtune",
+    "max_workers": 2,
+    "provider": {
+        "type": "fake_multinode",
+        "use_node_id_as_ip": True,
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+    },
+    "available_node_types": {
+        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "one core": {
+            "resources": {"CPU": 1, "object_store_memory": 10**8},
+            "node_config": {},
+            "min_workers": 0,
+            "max_workers": 2,
+        },
+    },
+    "head_node_type": "head",
+    "auth": {},
+    "docker": {},
+    "file_mounts": {},
+    "file_mounts_sync_continuously": False,
+    "idle_timeout_minutes": 1,
+    "upscaling_speed": 1.0,
+    "initialization_commands": [],
+    "setup_commands": [],
+    "head_setup_commands": [],
+    "worker_setup_commands": [],
+    "head_start_ray_commands": [],
+    "worker_start_ray_commands": [],
+    "cluster_synced_files": [],
+    "rsync_exclude": [],
+    "rsync_filter": [],
+}
+"""Nodes that Ray starts on this machine as an autoscaler would on others."""
+
+
 class Cluster:
     """A Ray cluster of nodes on this machine, each with one core.
 
     Args:
         folder: gets the logs.
+        scales: whether an autoscaler starts all nodes but the first; that one trains nothing then.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scales: bool = False) -> None:
         self._folder = folder
         self.environment = os.environ | {
             "PYTHONPATH": str(REPOSITORY),
@@ -127,17 +168,30 @@ class Cluster:
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         port = self.address.partition(":")[2]
         self._nodes: list[subprocess.Popen[bytes]] = []
-        self.add("--head", f"--port={port}", "--include-dashboard=false")
+        head = ["--head", f"--port={port}", "--include-dashboard=false"]
+        self._own_ip = "127.0.0.1"
+        if scales:
+            from ray.util import get_node_ip_address
+
+            self._own_ip = get_node_ip_address()  # as its other nodes do
+            self.address = f"{self._own_ip}:{port}"
+            scaling = folder / "cluster.yaml"
+            provider = AUTOSCALER["provider"] | {"gcs_address": self.address}
+            scaling.write_text(json.dumps(AUTOSCALER | {"provider": provider}))
+            self.environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+            head += ["--num-cpus=0", f"--autoscaling-config={scaling}"]
+        self.add(*head)
 
     def add(self, *arguments: str) -> None:
         """Starts a node, and waits until it runs."""
         log = self._folder / f"node-{len(self._nodes)}.log"
         program = Path(sys.executable).with_name("ray")
-        common = ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000", "--block"]
+        common = [f"--node-ip-address={self._own_ip}", "--object-store-memory=100000000", "--block"]
+        cores = [] if any("num-cpus" in each for each in arguments) else ["--num-cpus=1"]
         with log.open("wb") as out:
             self._nodes.append(
                 subprocess.Popen(
-                    [program, "start", *(arguments or [f"--address={self.address}"]), *common],
+                    [program, "start", *(arguments or [f"--address={self.address}"]), *cores, *common],
                     stdout=out,
                     stderr=out,
                     env={**self.environment, "PYTHONPATH": ""},
@@ -266,3 +320,26 @@ def test_workers_wait_for_nodes_and_a_study_goes_on_without_the_cluster(
     found = read_study(str(tmp_path / "ray.db"), "s").trials
     assert [each.number for each in found] == list(range(trials))
     assert {each.state for each in found} == {"complete"}
+
+
+def test_an_autoscaling_cluster_gets_nodes_for_the_workers_that_wait(tmp_path: Path) -> None:
+    """The head trains nothing, and there is no other node when the search begins."""
+    trials = write_study(tmp_path / "code", "command")
+    cluster = Cluster(tmp_path, scales=True)
+    try:
+        search = [sys.executable, "-m", "adamtune", "search", "code/study.yaml", "--storage", "ray.db"]
+        found = subprocess.run(
+            [*search, "--ray", cluster.address],
+            cwd=tmp_path,
+            env=cluster.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    finally:
+        cluster.close()
+    assert found.returncode == 0, found.stderr
+    assert "2 training" in found.stderr
+    states = [each.state for each in read_study(str(tmp_path / "ray.db"), "s").trials]
+    assert states == ["complete"] * trials

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adamtune.config import Choice, Range, StudyConfig, differences, parse_study
-from adamtune.config.study import CommandChoice
+from adamtune.config.task_choice import CommandChoice
 from adamtune.errors import StudyFileError
 
 FUNCTION = '''\

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from torch.func import vmap
 
 from adamtune.engines.batching import recurrent
 from adamtune.engines.batching.mode import BatchingRules
-from adamtune.engines.native import norm_kernels
+from adamtune.engines.native import image_kernels, norm_kernels
 from adamtune.engines.native.loader import PRECISIONS, kernel_library
 from adamtune.engines.native.recurrent_kernels import CELLS
 from tests.engines.rules import MEMBERS, assert_members_equal_torch, drawn, values_and_gradients
@@ -25,22 +27,39 @@ pytestmark = pytest.mark.skipif(
 WINDOW = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
 
-@example((1, 3), (1, 2), (1, 1), (2, 3), ((2, 2), (2, 2)))  # as many numbers in the windows as in the image
-@example((1, 3), (1, 3), (1, 2), (2, 0), ((2, 2), (2, 2)))
-@given(WINDOW, WINDOW, WINDOW, st.tuples(st.integers(0, 4), st.integers(0, 4)), st.tuples(WINDOW, WINDOW))
+@example((1, 3), (1, 2), (1, 1), (2, 3), (2, 2), 2, 96, 0)  # as many numbers in the windows as in the image
+@example((1, 3), (1, 3), (1, 2), (2, 0), (2, 2), 2, 96, 0)
+@example((3, 3), (1, 1), (2, 2), (4, 4), (4, 2), 33, 8, None)  # two rows a block, of images that are shared
+@given(
+    WINDOW,
+    WINDOW,
+    WINDOW,
+    st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    WINDOW,
+    st.sampled_from([1, 2, 3, 40]),
+    st.integers(1, 20),
+    st.sampled_from([0, None]),
+)
 def test_convolution(
     window: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int],
     more: tuple[int, int],
-    sizes: tuple[tuple[int, int], tuple[int, int]],
+    images: tuple[int, int],
+    out: int,
+    lines: int,
+    of_members: int | None,
 ) -> None:
-    """Windows may overlap, leave pixels out, or cover the image once."""
-    (images, channels), (out, _) = sizes
+    """Windows may overlap, leave pixels out, or cover the image once; blocks may be parts of an image."""
+    count, channels = images
     margins = [min(margin, size) - 1 for margin, size in zip(padding, window, strict=True)]
     shape = [size + extra for size, extra in zip(window, more, strict=True)]
-    inputs = [drawn(0, MEMBERS, images, channels, *shape), drawn(1, MEMBERS, out, channels, *window)]
-    assert_members_equal_torch(lambda x, w: F.conv2d(x, w, stride=stride, padding=margins), inputs, [0, 0])
+    members = () if of_members is None else (MEMBERS,)
+    inputs = [drawn(0, *members, count, channels, *shape), drawn(1, MEMBERS, out, channels, *window)]
+    with patch.multiple(image_kernels, LINES=lines, BLOCK=1):
+        assert_members_equal_torch(
+            lambda x, w: F.conv2d(x, w, stride=stride, padding=margins), inputs, [of_members, 0]
+        )
 
 
 @given(

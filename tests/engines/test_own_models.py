@@ -111,6 +111,34 @@ def in_float32(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(model(inputs).float(), (target > 0).long())
 
 
+def selecting(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    """Losses of rows that masks select; some masks select all rows, others one or none."""
+    high = target > target.mean()
+    found = model(inputs[high]).squeeze(-1)
+    loss = F.mse_loss(found, target[high]) + (found * 2 - 1).abs().mean() / 2 + found.exp().max()
+    every, none = model(inputs[target > -9]), model(inputs[target > 9])
+    logits = torch.cat([model(inputs), -model(inputs)], 1)
+    chosen = F.cross_entropy(logits[high], high[high].long()) + (1 - logits[high, 0]).square().sum()
+    cells = torch.masked_select(logits, logits.detach() > logits.detach().mean()).mean()
+    return loss + every.mean(0).sum() + none.sum() + chosen + cells + logits[~high].sum(0).square().sum()
+
+
+def assigned(found: Tensor, mask: Tensor, value: Tensor) -> Tensor:
+    found = found.clone()
+    found[mask] = value
+    return found.square().mean()
+
+
+def assigning(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    high, inputs, made = target > 0, inputs.clone(), torch.zeros(len(inputs), 1)
+    inputs[inputs > 1] = 1.0
+    inputs[high] *= 2
+    made[~high] = model(inputs[~high]).tanh()
+    return (
+        squared(model, inputs, target) + assigned(model(inputs), high, target.mean()) + made.square().mean()
+    )
+
+
 def balanced(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
     """Weights one loss by the ratio to the other, and inputs by their own deviation."""
     squares, lengths = squared(model, inputs, target), model(inputs / (1 - inputs.std().item())).abs().mean()
@@ -462,6 +490,8 @@ OWN: dict[str, Toy] = {
     "a moving average that metrics move": Toy(MovedByMetrics),
     "numbers that are shown and kept": Toy(Reported),
     "numbers of tensors as factors": Toy(plain, balanced),
+    "selected rows": Toy(lambda: Calls(lambda self, x: self.head(x), head=head()), selecting),
+    "assignments by masks": Toy(plain, assigning),
     "a loss in float32": Toy(lambda: nn.Linear(FEATURES, 3), in_float32),
     "decisions that are always alike": Toy(plain, checked),
     "a decision that changes": Toy(Flipping),
@@ -750,10 +780,20 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
         Toy(plain, counting()),
         r"task attribute measure\.calls\[0\]: make it a buffer",
     ),
-    "a mask as an index": (
-        Toy(plain, lambda model, x, y: squared(model, x[y > 0], y[y > 0])),
-        r"test_own_models\.py:\d+: how many elements .*torch\.where",
-    ),
+    **{
+        f"selected rows, {name}": (
+            Toy(plain, measure),
+            r"test_own_models\.py:\d+: how many elements .*torch\.where",
+        )
+        for name, measure in {
+            "counted": lambda model, x, y: squared(model, x[y > 0], y[y > 0]) / len(y[y > 0]),
+            "joined": lambda model, x, y: torch.cat([model(x[y > 0]), model(x)]).square().mean(),
+            "normalised": lambda model, x, y: (model(x[y > -9]).softmax(0) * y[y > -9, None]).sum(),
+            "multiplied": lambda model, x, y: (model(x[y > -9]) @ model(x[y > -9]).T).mean(),
+            "of two masks": lambda model, x, y: (model(x[y > 0]) - model(x[y <= 0])).mean(),
+            "elsewhere": lambda model, x, y: assigned(model(x), y > 0, model(x[y <= 0])),
+        }.items()
+    },
     "a generator": (
         Toy(generating),
         "without a generator",

@@ -20,10 +20,12 @@ from adamtune.engines.batching.losses import cross_entropy, gaussian_nll_loss, m
 from adamtune.engines.batching.norm import batch_norm, group_norm, layer_norm
 from adamtune.engines.batching.observed import READERS, Guards, as_tensors
 from adamtune.engines.batching.recurrent import recurrent_rules
+from adamtune.engines.batching.selection import Selection, assign, masked_select, of_selections, select
 from adamtune.engines.torch_private import (
     is_batched,
     is_differentiated,
     require_gradient,
+    tree_leaves,
     unwrapped,
     wrapped_like,
 )
@@ -81,8 +83,8 @@ class BatchingRules(TorchFunctionMode):
     tensors that members share, writes into ``out``, and takes gradients with respect to inputs.
 
     Args:
-        anchor: any tensor of which each member has its own, in the precision of the training; without it, there
-            are the batching rules alone.
+        anchor: any tensor of which each member has its own, in the precision of the training; without it,
+            there are the batching rules alone.
         rules: whether layers are computed by batching rules.
         own_tensors: whether each member has its own of the tensors that the model makes, such as zeros.
         guards: the decisions by values; None if there may be none.
@@ -106,6 +108,9 @@ class BatchingRules(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
+        selects = any(isinstance(each, Selection) for each in tree_leaves((args, kwargs)))
+        if selects and func is not torch.Tensor.__setitem__:
+            return of_selections(func, args, kwargs)
         args, kwargs = as_tensors(args, kwargs)
         if self._anchor is not None and func in DRAWS:
             # Members draw different numbers, so each needs a tensor of its own.
@@ -170,6 +175,10 @@ def _set_data(tensor: Tensor, value: Tensor) -> None:
 
 STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
     **READERS,
+    torch.Tensor.__getitem__: select,
+    torch.Tensor.__setitem__: assign,
+    torch.Tensor.masked_select: masked_select,
+    torch.masked_select: masked_select,
     **recurrent_rules(rules=False),
     F.dropout: dropout,
     torch.dropout: dropout,

@@ -13,6 +13,11 @@ from torch import Tensor
 from adamtune.engines.native.kernels import BLOCK, result_and_kept
 from adamtune.engines.native.operators import ImageShape, Kernel
 
+PANEL = 32
+"""The most columns of a matrix that ``product.h`` packs together."""
+LINES = 96
+"""The fewest pixels of a block: each block reads all weights of the layer, which in a wide one are many."""
+
 
 class _Windows(NamedTuple):
     """The sizes of a convolution, in the order of ``WINDOWS`` in ``convolution.h``.
@@ -34,6 +39,7 @@ class _Windows(NamedTuple):
         step_down: pixels from one window to the next one below.
         step_across: pixels from one window to the next one to the right.
         block: images of a block.
+        band: rows of the output of a block; all of them in a block of several images.
     """
 
     members: int
@@ -52,6 +58,7 @@ class _Windows(NamedTuple):
     step_down: int
     step_across: int
     block: int
+    band: int
 
 
 def _windows(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence[int]) -> _Windows:
@@ -61,7 +68,8 @@ def _windows(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence
     step_down, step_across = stride
     rows = (height + 2 * margin_down - down) // step_down + 1
     columns = (width + 2 * margin_across - across) // step_across + 1
-    block = max(1, min(images, BLOCK // (rows * columns * channels * down * across)))
+    lines = max(LINES, BLOCK // (channels * down * across))
+    block, band = max(1, min(images, lines // (rows * columns))), max(1, min(rows, lines // columns))
     image = (
         height,
         width,
@@ -75,7 +83,7 @@ def _windows(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence
         step_down,
         step_across,
     )
-    return _Windows(members, images, out, x.stride(0), *image, block)
+    return _Windows(members, images, out, x.stride(0), *image, block, band)
 
 
 def _output_shape(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence[int]) -> ImageShape:
@@ -84,17 +92,17 @@ def _output_shape(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Seq
 
 
 def _scratch(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence[int]) -> int:
-    """Scratch numbers: an image with margins, a block's patches, and all kernels with their channels last."""
+    """Scratch numbers: an image with margins, a block's patches, and all kernels, in panels at most."""
     w = _windows(x, weight, padding, stride)
     margins = (w.height + 2 * w.margin_down) * (w.width + 2 * w.margin_across) * w.channels
-    patches = w.block * w.rows * w.columns * w.down * w.across * w.channels
-    return margins + patches + weight.numel()
+    seen = w.down * w.across * w.channels
+    return margins + w.block * w.band * w.columns * seen + w.members * -(-w.out // PANEL) * PANEL * seen
 
 
 def _output_block(x: Tensor, weight: Tensor, padding: Sequence[int], stride: Sequence[int]) -> int:
     """Scratch numbers for a block of the output."""
     w = _windows(x, weight, padding, stride)
-    return w.block * w.rows * w.columns * w.out
+    return w.block * w.band * w.columns * w.out
 
 
 convolution = Kernel(

@@ -123,14 +123,16 @@ static inline __attribute__((always_inline)) void tiles(
 #undef ROWS
 }
 
+enum { PANELS = 2 };
+
 /* c [m, n] = a [m, k] * b [k, n], or c + a * b if `keep`, in row-major order; with `ta` or `tb`, the memory holds
- * the transpose of a or b. */
+ * the transpose of a or b. If `tb` is PANELS, it holds b as [columns / PANEL, k, PANEL], filled up with any numbers. */
 static __attribute__((noinline)) void product(
     int ta, int tb, size m, size n, size k, const real *a, size lda, const real *b, size ldb, int keep, real *c,
     size ldc)
 {
     const size ai = ta ? 1 : lda, ak = ta ? lda : 1;
-    if (n == 1 && !ta && (tb || ldb == 1)) { /* a tile would be nearly empty */
+    if (n == 1 && !ta && tb != PANELS && (tb || ldb == 1)) { /* a tile would be nearly empty */
         for (size i = 0; i < m; i++, a += lda, c += ldc) {
             real sum = keep ? *c : 0;
             SIMD_SUM(sum) for (size p = 0; p < k; p++) sum += a[p] * b[p];
@@ -143,10 +145,10 @@ static __attribute__((noinline)) void product(
         size from = 0;
         do { /* at least once, so that c is written even if k is 0 */
             const size wide = least(PANEL, n - j), deep = least(DEEP, k - from);
-            const real *panel = b + (tb ? j * ldb + from : from * ldb + j);
-            size stride = ldb;
+            const real *panel = b + (tb == PANELS ? j * k + from * PANEL : tb ? j * ldb + from : from * ldb + j);
+            size stride = tb == PANELS ? PANEL : ldb;
             /* A vector may read numbers of the next row, which are not used, but not past the end of b. */
-            if (tb || (k - from - deep) * ldb + n - j < (wide > SPAN ? PANEL : SPAN)) {
+            if (tb == 1 || tb != PANELS && (k - from - deep) * ldb + n - j < (wide > SPAN ? PANEL : SPAN)) {
                 pack(tb, deep, wide, panel, ldb, packed);
                 panel = packed, stride = PANEL;
             }

@@ -17,6 +17,7 @@ from adamtune.engines.batching.custom import custom_functions
 from adamtune.engines.batching.mode import BatchingRules
 from adamtune.engines.batching.norm import cumulative_averages
 from adamtune.engines.batching.observed import READ, Guards
+from adamtune.engines.batching.selection import MASK
 from adamtune.engines.eager import eager
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE, Draws
@@ -234,8 +235,7 @@ _REASONS = {
     "vmap: we do not yet support ": "{} has no rule for many members at once",
     "stack expects each tensor to be equal size": "the size of a tensor depends on the data, as that of a"
     " packed sequence does; use padding, and a mask or the result at the last step",
-    "dynamic shape": "how many elements are chosen depends on the data (a mask as an index, or nonzero); use"
-    " torch.where, or weights of 0 and 1",
+    "dynamic shape": MASK,
 }
 """What ``vmap`` says, and what it means to the author of the model."""
 

@@ -88,11 +88,12 @@ def _find_method(source: Source) -> Method:
             # Without the traceback, which would keep all tensors of the computation.
             reasons.append(CannotCapture(str(error)))
             continue
+        found = replace(method, captured_metrics=_captures_metrics(task))
         if method.decisions is not None:
-            method = replace(method, decisions=tuple(task.decisions), kept=kept)
-            if not _decides_safely(source, method):
+            found = replace(found, decisions=tuple(task.decisions), kept=kept)
+            if not _decides_safely(source, found):
                 break
-        return replace(method, captured_metrics=_captures_metrics(task))
+        return found
     # Without rules, the message is about the user's code and not about a rule.
     raise reasons[1]
 

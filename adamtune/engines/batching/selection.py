@@ -1,0 +1,192 @@
+"""Rows that a mask selects, ``x[mask]``: their number differs between members, and so has no tensor of all.
+
+``Selection`` has all rows, with the first selected one in the place of each row that is not selected. What is
+computed of each row, and what does not see repeated rows, such as the largest, is then right; means and sums
+leave the repeated rows out. A function whose result for a row depends on other rows is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adamtune.engines.torch_private import tree_leaves, tree_map_only, unwrapped
+
+MASK = (
+    "how many elements are chosen depends on the data (a mask as an index, or nonzero); use torch.where, or"
+    " weights of 0 and 1"
+)
+"""What is wrong with a result that depends on the number of selected rows."""
+MEANS = {Tensor.mean, torch.mean}
+SUMS = {Tensor.sum, torch.sum}
+LARGEST = {Tensor.max, Tensor.min, Tensor.amax, Tensor.amin, torch.max, torch.min, torch.amax, torch.amin}
+LOSSES = {
+    F.mse_loss,
+    F.l1_loss,
+    F.smooth_l1_loss,
+    F.huber_loss,
+    F.cross_entropy,
+    F.nll_loss,
+    F.binary_cross_entropy,
+    F.binary_cross_entropy_with_logits,
+}
+
+
+class Selection:
+    """Selected rows.
+
+    Args:
+        rows: ``[rows, ...]``.
+        mask: which of them are selected, bool ``[rows]``.
+
+    Attributes:
+        dtype: the type of their numbers.
+        device: where they are.
+    """
+
+    def __init__(self, rows: Tensor, mask: Tensor) -> None:
+        self.rows, self.mask = rows, mask
+        self.dtype, self.device = rows.dtype, rows.device
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return of_selections(func, args, kwargs or {})
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(Tensor, name)
+        if not callable(method) or name in {"numel", "size", "dim", "item", "tolist", "numpy", "nelement"}:
+            raise RuntimeError(MASK)
+        return partial(method_of, method, self)
+
+
+def method_of(method: Callable[..., Any], selection: Selection, *args: Any, **kwargs: Any) -> Any:
+    """The result of a method of tensors."""
+    return of_selections(method, (selection, *args), kwargs)
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    return lambda self, *others: method_of(getattr(Tensor, name), self, *others)
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "matmul"):
+    for _side in ("", "r"):
+        setattr(Selection, f"__{_side}{_name}__", _operator(f"__{_side}{_name}__"))
+for _name in ("neg", "abs", "lt", "le", "gt", "ge", "eq", "ne", "invert", "and", "or", "getitem"):
+    setattr(Selection, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+def _refuse(self: Selection) -> Any:
+    raise RuntimeError(MASK)
+
+
+for _name in ("len", "iter", "bool", "float", "int", "index", "hash"):
+    setattr(Selection, f"__{_name}__", _refuse)
+
+
+def select(tensor: Tensor, index: Any) -> Any:
+    """``tensor[index]``."""
+    if isinstance(index, tuple) and index and _is_mask(index[0]) and index[0].dim() == 1:
+        return method_of(Tensor.__getitem__, select(tensor, index[0]), (slice(None), *index[1:]))
+    if not _is_mask(index):
+        return Tensor.__getitem__(tensor, index)
+    if tensor.shape[: index.dim()] != index.shape or tensor.device.type != "cpu":
+        raise RuntimeError(MASK)
+    mask = index.reshape(-1)
+    places = torch.arange(len(mask), device=mask.device)
+    first = torch.where(mask, places, len(mask) - 1).amin()
+    rows = tensor.flatten(0, index.dim() - 1)
+    return Selection(rows.index_select(0, torch.where(mask, places, first)), mask)
+
+
+def assign(tensor: Tensor, index: Any, value: Any) -> None:
+    """``tensor[index] = value``."""
+    if not _is_mask(index) or tensor.shape[: index.dim()] != index.shape:
+        Tensor.__setitem__(tensor, index, value)
+        return
+    mask = index.reshape(*index.shape, *[1] * (tensor.dim() - index.dim()))
+    if isinstance(value, Selection):
+        if not _alike(value.mask, index.reshape(-1)):
+            raise RuntimeError(MASK)
+        value = value.rows.reshape(tensor.shape)
+    elif isinstance(value, Tensor) and value.dim():
+        raise RuntimeError(MASK)
+    tensor.copy_(torch.where(mask, value, tensor))
+
+
+def _is_mask(index: Any) -> bool:
+    return isinstance(index, Tensor) and index.dtype == torch.bool and index.dim() > 0
+
+
+def masked_select(tensor: Tensor, mask: Tensor) -> Any:
+    """``tensor.masked_select(mask)``."""
+    return select(*torch.broadcast_tensors(tensor, mask))
+
+
+def of_selections(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a function of tensors returns for arguments some of which are selections.
+
+    Raises:
+        RuntimeError: it depends on more than each row by itself, or the selections are of different rows.
+    """
+    found = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Selection)]
+    mask = found[0].mask
+    if not all(_alike(each.mask, mask) for each in found[1:]):
+        raise RuntimeError(MASK)
+    if func in LOSSES and (reduction := kwargs.get("reduction", "mean")) != "none":
+        given = {name: each for name, each in kwargs.items() if each is not None} | {"reduction": "none"}
+        if len(args) > 2 or "weight" in given:
+            raise RuntimeError(MASK)
+        return _reduced(_by_row(func, args, given, mask), mask, mean=reduction == "mean", dim=None)
+    if func in MEANS | SUMS:
+        dim = args[1] if len(args) > 1 else kwargs.get("dim")
+        if dim in (None, 0, (0,), [0]) and len(args) < 3 and kwargs.keys() <= {"dim"}:
+            return _reduced(args[0].rows, mask, mean=func in MEANS, dim=dim)
+    if func in LARGEST:
+        result = func(*_with(lambda rows: rows, args), **_with(lambda rows: rows, kwargs))
+        if isinstance(result, Tensor) and result.dim() < found[0].rows.dim():
+            return result
+    result = _by_row(func, args, kwargs, mask)
+    return tree_map_only(Tensor, lambda each: Selection(each, mask), result)
+
+
+def _by_row(func: Callable[..., Any], args: Any, kwargs: Any, mask: Tensor) -> Any:
+    """What a function returns for all rows. Raises RuntimeError if a row's result depends on other rows."""
+    result = func(*_with(lambda rows: rows.clone(), args), **_with(lambda rows: rows.clone(), kwargs))
+    some = max(1, len(mask) // 2)
+    alone = func(
+        *_with(lambda rows: rows[:some].clone(), args), **_with(lambda rows: rows[:some].clone(), kwargs)
+    )
+    for each, own in zip(tree_leaves(result), tree_leaves(alone), strict=True):
+        if not isinstance(each, Tensor) or not each.dim() or len(each) != len(mask) or len(own) != some:
+            raise RuntimeError(MASK)
+        if not _read(torch.isclose(each[:some], own, rtol=1e-3, atol=1e-5, equal_nan=True)).all():
+            raise RuntimeError(MASK)
+    return result
+
+
+def _with(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+    """Arguments with something of the rows in place of each selection."""
+    return tree_map_only(Selection, lambda each: change(each.rows), tree)
+
+
+def _reduced(rows: Tensor, mask: Tensor, mean: bool, dim: Any) -> Tensor:
+    """The mean or sum of the selected rows, over all dimensions or over the first."""
+    weights = mask.reshape(-1, *[1] * (rows.dim() - 1))
+    sum_of = torch.where(weights, rows, torch.zeros_like(rows))
+    count = mask.sum() * (rows[0].numel() if dim is None else 1)
+    total = sum_of.sum() if dim is None else sum_of.sum(0)
+    return total / count if mean else total
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.shape == other.shape and bool(_read(one == other).all()))
+
+
+def _read(tensor: Tensor) -> Any:
+    """The values of all members. Not by a kernel, which would be recorded."""
+    return unwrapped(tensor).detach().numpy()
