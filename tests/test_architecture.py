@@ -15,7 +15,7 @@ import torch
 
 import adamtune
 from adamtune.config import load_study
-from adamtune.engines.population.update import c_functions
+from adamtune.engines.population.update_in_c import c_functions
 from adamtune.search.run import run
 
 ROOT = Path(__file__).parents[1]

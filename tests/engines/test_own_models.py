@@ -708,6 +708,17 @@ def generating() -> nn.Module:
     return model
 
 
+def through_numpy(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    return (torch.from_numpy(np.abs(target.numpy())) * model(inputs).squeeze(-1)).mean()
+
+
+def hooked(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    found = model(inputs)
+    if torch.is_grad_enabled():
+        found.register_hook(torch.Tensor.neg)
+    return found.square().mean()
+
+
 class Sparse(nn.Module):
     """Mixes the rows of a batch along the edges of a graph."""
 
@@ -793,6 +804,8 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "NumPy's generator": (Toy(plain, numpy_mixup), r"NumPy's global generator: draw with torch"),
     "Python's generator": (Toy(plain, python_draw), r"Python's random module: draw with torch"),
     "a branch": (Toy(plain, branching), r"test_own_models\.py:\d+: .*control flow"),
+    "NumPy": (Toy(plain, through_numpy), r"test_own_models\.py:\d+: NumPy reads a tensor"),
+    "a hook": (Toy(plain, hooked), r"test_own_models\.py:\d+: a hook on a tensor"),
     "a sparse buffer": (Toy(Sparse), r"the tensor adjacency is sparse"),
     "any error": (Toy(KeyErrorInLockstep), r"test_own_models\.py:\d+"),
 }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from adamtune.engines.base import Member, Source, in_precision
 from adamtune.engines.batching import mode
-from adamtune.engines.population import loss_scaling, update, verification
+from adamtune.engines.population import loss_scaling, update_blocks, update_in_c, verification
 from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.engine import Population
 from adamtune.engines.population.gradients import BatchedTask
@@ -140,7 +140,7 @@ def test_gradients_are_clipped_for_each_member_as_torch_does(make: Make) -> None
 
 
 def test_torch_operations_clip_as_the_pass_in_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(update, "c_functions", lambda: None)
+    monkeypatch.setattr(update_in_c, "c_functions", lambda: None)
     assert_plain(population, mixed(toy()))
 
 
@@ -153,8 +153,8 @@ def test_clipping_changes_the_training(clip_norm: float) -> None:
 
 
 def test_members_without_clipping_pay_nothing_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(update, "c_functions", lambda: None)
-    monkeypatch.setattr(update, "clip_gain", None)
+    monkeypatch.setattr(update_in_c, "c_functions", lambda: None)
+    monkeypatch.setattr(update_blocks, "clip_gain", None)
     finish(Population(2), [member(toy(), trial) for trial in range(2)])
 
 
@@ -185,7 +185,7 @@ def test_a_recipe_is_followed_as_in_a_plain_loop(recipe: Recipe, make: Make) -> 
 def test_torch_operations_follow_it_as_the_pass_in_c_does(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update, "c_functions", lambda: None)
+    monkeypatch.setattr(update_in_c, "c_functions", lambda: None)
     assert_plain(population, mixed(toy(recipe=recipe)))
 
 

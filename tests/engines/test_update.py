@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamtune.engines.native.loader import load_library
-from adamtune.engines.population import update
+from adamtune.engines.population import update, update_in_c
 from adamtune.engines.population.coefficients import (
     NEUTRAL,
     Coefficients,
@@ -20,10 +20,11 @@ from adamtune.engines.population.coefficients import (
     pack,
     terms,
 )
-from adamtune.engines.population.update import NO_STATE, grow_state
+from adamtune.engines.population.update_blocks import bind_blocks, update_blocks_
+from adamtune.engines.population.update_state import NO_STATE, Part, State, grow_state
 
 EVERYTHING = Terms(*[True] * len(Terms._fields))
-needs_compiler = pytest.mark.skipif(update.c_functions() is None, reason="no C compiler here")
+needs_compiler = pytest.mark.skipif(update_in_c.c_functions() is None, reason="no C compiler here")
 
 
 def random_coefficients(members: int, seed: int) -> Coefficients:
@@ -59,7 +60,7 @@ def test_both_passes_are_equal_to_the_last_bit(
     packed, needed = pack(coefficients, dtype), terms(coefficients)
     start = torch.randn(members, n, dtype=dtype)
     runs = []
-    for step in (update.update_, update.update_blocks_):
+    for step in (update.update_, update_blocks_):
         torch.manual_seed(seed)
         x, state = start.clone(), grow_state(NO_STATE, start, EVERYTHING)
         for _ in range(3):
@@ -92,10 +93,10 @@ def test_both_passes_clip_as_torch_does(
     coefficients = coefficients_like(torch.ones(members), fields)
     gradients = [torch.randn(members, n, dtype=dtype) * 10.0**exponent for n in sizes]
     gradients[0][3, 0], gradients[-1][4, -1] = torch.nan, torch.inf
-    bind = update.bind_update, update.bind_blocks
+    bind = update.bind_update, bind_blocks
     for make in bind:
         starts = [torch.zeros(members, n, dtype=dtype) for n in sizes]
-        parts = [update.Part(x, g, NO_STATE) for x, g in zip(starts, gradients, strict=True)]
+        parts = [Part(x, g, NO_STATE) for x, g in zip(starts, gradients, strict=True)]
         make(parts, pack(coefficients, dtype), terms(coefficients))()
         for row, limit in enumerate(limits):
             own = [torch.nn.Parameter(x[row]) for x in starts]
@@ -111,7 +112,7 @@ def test_neutral_coefficients_do_nothing() -> None:
     packed = pack(coefficients_like(torch.ones(3)), torch.float32)
     x = torch.randn(3, 5)
     before = x.clone()
-    update.update_blocks_(x, torch.randn(3, 5), grow_state(NO_STATE, x, EVERYTHING), packed, EVERYTHING)
+    update_blocks_(x, torch.randn(3, 5), grow_state(NO_STATE, x, EVERYTHING), packed, EVERYTHING)
     assert torch.equal(x, before)
 
 
@@ -122,8 +123,8 @@ def test_neutral_coefficients_do_nothing() -> None:
         ({"packed": torch.zeros(3, 2, dtype=torch.float32)}, "coefficients"),
         ({"gradient": torch.zeros(3, 5, dtype=torch.float64)}, "float64"),
         ({"gradient": torch.zeros(5, 3, dtype=torch.float32).t()}, "contiguous"),
-        ({"state": update.State(None, None, None, None)}, "no exp_avg"),
-        ({"state": update.State(*[torch.zeros(2, 5)] * 4)}, r"exp_avg is \(2, 5\)"),
+        ({"state": State(None, None, None, None)}, "no exp_avg"),
+        ({"state": State(*[torch.zeros(2, 5)] * 4)}, r"exp_avg is \(2, 5\)"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -> None:
@@ -142,21 +143,21 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -
 def _fresh_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("ADAMTUNE_COMPILER", raising=False)
-    monkeypatch.setattr(update, "c_functions", update.c_functions.__wrapped__)
+    monkeypatch.setattr(update_in_c, "c_functions", update_in_c.c_functions.__wrapped__)
 
 
 @pytest.mark.usefixtures("_fresh_library")
 class TestCompiler:
     def test_none_turns_the_c_pass_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ADAMTUNE_COMPILER", "none")
-        assert not update._c_handles(torch.zeros(1, 1))
+        assert not update_in_c.c_handles(torch.zeros(1, 1))
 
     def test_a_missing_compiler_is_said_and_survived(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setenv("ADAMTUNE_COMPILER", "no-such-compiler")
         with caplog.at_level(logging.WARNING):
-            assert update.c_functions() is None
+            assert update_in_c.c_functions() is None
         assert "no-such-compiler" in caplog.text
 
     def test_a_failing_compiler_is_said_and_survived(
@@ -164,23 +165,23 @@ class TestCompiler:
     ) -> None:
         broken = tmp_path / "broken.c"
         broken.write_text("this is not C")
-        monkeypatch.setattr(update, "SOURCE", broken)
+        monkeypatch.setattr(update_in_c, "SOURCE", broken)
         with caplog.at_level(logging.WARNING):
-            assert update.c_functions() is None
+            assert update_in_c.c_functions() is None
         assert "broken.c is not used" in caplog.text
         assert "failed with exit code 1" in caplog.text
 
     @needs_compiler
     def test_it_compiles_once(self, tmp_path: Path) -> None:
-        assert load_library(update.SOURCE, update.FLAGS)
+        assert load_library(update_in_c.SOURCE, update_in_c.FLAGS)
         (first,) = (tmp_path / "adamtune").iterdir()
         made = first.stat().st_mtime_ns
-        assert load_library(update.SOURCE, update.FLAGS)
+        assert load_library(update_in_c.SOURCE, update_in_c.FLAGS)
         assert list((tmp_path / "adamtune").iterdir()) == [first]
         assert first.stat().st_mtime_ns == made
 
 
 def test_the_c_file_has_the_fields_of_python() -> None:
-    enum = update.SOURCE.read_text().split("enum {")[1].split("}")[0]
+    enum = update_in_c.SOURCE.read_text().split("enum {")[1].split("}")[0]
     names = [each.strip().lower() for each in enum.split(",")]
     assert names == [*Coefficients._fields, "fields"]

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from adamtune.engines.population import update
+from adamtune.engines.population import update, update_in_c
 from adamtune.engines.population.coefficients import optimizer_coefficients, pack, schedule_factors, terms
-from adamtune.engines.population.update import NO_STATE, State, grow_state
+from adamtune.engines.population.update_blocks import update_blocks_
+from adamtune.engines.population.update_state import NO_STATE, State, grow_state
 from adamtune.optimizers.registry import OPTIMIZERS, build
 from adamtune.schedules.registry import SCHEDULES, lr_factors
 
@@ -90,7 +91,7 @@ def through_population(
     return x, state
 
 
-@pytest.mark.parametrize("take_step", [update.update_, update.update_blocks_])
+@pytest.mark.parametrize("take_step", [update.update_, update_blocks_])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_equals_torch(name: str, take_step: Update, problem: Problem) -> None:
     members = [each for each in MEMBERS if each[0] == name]
@@ -129,7 +130,7 @@ def test_all_of_the_state_is_compared(name: str, problem: Problem) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("take_step", [update.update_, update.update_blocks_])
+@pytest.mark.parametrize("take_step", [update.update_, update_blocks_])
 def test_a_member_does_not_depend_on_its_neighbours(
     take_step: Update, dtype: torch.dtype, problem: Problem
 ) -> None:
@@ -144,7 +145,7 @@ def test_a_member_does_not_depend_on_its_neighbours(
 
 
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf])
-@pytest.mark.parametrize("take_step", [update.update_, update.update_blocks_])
+@pytest.mark.parametrize("take_step", [update.update_, update_blocks_])
 def test_a_diverging_member_leaves_its_neighbours_alone(
     take_step: Update, poison: float, problem: Problem
 ) -> None:
@@ -157,11 +158,11 @@ def test_a_diverging_member_leaves_its_neighbours_alone(
             assert torch.equal(ours[others], theirs[others])
 
 
-@pytest.mark.skipif(update.c_functions() is None, reason="no C compiler here")
+@pytest.mark.skipif(update_in_c.c_functions() is None, reason="no C compiler here")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_c_pass_equals_the_torch_pass_to_the_last_bit(dtype: torch.dtype, problem: Problem) -> None:
     x, state = through_population(MEMBERS, problem, update.update_, dtype=dtype)
-    y, other = through_population(MEMBERS, problem, update.update_blocks_, dtype=dtype)
+    y, other = through_population(MEMBERS, problem, update_blocks_, dtype=dtype)
     assert torch.equal(x, y)
     for ours, theirs in zip(state, other, strict=True):
         assert torch.equal(ours, theirs)

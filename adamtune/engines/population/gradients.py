@@ -229,6 +229,9 @@ BRANCH = "the control flow depends on a tensor's values; use torch.where or a ma
 _REASONS = {
     "data-dependent control flow": BRANCH,
     "vmap over torch.": BRANCH,
+    "data pointer of Tensor that doesn't have storage": "NumPy reads a tensor (.numpy()); compute with torch",
+    "register a hook on a tensor": "a hook on a tensor (register_hook) has no rule for many members; use an"
+    " autograd.Function",
     "provide an explicit positive num_classes": f"{READ}, and give one_hot num_classes",
     ".item()": READ,
     "Batching rule not implemented for": "{} has no rule for many members at once",

@@ -19,7 +19,7 @@ from adamtune.engines.population.lookahead import ActiveMember, Lookahead, make_
 from adamtune.engines.population.loss_scaling import LossScaling
 from adamtune.engines.population.scores import Scorer
 from adamtune.engines.population.step import Step, stretch
-from adamtune.engines.population.update import NO_STATE, State, grow_state
+from adamtune.engines.population.update_state import NO_STATE, State, grow_state
 from adamtune.tasks.randomness import batch_indices
 
 NAMES_0_1_0 = {

@@ -17,7 +17,8 @@ from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.loss_scaling import LossScaling
 from adamtune.engines.population.replay import KernelCall, compile_calls
 from adamtune.engines.population.row_by_row import RowByRow, replays
-from adamtune.engines.population.update import FIELDS, Part, State, bind_update
+from adamtune.engines.population.update import FIELDS, bind_update
+from adamtune.engines.population.update_state import Part, State
 from adamtune.recipe import Recipe
 from adamtune.tasks.pytree import leaves, map_rows
 
