@@ -576,7 +576,7 @@ def at_the_end(trained: list[Member], engine: type[Population | Sequential]) -> 
     return [{name: value[group["members"].index(row)] for name, value in found.items()} for row in range(4)]
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", [*OWN])
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
@@ -811,7 +811,7 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", SEQUENTIAL)
+@pytest.mark.parametrize("name", [*SEQUENTIAL])
 def test_others_are_trained_one_after_the_other_and_the_plan_says_why(name: str) -> None:
     task, reason = SEQUENTIAL[name]
     made = make_plan(task, "auto", "auto", "cpu", 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adamtune.engines.distributed.side_by_side import SideBySide
 from adamtune.engines.plan import MOST, Plan, make_plan
@@ -48,8 +48,10 @@ def made(task: LoadedTask, trials: int = 256, seeds: int = 1, **settings: Any) -
 
 
 def unbatchable() -> LoadedTask:
-    head = nn.Linear(FEATURES, 1)
-    return Toy(lambda: Calls(lambda self, x: self.head(x) if x.sum() > 0 else self.head(-x), head=head))
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return self.head(x) if x.sum() > 0 else self.head(-x)
+
+    return Toy(lambda: Calls(forward, head=nn.Linear(FEATURES, 1)))
 
 
 @pytest.mark.parametrize("name", TASKS)
