@@ -576,6 +576,7 @@ def at_the_end(trained: list[Member], engine: type[Population | Sequential]) -> 
     return [{name: value[group["members"].index(row)] for name, value in found.items()} for row in range(4)]
 
 
+# Only the names: the engines look for counters in all that functions of this file hold, marks included.
 @pytest.mark.parametrize("name", [*OWN])
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")

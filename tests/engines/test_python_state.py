@@ -128,7 +128,8 @@ def linear() -> nn.Module:
     return nn.Linear(FEATURES, 1)
 
 
-@pytest.mark.parametrize("name", PLACES)
+# Only the names: the engines look for counters in all that functions of this file hold, marks included.
+@pytest.mark.parametrize("name", [*PLACES])
 def test_a_slow_counter_in_another_file_is_found(name: str, measured: Callable[[str], ModuleType]) -> None:
     why = make_plan(Toy(linear, measured(name).measure), "auto", "auto", "cpu", 1).why
     assert f"a step changes the {PLACES[name]}: make it a buffer".replace("\\", "") in why
@@ -146,7 +147,7 @@ def test_a_large_table_beside_a_counter_is_not_copied(measured: Callable[[str], 
     assert "global schedule.TABLE" not in kept
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("name", [*PLACES])
 def test_each_training_has_its_own_counter(name: str, measured: Callable[[str], ModuleType]) -> None:
     task = Toy(linear, measured(name).measure, steps=STEPS, evaluate_every=STEPS)
     trained = [member(task, trial, "adamw", lr=0.01 * (trial + 1)) for trial in range(3)]
@@ -282,7 +283,7 @@ def kept_task(name: str) -> Toy:
     return Toy(lambda: Keeps(*KEPT[name]()), steps=STEPS, evaluate_every=2)
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", [*KEPT])
 def test_a_resumed_training_continues_to_the_last_bit(name: str) -> None:
     trained = [member(kept_task(name), trial, lr=0.01 * (trial + 1)) for trial in range(2)]
     engine, other = Sequential(2, dtype=torch.float64), Sequential(2, dtype=torch.float64)
@@ -300,7 +301,7 @@ def test_a_resumed_training_continues_to_the_last_bit(name: str) -> None:
         assert [each.step for each in found] == [each.step for each in expected]
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", [*KEPT])
 def test_models_that_keep_values_are_not_trained_in_lockstep(name: str) -> None:
     plan = make_plan(kept_task(name), "auto", "auto", "cpu", 1)
     assert plan.engine == "sequential"
