@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -16,19 +15,10 @@ from adamtune.engines.population.coefficients import Terms
 from adamtune.engines.population.draws import Key
 from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.lookahead import ActiveMember, Lookahead, make_lookahead
-from adamtune.engines.population.loss_scaling import LossScaling
+from adamtune.engines.population.member_tensors import MemberTensors
 from adamtune.engines.population.scores import Scorer
 from adamtune.engines.population.step import Step, stretch
-from adamtune.engines.population.update_state import NO_STATE, State, grow_state
 from adamtune.tasks.randomness import batch_indices
-
-NAMES_0_1_0 = {
-    "buffer": "exp_avg",
-    "square": "exp_avg_sq",
-    "mean": "grad_avg",
-    "peak": "max_exp_avg_sq",
-}
-"""The names of the optimizer state in checkpoints of adamtune 0.1.0."""
 
 
 class Group:
@@ -48,15 +38,9 @@ class Group:
 
     def __init__(self, task: BatchedTask, capacity: int) -> None:
         self.task, self.source, self.capacity = task, task.source, capacity
-        self._trained = task.trained()
+        self._tensors = MemberTensors(task.source, task.trained(), capacity)
         self.active: list[ActiveMember] = []
         self.seconds = 0.0
-        self._parameters: dict[str, Tensor] = {}
-        self._kept: dict[str, Tensor] = {}  # buffers and frozen parameters
-        self._states: dict[str, State] = {}
-        self._scaling: LossScaling | None = None
-        if self.source.task.recipe.loss_scale:
-            self._scaling = LossScaling.rows(capacity, self.source.dtype, self.source.device)
         self._lookahead: Lookahead | None = None
         self._steps: dict[tuple[int, bool, Terms], Step] = {}
         self._scorer = Scorer(task)
@@ -69,34 +53,15 @@ class Group:
         """
         if any(each.losses for each in self.active):
             raise ValueError(f"trial {member.trial} is admitted before the others' evaluation")
-        row = len(self.active)
-        if not self._parameters:
-            initial = self.source.initial(member.seed, member.replicate)
-            rows = {name: value.new_zeros(self.capacity, *value.shape) for name, value in initial.items()}
-            self._parameters = {name: rows.pop(name) for name in self._trained}
-            self._kept, self._states = rows, dict.fromkeys(self._parameters, NO_STATE)
-        self._begin(row, member)
+        self._tensors.begin(len(self.active), member)
         self.active.append(ActiveMember(member))
-
-    def _begin(self, row: int, member: Member) -> None:
-        """Puts a member's starting weights into a row, and zeros into its state."""
-        for name, value in self.source.initial(member.seed, member.replicate).items():
-            (self._parameters if name in self._parameters else self._kept)[name][row] = value
-        # The row may hold the NaN of a member that diverged in it.
-        for state in self._states.values():
-            for buffer in state:
-                if buffer is not None:
-                    buffer[row] = 0
-        if self._scaling is not None:
-            self._scaling.clear(row)
 
     def release(self, member: Member) -> None:
         """Frees a member's row and moves the last member there."""
         row = next(row for row, each in enumerate(self.active) if each.member is member)
         last = len(self.active) - 1
         if row < last:
-            for tensor in self._tensors().values():
-                tensor[row] = tensor[last]
+            self._tensors.move(last, row)
         self.active[row] = self.active[last]
         self.active.pop()
 
@@ -126,11 +91,12 @@ class Group:
         starts, stops = [each.step for each in self.active], [self._stop(each) for each in self.active]
         # Neutral coefficients keep the weights of a member that waits, but each step changes its buffers.
         waiting = [row for row, (start, stop) in enumerate(zip(starts, stops, strict=True)) if start == stop]
-        if self._kept:
+        kept = self._tensors.kept
+        if kept:
             steps = min(
                 [steps, *(stop - start for start, stop in zip(starts, stops, strict=True) if stop > start)]
             )
-        before = {name: each[waiting] for name, each in self._kept.items()} if waiting else {}
+        before = {name: each[waiting] for name, each in kept.items()} if waiting else {}
         lookahead = self._lookahead_for(steps)
         offset = starts[0] - lookahead.starts[0]
         # Members at one step of one replicate have one batch: it is gathered once, without a dimension of
@@ -145,13 +111,14 @@ class Group:
         taken = 0
         while taken < steps and not pause():
             for row in step.run(partial(self._keys, taken), partial(_training, starts, stops, taken)):
-                self._begin(row, self.active[row].member)  # its loss is NaN; its weights raise no more errors
+                # Its loss is NaN; its weights raise no more errors.
+                self._tensors.begin(row, self.active[row].member)
             taken += 1
             if self._count_skipped(step.skipped()):
                 self._lookahead = None  # the coefficients of the next steps are others
                 break
         for name, value in before.items():
-            self._kept[name][waiting] = value
+            kept[name][waiting] = value
         # The losses have the step's width, which may be more rows than there are members.
         for each, stop, losses in zip(self.active, stops, step.losses(taken), strict=False):
             each.losses += losses[: stop - each.step]
@@ -165,7 +132,9 @@ class Group:
         """
         began = perf_counter()
         with torch.no_grad():
-            scores = self._scorer.score(self._parameters, self._kept, self.active, self._width())
+            scores = self._scorer.score(
+                self._tensors.parameters, self._tensors.kept, self.active, self._width()
+            )
         self.seconds += perf_counter() - began
         share, self.seconds = self.seconds / len(self.active), 0.0
         evaluations = [
@@ -191,7 +160,9 @@ class Group:
         """The evaluation of the member of a row with the metrics of the holdouts, if it has finished."""
         if not made.succeeded:
             return made
-        found = self._scorer.score_holdouts(self._parameters, self._kept, row, self.active[row])
+        found = self._scorer.score_holdouts(
+            self._tensors.parameters, self._tensors.kept, row, self.active[row]
+        )
         return made._replace(metrics={**made.metrics, **found})
 
     def _keys(self, taken: int, batch: int) -> list[Key]:
@@ -233,38 +204,15 @@ class Group:
         return result.to(self.source.device)
 
     def _step(self, width: int, shared: bool, needed: Terms) -> Step:
-        """The captured step of ``width`` rows. State that is needed for the first time begins at zero."""
-        for name, state in self._states.items():
-            grown = grow_state(state, self._parameters[name], needed)
-            if any(new is not old for new, old in zip(grown, state, strict=True)):
-                self._states[name] = grown
-                self._steps.clear()  # they were captured without the new buffers
+        """The captured step of ``width`` rows."""
+        if self._tensors.grow(needed):
+            self._steps.clear()  # they were captured without the new state
         key = width, shared, needed
         if key not in self._steps:
-            parameters = {name: value[:width] for name, value in self._parameters.items()}
-            states = {
-                name: State(*(None if buffer is None else buffer[:width] for buffer in state))
-                for name, state in self._states.items()
-            }
-            kept = {name: value[:width] for name, value in self._kept.items()}
-            scaling = self._scaling and LossScaling(*(each[:width] for each in self._scaling))
-            with self._starting({**parameters, **kept}):
-                self._steps[key] = Step(self.task, parameters, kept, states, shared, needed, scaling)
+            rows = self._tensors.first(width)
+            with self._tensors.starting(rows, self.active[0].member):
+                self._steps[key] = Step(self.task, rows, shared, needed)
         return self._steps[key]
-
-    @contextmanager
-    def _starting(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-        """While it is entered, the tensors have starting weights in all rows: a NaN may raise an error."""
-        first = self.active[0].member
-        initial = self.source.initial(first.seed, first.replicate)
-        before = {name: each.clone() for name, each in tensors.items()}
-        for name, each in tensors.items():
-            each.copy_(initial[name])
-        try:
-            yield
-        finally:
-            for name, each in tensors.items():
-                each.copy_(before[name])
 
     def _width(self) -> int:
         """The rows to compute: the capacity halved as often as it still covers the members.
@@ -276,18 +224,6 @@ class Group:
             width = (width + 1) // 2
         return width
 
-    def _tensors(self) -> dict[str, Tensor]:
-        """The tensors with a row for each member: "parameter.NAME", "kept.NAME", "exp_avg.NAME" and so on."""
-        found = {f"parameter.{name}": value for name, value in self._parameters.items()}
-        found |= {f"kept.{name}": value for name, value in self._kept.items()}
-        if self._scaling is not None:
-            found |= {f"scaling.{name}": value for name, value in self._scaling._asdict().items()}
-        for name, state in self._states.items():
-            for key, buffer in zip(State._fields, state, strict=True):
-                if buffer is not None:
-                    found[f"{key}.{name}"] = buffer
-        return found
-
     def state(self) -> dict[str, Any]:
         """Each member's step and losses, and copies of its rows of every tensor on the CPU."""
         count = len(self.active)
@@ -296,9 +232,7 @@ class Group:
             "losses": [list(each.losses) for each in self.active],
             "skipped": [each.skipped for each in self.active],
             "seconds": self.seconds,
-            "tensors": {
-                name: tensor[:count].to("cpu", copy=True) for name, tensor in self._tensors().items()
-            },
+            "tensors": self._tensors.state(count),
         }
 
     def restore(self, members: Sequence[Member], state: Mapping[str, Any]) -> None:
@@ -319,20 +253,7 @@ class Group:
             )
         ]
         self.seconds = state["seconds"]
-        for key, value in state["tensors"].items():
-            field, name = key.split(".", 1)
-            field = NAMES_0_1_0.get(field, field)
-            if field in ("parameter", "kept"):
-                (self._parameters if field == "parameter" else self._kept)[name][: len(members)] = value
-                continue
-            if field == "scaling":
-                getattr(self._scaling, name)[: len(members)] = value
-                continue
-            buffer = getattr(self._states[name], field)
-            if buffer is None:
-                buffer = torch.zeros_like(self._parameters[name])
-                self._states[name] = self._states[name]._replace(**{field: buffer})
-            buffer[: len(members)] = value
+        self._tensors.restore(len(members), state["tensors"])
 
 
 def _training(starts: Sequence[int], stops: Sequence[int], taken: int) -> list[int]:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 
 import torch
 from torch import Tensor
 
-from adamtune.engines.native.loader import kernel_library
-from adamtune.engines.native.operators import Kernel
 from adamtune.engines.population.coefficients import Terms
 from adamtune.engines.population.draws import Draws, Key
 from adamtune.engines.population.gradients import BatchedTask
-from adamtune.engines.population.loss_scaling import LossScaling
+from adamtune.engines.population.member_tensors import FirstRows
 from adamtune.engines.population.replay import KernelCall, compile_calls
 from adamtune.engines.population.row_by_row import RowByRow, replays
+from adamtune.engines.population.row_copies import increment, put, take
 from adamtune.engines.population.update import FIELDS, bind_update
 from adamtune.engines.population.update_state import Part, State
 from adamtune.recipe import Recipe
 from adamtune.tasks.pytree import leaves, map_rows
+
+aten = torch.ops.aten
 
 STRETCH = 128
 """The most batches that are placed on the device at a time, unless one step has more."""
@@ -39,24 +40,13 @@ class Step:
 
     Args:
         task: the task that all members train.
-        parameters: by name, ``[members, *shape]``; each step changes them and the states in place.
-        kept: buffers and frozen parameters by name, ``[members, *shape]``; each step changes the buffers.
-        states: the optimizer states by parameter name, each tensor of the parameter's shape.
+        tensors: the rows of all members; each step changes parameters, buffers and states in place.
         shared: whether all members train on the same batch.
         needed: the parts of the elementwise pass that some member needs.
-        scaling: the loss scales; None if losses are not scaled.
     """
 
-    def __init__(
-        self,
-        task: BatchedTask,
-        parameters: Mapping[str, Tensor],
-        kept: Mapping[str, Tensor],
-        states: Mapping[str, State],
-        shared: bool,
-        needed: Terms,
-        scaling: LossScaling | None = None,
-    ) -> None:
+    def __init__(self, task: BatchedTask, tensors: FirstRows, shared: bool, needed: Terms) -> None:
+        parameters, kept, states, scaling = tensors
         first = next(iter(parameters.values()))
         recipe = task.source.task.recipe
         members, length = len(first), min(stretch(recipe), task.source.task.evaluate_every)
@@ -231,89 +221,3 @@ def _flat(tensor: Tensor) -> Tensor:
 
 def _flat_or_none(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else _flat(tensor)
-
-
-ours, aten = torch.ops.adamtune, torch.ops.aten
-
-
-def _row_bytes(tensor: Tensor) -> int:
-    return tensor[0].numel() * tensor.element_size()
-
-
-# Copies of rows of any type, as kernels: between the other kernels of a step, calls of torch would end the
-# one call of C that all of them are.
-_take = Kernel(
-    "take",
-    "Tensor source, Tensor index",
-    ["rows"],
-    lambda source, index: [(len(index), *source.shape[1:])],
-    lambda source, index: [
-        len(source),
-        len(index),
-        _row_bytes(source),
-        source.stride(0) * source.element_size(),
-    ],
-    "a row to take is out of range",
-)
-_put = Kernel(
-    "put",
-    "Tensor rows, Tensor index, int all",
-    ["target"],
-    lambda rows, index, all: [(all, *rows.shape[1:])],
-    lambda rows, index, all: [all, len(index), _row_bytes(rows)],
-    "a place to put a row is out of range",
-)
-_next = Kernel(
-    "next",
-    "Tensor index",
-    ["following"],
-    lambda index: [index.shape],
-    lambda index: [index.numel()],
-)
-
-
-def _has_kernels(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu" and kernel_library(torch.float32) is not None
-
-
-def take(source: Tensor, index: Tensor, rows: Tensor) -> KernelCall:
-    """The call ``rows = source[index]``.
-
-    Args:
-        source: ``[all, ...]``.
-        index: int64 ``[n]``.
-        rows: ``[n, ...]``, which the call writes to.
-
-    Raises:
-        ValueError: the rows do not fit the source in shape or type.
-    """
-    if rows.shape[1:] != source.shape[1:] or rows.dtype != source.dtype or len(rows) != len(index):
-        raise ValueError(f"rows {tuple(rows.shape)} {rows.dtype} of {tuple(source.shape)} {source.dtype}")
-    if _has_kernels(source) and source[0].is_contiguous() and rows.is_contiguous():
-        return KernelCall(ours.take.out, (source, index), {"rows": rows})
-    return KernelCall(aten.index_select.out, (source, 0, index), {"out": rows})
-
-
-def put(rows: Tensor, index: Tensor, target: Tensor) -> KernelCall:
-    """The call ``target[index] = rows``.
-
-    Args:
-        rows: ``[n, ...]``.
-        index: int64 ``[n]``.
-        target: ``[all, ...]``, which the call writes to.
-
-    Raises:
-        ValueError: the rows do not fit the target in shape or type.
-    """
-    if rows.shape[1:] != target.shape[1:] or rows.dtype != target.dtype or len(rows) != len(index):
-        raise ValueError(f"rows {tuple(rows.shape)} {rows.dtype} for {tuple(target.shape)} {target.dtype}")
-    if _has_kernels(target) and target.is_contiguous() and rows.is_contiguous():
-        return KernelCall(ours.put.out, (rows, index, len(target)), {"target": target})
-    return KernelCall(aten.index_copy_.default, (target, 0, index, rows), {})
-
-
-def increment(index: Tensor) -> KernelCall:
-    """The call ``index += 1``, for ``index`` int64 ``[n]``."""
-    if _has_kernels(index):
-        return KernelCall(ours.next.out, (index,), {"following": index})
-    return KernelCall(aten.add_.Scalar, (index, 1), {})
