@@ -1108,3 +1108,26 @@ def test_a_restored_engine_continues_to_the_last_bit(name: str) -> None:
         expected = finish(engine)
         for each, evaluations in finish(restored).items():
             assert [x.metrics for x in evaluations] == [x.metrics for x in expected[each]]
+
+
+class TrainsAnother(nn.Module):
+    """Trains a second layer if two decisions are others than at planning, but not if only one is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.second = head(), head()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(x)
+        if self.head.weight.abs().max() > 5 and self.head.bias.abs().max() > 5:
+            return out + self.second(x)
+        return out
+
+
+def test_a_step_that_trains_other_weights_than_recorded_is_an_error() -> None:
+    """Weights without a gradient are left alone, and in lockstep these are the same for all members."""
+    task = Toy(TrainsAnother)
+    assert make_plan(task, "auto", 2, "cpu", 1).engine == "population"
+    finish(Population(1), [member(task, lr=1e-3)])
+    with pytest.raises(UsageError, match=r"other weights .*: second\.\w+ has a gradient now; .* sequential"):
+        finish(Population(1), [member(task, lr=30.0)])

@@ -6,10 +6,9 @@ that has no member.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from math import nan
 
-import torch
 from torch import Tensor
 
 from adamtune.engines.divergence import has_diverged
@@ -79,22 +78,23 @@ class RowByRow:
             scale: a factor on its gradients, ``[]``.
 
         Raises:
-            UsageError: the step changes an attribute of the model that no step changed before.
+            UsageError: the step trains other weights than recorded, or changes an attribute of the model
+                that no step changed before.
             Exception: what the user's code raises for another reason.
         """
         with GLOBAL_STATE:
             plain = self._module()
-            named = {**dict(plain.module.named_parameters()), **dict(plain.module.named_buffers())}
+            parameters = dict(plain.module.named_parameters())
+            named = {**parameters, **dict(plain.module.named_buffers())}
             for name, value in self._tensors.items():
                 named[name].data.copy_(value[row])
+            trainable = {name: each for name, each in parameters.items() if each.requires_grad}
 
             def compute() -> Computed:
                 with plain.as_captured(derive(key.seed, "step", key.replicate, key.batch)):
                     loss = checked_loss(self._source.task.loss(plain.module, batch))
                     scaled = loss if scale is None else (loss * scale).to(loss.dtype)
-                    return loss.detach(), gradients_of(
-                        scaled, {name: named[name] for name in self._gradients}
-                    )
+                    return loss.detach(), gradients_of(scaled, trainable)
 
             try:
                 loss, gradients = self._without_changes(plain, compute)
@@ -105,14 +105,23 @@ class RowByRow:
                 for each in self._gradients.values():
                     each[row] = nan
                 return False
+        own = {name: each for name, each in gradients.items() if each is not None}
+        self._check_trained(own.keys())
         self._losses[row] = loss
         for name, each in self._gradients.items():
-            found = gradients[name]
-            each[row] = torch.zeros_like(each[row]) if found is None else found
+            each[row] = own[name]
         now = {**dict(plain.module.named_parameters()), **dict(plain.module.named_buffers())}
         for name, value in self._tensors.items():
             value[row] = now[name].detach()
         return True
+
+    def _check_trained(self, names: Set[str]) -> None:
+        """Weights without a gradient are left alone, and in lockstep these are the same for all members."""
+        if other := sorted(names ^ self._gradients.keys()):
+            raise UsageError(
+                f"a step trains other weights than the first steps did: {other[0]} has"
+                f" {'a' if other[0] in names else 'no'} gradient now; train with engine: sequential"
+            )
 
     def _module(self) -> PlainModule:
         """The model, always the same, after its first call, at which it may set up attributes."""
