@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from adamtune.engines.base import Member, Source
 from adamtune.engines.batching.selection import select
+from adamtune.engines.metrics import plain_metrics
 from adamtune.engines.plan import make_plan
 from adamtune.engines.population.draws import Draws
 from adamtune.engines.population.engine import Population
@@ -651,6 +652,15 @@ def test_members_that_share_a_batch_get_it_unchanged() -> None:
     for each, found in zip(trained, at_the_end(trained, Population), strict=True):
         for name, value in plain_loop(each).named_parameters():
             torch.testing.assert_close(found[name], value.detach(), rtol=1e-9, atol=1e-8)
+
+
+def test_metrics_that_change_their_rows_in_place_find_the_same_rows_each_time() -> None:
+    task = Toy(Augmenting)
+    module, rows = task.build(), task.validation
+    before = rows[0].clone()
+    found = [plain_metrics(task, module, rows, seed=0) for _ in range(3)]
+    assert found[0] == found[1] == found[2]
+    assert torch.equal(rows[0], before)
 
 
 def test_the_largest_of_no_selected_rows_is_no_number() -> None:
