@@ -18,6 +18,7 @@ from adamtune.tasks.conversion import memory
 from adamtune.tasks.data import Data
 from adamtune.tasks.pytree import count_rows, leaves
 from adamtune.tasks.randomness import seeded
+from adamtune.tasks.shared_layers import own_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,8 @@ class LoadedTask:
 
     def build(self) -> nn.Module:
         """A new model, whose weights are drawn from torch's global generator."""
-        return self.task.model()
+        module: nn.Module = own_model(self, self.task.model)
+        return module
 
     def loss(self, model: Any, batch: Rows) -> Tensor:
         """The training loss of a batch ``[batch, ...]``: a scalar, to be minimised."""

@@ -93,8 +93,8 @@ def user_errors(place: object) -> Iterator[None]:
         if first["type"] != "frozen_instance":  # which is raised where no user's code is
             raise UsageError(f"{place}: {_said(error)}") from error
         raise UsageError(
-            f"{_place(error, place)}: {first['loc'][0]}: a task's attributes are settings, which do not change:"
-            " set it on the model"
+            f"{_place(error, place)}: {first['loc'][0]}: a task's attributes are settings, which do not"
+            " change: set it on the model"
         ) from error
     except PydanticUserError as error:
         raise UsageError(_setting_error(error, _place(error, place))) from error

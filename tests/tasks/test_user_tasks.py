@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import warnings
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -16,12 +17,14 @@ import torch
 from pydantic import Field, ValidationError
 
 from adamtune import Data, Task
+from adamtune.engines.plan import make_plan
 from adamtune.errors import UsageError
 from adamtune.tasks import registry
 from adamtune.tasks.code_hash import code_hash
 from adamtune.tasks.entry import TaskEntry
 from adamtune.tasks.loaded import Loader, load
 from adamtune.tasks.own_data import OwnData
+from adamtune.tasks.randomness import initial_module
 from adamtune.tasks.registry import TASKS, find_task
 
 from ..user_tasks import SOURCE, line_of, write_task
@@ -402,3 +405,35 @@ def test_filters_of_warnings_that_a_file_sets_stay(tmp_path: Path) -> None:
     found(str(write_task(tmp_path, ("import torch\n", code))))
     (own,) = (each for each in warnings.filters if each not in before)
     assert own[1].match("known noise")  # type: ignore[union-attr]
+
+
+# Models
+
+
+class Common(Small):
+    """A model of a layer of its own, and of one that a file has loaded once."""
+
+    def model(self) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(2, 2), COMMON)
+
+
+COMMON = torch.nn.Linear(2, 1)
+
+
+def test_models_get_a_copy_of_a_layer_that_all_have() -> None:
+    """Or a training would go on with the weights that another one has left there."""
+    task, weight = load(Common(batch_size=4)), COMMON.weight.detach().clone()
+    first, second = (initial_module(task, 0, 0) for _ in range(2))
+    for parameter in first.parameters():
+        parameter.data.zero_()
+    again = initial_module(task, 0, 0)
+    assert all(map(torch.equal, second.parameters(), again.parameters()))
+    assert torch.equal(dict(again.named_parameters())["1.weight"], weight)
+    assert torch.equal(COMMON.weight, weight)
+    assert make_plan(task, "auto", 2, "cpu", 1).engine == "population"
+
+
+def test_a_layer_that_all_have_and_that_cannot_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(COMMON, "lock", threading.Lock(), raising=False)
+    with pytest.raises(UsageError, match=r"same layers at each call.*lock.*make new ones in model\(\)"):
+        initial_module(load(Common(batch_size=4)), 0, 0)
