@@ -69,6 +69,12 @@ def _says_out_of_memory(error: BaseException) -> bool:
     return found or isinstance(error, MemoryError)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; without one, the line of code that raised it."""
+    raised = extract_tb(error.__traceback__)
+    return next(iter(str(error).strip().splitlines()), (raised[-1].line if raised else "") or "no message")
+
+
 def origin(error: BaseException) -> str | None:
     """Where the user's code was when an error was raised, as ``FILE:LINE``.
 

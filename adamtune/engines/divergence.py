@@ -1,17 +1,20 @@
-"""Whether an error that a training step raises is a divergence, and no mistake in the task."""
+"""Whether an error in a training step or an evaluation is a divergence, and no mistake in the task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf
+from math import inf, nan
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from adamtune.engines.metrics import are_finite
+from adamtune.engines.metrics import are_finite, plain_metrics
 from adamtune.engines.torch_private import DispatchMode, OpOverload, capturable, operator_name, tree_leaves
+from adamtune.tasks.base import Rows
+from adamtune.tasks.loaded import LoadedTask
 
 
 def has_diverged(error: Exception, module: nn.Module, compute: Callable[[], object]) -> bool:
@@ -29,6 +32,17 @@ def has_diverged(error: Exception, module: nn.Module, compute: Callable[[], obje
     with suppress(Exception), capturable(), _Overflow() as found:  # distributions accept NaN
         compute()
     return bool(found.seen)
+
+
+def member_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | None) -> dict[str, float]:
+    """``plain_metrics`` of a member in training; NaN if they raise an error because it has diverged."""
+    try:
+        return plain_metrics(task, module, rows, seed)
+    except Exception as error:
+        with torch.no_grad():
+            if not has_diverged(error, module, lambda: task.loss(module, rows)):
+                raise
+        return {"val_loss": nan}
 
 
 class _Overflow(DispatchMode):

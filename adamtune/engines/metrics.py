@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from math import nan
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -59,7 +58,10 @@ def checked_loss(loss: Any) -> Tensor:
         found = repr(loss)
         if isinstance(loss, Tensor):
             found = f"a tensor of shape {tuple(loss.shape)} and type {loss.dtype}"
-        raise UsageError(f"loss returned {found}: return one real number, such as the mean over the batch")
+        wanted = "return one real number, such as the mean over the batch"
+        if isinstance(loss, float):
+            wanted = "return one real number as a tensor, without item() or float()"
+        raise UsageError(f"loss returned {found}: {wanted}")
     return loss
 
 
@@ -98,24 +100,6 @@ def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | N
                 scores = task.scores(module, rows)
     _CHANGING[kept] = _CHANGING.get(kept, False) or change_counts(*leaves(rows)) != before
     return {name: _number(name, score) for name, score in scores.items()}
-
-
-def member_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | None) -> dict[str, float]:
-    """``plain_metrics`` of a member in training; NaN if they raise an error because it has diverged."""
-    try:
-        return plain_metrics(task, module, rows, seed)
-    except Exception:
-        if are_finite(module.parameters()) and _has_finite_loss(task, module, rows):
-            raise
-        return {"val_loss": nan}
-
-
-@torch.no_grad()
-def _has_finite_loss(task: LoadedTask, module: nn.Module, rows: Rows) -> bool:
-    try:
-        return bool(task.loss(module, rows).isfinite())
-    except Exception:
-        return True  # the task is wrong
 
 
 @contextmanager

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from adamtune.engines.base import Evaluation, Member, Source, evaluation, evaluation_seed
-from adamtune.engines.divergence import has_diverged
+from adamtune.engines.divergence import has_diverged, member_metrics
 from adamtune.engines.eager import eager
 from adamtune.engines.metrics import (
     checked_loss,
     holdout_metrics,
-    member_metrics,
     plain_metrics,
 )
 from adamtune.engines.shared_state import shared_state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from adamtune.errors import AdamtuneError, memory_error, origin
+from adamtune.errors import AdamtuneError, first_line, memory_error, origin
 
 
 @contextmanager
@@ -37,5 +37,4 @@ def training_faults(study: str) -> Iterator[None]:
 
 
 def _said(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -16,7 +16,7 @@ from types import ModuleType
 
 from pydantic import PydanticUserError, ValidationError
 
-from adamtune.errors import AdamtuneError, UsageError, origin
+from adamtune.errors import AdamtuneError, UsageError, first_line, origin
 from adamtune.function import Trainable
 from adamtune.tasks.code_hash import code_hash
 
@@ -88,8 +88,14 @@ def user_errors(place: object) -> Iterator[None]:
         raise UsageError(
             f"{_place(error, place)}: ends the program: put this under if __name__ == '__main__'"
         ) from error
-    except ValidationError as error:  # which is raised where no user's code is
-        raise UsageError(f"{place}: {_said(error)}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] != "frozen_instance":  # which is raised where no user's code is
+            raise UsageError(f"{place}: {_said(error)}") from error
+        raise UsageError(
+            f"{_place(error, place)}: {first['loc'][0]}: a task's attributes are settings, which do not"
+            " change: set it on the model"
+        ) from error
     except PydanticUserError as error:
         raise UsageError(_setting_error(error, _place(error, place))) from error
     except Exception as error:
@@ -108,10 +114,9 @@ def _said(error: Exception) -> str:
     if isinstance(error, ValidationError):
         found = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
         return "; ".join(f"{name}: {message.removeprefix('Value error, ')}" for name, message in found)
-    lines = str(error).strip().splitlines() or ["no message"]
     raised = Path(extract_tb(error.__traceback__)[-1].filename)
     own = isinstance(error, ValueError | TypeError) and raised.is_relative_to(Path(__file__).parent)
-    return lines[0] if own else f"{type(error).__name__}: {lines[0]}"
+    return first_line(error) if own else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _setting_error(error: PydanticUserError, place: str) -> str:

@@ -226,6 +226,22 @@ def test_a_metric_that_refuses_nan_does_not_end_the_search() -> None:
         assert (wild.diverged_at, wild.metrics) == (1, {})
 
 
+def checked(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    loss = (model(inputs) - 0.0).square().mean()
+    assert torch.isfinite(loss)
+    return loss
+
+
+def test_a_loss_that_checks_itself_diverges_in_an_evaluation_too() -> None:
+    """The first loss is finite, and the update after it diverges: the evaluation is the first to see it."""
+    task = Toy(lambda: torch.nn.Linear(FEATURES, 1), checked, steps=3, evaluate_every=1)
+    trained = [member(task, 0, "sgd", lr=1e-3), member(task, 1, "sgd", lr=1e200)]  # type: ignore[arg-type]
+    for make in (population, sequential):
+        calm, wild = (found[-1] for found in finish(make(2), trained).values())
+        assert (calm.diverged_at, calm.step) == (None, 3)
+        assert (wild.diverged_at, wild.metrics) == (1, {})
+
+
 class Codes(torch.nn.Module):
     """Its output chooses a row of a table: NaN is no number of a row."""
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from adamtune.engines.base import evaluation_seed
-from adamtune.engines.metrics import BATCHES, holdout_metrics, member_metrics
+from adamtune.engines.divergence import member_metrics
+from adamtune.engines.metrics import BATCHES, holdout_metrics
 from adamtune.engines.population.capture import CannotCapture, Capture
 from adamtune.engines.population.draws import GLOBAL_STATE
 from adamtune.engines.population.gradients import BatchedTask
