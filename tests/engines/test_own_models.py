@@ -19,6 +19,7 @@ from adamtune.engines.base import Member, Source
 from adamtune.engines.batching.selection import select
 from adamtune.engines.metrics import plain_metrics
 from adamtune.engines.plan import make_plan
+from adamtune.engines.population.capture import Capture
 from adamtune.engines.population.draws import Draws
 from adamtune.engines.population.engine import Population
 from adamtune.engines.population.memory_plan import tensors_in
@@ -661,6 +662,24 @@ def test_metrics_that_change_their_rows_in_place_find_the_same_rows_each_time() 
     found = [plain_metrics(task, module, rows, seed=0) for _ in range(3)]
     assert found[0] == found[1] == found[2]
     assert torch.equal(rows[0], before)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_rows_of_masks_that_are_alike_in_some_steps_alone_give_no_number() -> None:
+    """A capture is for masks that are alike; another step may be computed by its replay."""
+
+    def compute(x: Tensor, y: Tensor) -> Tensor:
+        found: Tensor = torch.vmap(lambda x, y: (select(x, x > 0) - select(y, y > 0)).sum())(x, y)
+        return found
+
+    x, y = torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, -1.0]])
+    capture = Capture(compute, x, y)
+    y.neg_()
+    capture.replay()
+    assert capture.outputs.isnan().all()
+    x.neg_()
+    capture.replay()
+    assert capture.outputs.item() == 1
 
 
 def test_the_largest_of_no_selected_rows_is_no_number() -> None:

@@ -139,8 +139,26 @@ def of_selections(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     """
     found = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Selection)]
     mask = found[0].mask
-    if not all(_alike(each.mask, mask) for each in found[1:]):
+    others = [each.mask for each in found[1:] if each.mask is not mask]
+    if not all(_alike(each, mask) for each in others):
         raise RuntimeError(MASK)
+    result = _of_rows(func, args, kwargs, mask)
+    for other in others:
+        result = _if_alike(other, mask, result)
+    return result
+
+
+def _if_alike(one: Tensor, other: Tensor, result: Any) -> Any:
+    """A result, or NaN in later steps in which the masks are not alike as they are in this one."""
+    if isinstance(result, Selection):
+        return Selection(_if_alike(one, other, result.rows), result.mask)
+    if not isinstance(result, Tensor) or not result.is_floating_point():
+        return result
+    return torch.where((one == other).all(), result, torch.nan)
+
+
+def _of_rows(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], mask: Tensor) -> Any:
+    """What a function returns for selections of one mask."""
     if func.__name__.endswith("_") and not func.__name__.endswith("__"):
         raise RuntimeError(MASK)  # it would change a copy
     if func in LOSSES and (reduction := kwargs.get("reduction", "mean")) != "none":
