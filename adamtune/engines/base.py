@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
 from math import isfinite
+from operator import itemgetter
 from statistics import fmean
 from typing import Any, NamedTuple, Protocol
 
@@ -161,7 +162,7 @@ class Source:
         self.initial = lru_cache(maxsize=16)(self._initial)
         self.train, self.validation = (map_rows(self._placed, rows) for rows in (task.train, task.validation))
         test = map_rows(self._placed, task.test) if task.holdouts else None
-        self.holdouts = {name: take_rows(test, part) for name, part in task.holdouts.items()}
+        self.holdouts = {name: map_rows(itemgetter(part), test) for name, part in task.holdouts.items()}
 
     def module(self, seed: int, replicate: int) -> nn.Module:
         """A replicate's model before its first step, in training mode."""

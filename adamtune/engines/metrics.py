@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,15 @@ from adamtune.engines.torch_private import (
 from adamtune.errors import UsageError
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
-from adamtune.tasks.pytree import count_rows, leaves
+from adamtune.tasks.pytree import count_rows, leaves, map_rows
 from adamtune.tasks.randomness import seeded
 
 BATCHES = 32
 """A model is called on at most as many validation rows at once as this many batches have."""
+
+
+_CHANGING: WeakKeyDictionary[LoadedTask, bool] = WeakKeyDictionary()
+"""Whether the metrics of a task that has been scored change their rows in place, to hide tokens, say."""
 
 
 def are_finite(tensors: Iterable[Tensor]) -> bool:
@@ -74,6 +79,10 @@ def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | N
         UsageError: a metric is not one number.
     """
     module.eval()
+    kept = task.origin or task
+    if _CHANGING.get(kept, True):  # the next evaluation needs the rows as they are
+        rows = map_rows(torch.clone, rows)
+    before = change_counts(*leaves(rows))
     with (
         nullcontext() if seed is None else seeded(seed, next(leaves(rows)).device),
         _in_batches(module, count_rows(rows), BATCHES * task.batch_size),
@@ -89,6 +98,7 @@ def plain_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | N
                 raise
             with torch.enable_grad():  # a loss that takes gradients itself
                 scores = task.scores(module, rows)
+    _CHANGING[kept] = _CHANGING.get(kept, False) or change_counts(*leaves(rows)) != before
     return {name: _number(name, score) for name, score in scores.items()}
 
 

@@ -35,5 +35,8 @@ def count_rows(rows: Rows) -> int:
 
 
 def take_rows(rows: Rows, index: Any) -> Any:
-    """Some rows of each tensor: ``index`` is a slice or int64 ``[n]``."""
-    return map_rows(lambda each: each[index], rows)
+    """Copies of some rows of each tensor: ``index`` is a slice or int64 ``[n]``.
+
+    A loss may change its batch in place.
+    """
+    return map_rows(lambda each: each[index].clone() if isinstance(index, slice) else each[index], rows)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from adamtune.engines.base import Member, Source
+from adamtune.engines.batching.selection import select
+from adamtune.engines.metrics import plain_metrics
 from adamtune.engines.plan import make_plan
 from adamtune.engines.population.draws import Draws
 from adamtune.engines.population.engine import Population
@@ -120,6 +122,8 @@ def selecting(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
     logits = torch.cat([model(inputs), -model(inputs)], 1)
     chosen = F.cross_entropy(logits[high], high[high].long()) + (1 - logits[high, 0]).square().sum()
     cells = torch.masked_select(logits, logits.detach() > logits.detach().mean()).mean()
+    counted = torch.where(target == target.max(), -100, 1)[target > -9]
+    chosen = chosen + logits[high].amax(1).mean() + F.cross_entropy(logits[target > -9], counted)
     return loss + every.mean(0).sum() + none.sum() + chosen + cells + logits[~high].sum(0).square().sum()
 
 
@@ -174,6 +178,23 @@ class Flipping(nn.Module):
                 self.calls += 1
                 found = found * 2
         return found
+
+
+class Augmenting(nn.Module):
+    """Changes its batch in place, and its dropout from some step on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = head()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.mul_(2).add_(1)
+        if self.training:
+            self.calls += 1
+        if self.calls * (1 + 0 * self.head.bias.sum()) > 5:
+            return F.dropout(self.head(x), 0.4, self.training) * 2
+        return self.head(F.dropout(x, 0.2, self.training))
 
 
 class MovedByMetrics(nn.Module):
@@ -495,6 +516,7 @@ OWN: dict[str, Toy] = {
     "a loss in float32": Toy(lambda: nn.Linear(FEATURES, 3), in_float32),
     "decisions that are always alike": Toy(plain, checked),
     "a decision that changes": Toy(Flipping),
+    "batches changed in place": Toy(Augmenting),
     "a compiled module": Toy(in_place),
     "compiled parts": Toy(CompiledParts),
     "cumulative batch norm": Toy(
@@ -573,7 +595,10 @@ def at_the_end(trained: list[Member], engine: type[Population | Sequential]) -> 
         for name, value in group["tensors"].items()
         if name.startswith(("parameter.", "kept."))
     }
-    return [{name: value[group["members"].index(row)] for name, value in found.items()} for row in range(4)]
+    return [
+        {name: value[group["members"].index(row)] for name, value in found.items()}
+        for row in range(len(trained))
+    ]
 
 
 # Only the names: the engines look for counters in all that functions of this file hold, marks included.
@@ -618,6 +643,29 @@ def test_autocast_is_kept() -> None:
     capture = task.gradients(parameters, {}, batch, True, Draws(2, source.device))
     # The logits, their products' gradients and the casts, none of which is there without autocast.
     assert sum(each.dtype == torch.bfloat16 for call in capture.program for each in tensors_in(call[1:])) > 8
+
+
+def test_members_that_share_a_batch_get_it_unchanged() -> None:
+    """Each member that decides otherwise than recorded is computed by itself, on the batch of all."""
+    task = Toy(Augmenting, steps=STEPS + 1, evaluate_every=2)
+    trained = [member(task, trial, "adamw", lr=0.01 * (trial + 1)) for trial in range(6)]
+    for each, found in zip(trained, at_the_end(trained, Population), strict=True):
+        for name, value in plain_loop(each).named_parameters():
+            torch.testing.assert_close(found[name], value.detach(), rtol=1e-9, atol=1e-8)
+
+
+def test_metrics_that_change_their_rows_in_place_find_the_same_rows_each_time() -> None:
+    task = Toy(Augmenting)
+    module, rows = task.build(), task.validation
+    before = rows[0].clone()
+    found = [plain_metrics(task, module, rows, seed=0) for _ in range(3)]
+    assert found[0] == found[1] == found[2]
+    assert torch.equal(rows[0], before)
+
+
+def test_the_largest_of_no_selected_rows_is_no_number() -> None:
+    rows = torch.tensor([[1.0, 2.0], [-1.0, -2.0]])
+    assert repr(torch.vmap(lambda own: select(own, own > 0).max())(rows).tolist()) == "[2.0, nan]"
 
 
 class Half(nn.Module):
@@ -794,6 +842,8 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
             "joined": lambda model, x, y: torch.cat([model(x[y > 0]), model(x)]).square().mean(),
             "normalised": lambda model, x, y: (model(x[y > -9]).softmax(0) * y[y > -9, None]).sum(),
             "multiplied": lambda model, x, y: (model(x[y > -9]) @ model(x[y > -9]).T).mean(),
+            "summed up": lambda model, x, y: model(x[y > -9]).cumsum(0).square().mean(),
+            "changed in place": lambda model, x, y: model(x[y > -9]).clamp_(max=9).square().mean(),
             "of two masks": lambda model, x, y: (model(x[y > 0]) - model(x[y <= 0])).mean(),
             "elsewhere": lambda model, x, y: assigned(model(x), y > 0, model(x[y <= 0])),
         }.items()

@@ -25,6 +25,10 @@ MASK = (
 MEANS = {Tensor.mean, torch.mean}
 SUMS = {Tensor.sum, torch.sum}
 LARGEST = {Tensor.max, Tensor.min, Tensor.amax, Tensor.amin, torch.max, torch.min, torch.amax, torch.amin}
+PAIRS = {Tensor.max, Tensor.min, torch.max, torch.min}
+"""Those that return indices, too, if they are given a dimension."""
+INDEXED = {F.cross_entropy, F.nll_loss}
+"""Those that leave out targets that are ``ignore_index``."""
 LOSSES = {
     F.mse_loss,
     F.l1_loss,
@@ -137,36 +141,58 @@ def of_selections(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     mask = found[0].mask
     if not all(_alike(each.mask, mask) for each in found[1:]):
         raise RuntimeError(MASK)
+    if func.__name__.endswith("_") and not func.__name__.endswith("__"):
+        raise RuntimeError(MASK)  # it would change a copy
     if func in LOSSES and (reduction := kwargs.get("reduction", "mean")) != "none":
-        given = {name: each for name, each in kwargs.items() if each is not None} | {"reduction": "none"}
-        if len(args) > 2 or "weight" in given:
-            raise RuntimeError(MASK)
-        return _reduced(_by_row(func, args, given, mask), mask, mean=reduction == "mean", dim=None)
+        return _loss(func, args, kwargs, mask, mean=reduction == "mean")
     if func in MEANS | SUMS:
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
         if dim in (None, 0, (0,), [0]) and len(args) < 3 and kwargs.keys() <= {"dim"}:
             return _reduced(args[0].rows, mask, mean=func in MEANS, dim=dim)
-    if func in LARGEST:
-        result = func(*_with(lambda rows: rows, args), **_with(lambda rows: rows, kwargs))
-        if isinstance(result, Tensor) and result.dim() < found[0].rows.dim():
-            return result
+    if func in LARGEST and kwargs.keys() <= {"dim"}:
+        dim = args[1] if len(args) > 1 else kwargs.get("dim")
+        if dim is None or (func not in PAIRS and dim in (0, (0,), [0])):
+            largest = func(*_with(lambda rows: rows, args), **kwargs)
+            return torch.where(mask.any(), largest, torch.nan) if largest.is_floating_point() else largest
     result = _by_row(func, args, kwargs, mask)
     return tree_map_only(Tensor, lambda each: Selection(each, mask), result)
+
+
+def _loss(func: Callable[..., Any], args: Any, kwargs: dict[str, Any], mask: Tensor, mean: bool) -> Tensor:
+    """The mean or sum of the losses of the selected rows."""
+    given = {name: each for name, each in kwargs.items() if each is not None} | {"reduction": "none"}
+    if len(args) > 2 or "weight" in given:
+        raise RuntimeError(MASK)
+    losses = _by_row(func, args, given, mask)
+    target = args[1] if len(args) > 1 else given["target"]
+    if func not in INDEXED or target.dtype.is_floating_point:
+        return _reduced(losses, mask, mean, dim=None)
+    if not isinstance(target, Selection):
+        raise RuntimeError(MASK)
+    # The losses of targets that do not count are 0.
+    counted = _reduced((target.rows != given.get("ignore_index", -100)).to(losses.dtype), mask, False, None)
+    total = _reduced(losses, mask, False, None)
+    return total / counted if mean else total
 
 
 def _by_row(func: Callable[..., Any], args: Any, kwargs: Any, mask: Tensor) -> Any:
     """What a function returns for all rows. Raises RuntimeError if a row's result depends on other rows."""
     result = func(*_with(lambda rows: rows.clone(), args), **_with(lambda rows: rows.clone(), kwargs))
+    # In reverse order, so that sums over the rows before each one differ, too.
     some = max(1, len(mask) // 2)
-    alone = func(
-        *_with(lambda rows: rows[:some].clone(), args), **_with(lambda rows: rows[:some].clone(), kwargs)
-    )
+    last = partial(_last, some=some)
+    alone = func(*_with(last, args), **_with(last, kwargs))
     for each, own in zip(tree_leaves(result), tree_leaves(alone), strict=True):
         if not isinstance(each, Tensor) or not each.dim() or len(each) != len(mask) or len(own) != some:
             raise RuntimeError(MASK)
-        if not _read(torch.isclose(each[:some], own, rtol=1e-3, atol=1e-5, equal_nan=True)).all():
+        if not _read(torch.isclose(_last(each, some), own, rtol=1e-3, atol=1e-5, equal_nan=True)).all():
             raise RuntimeError(MASK)
     return result
+
+
+def _last(rows: Tensor, some: int) -> Tensor:
+    """Copies of the last rows, the last one first."""
+    return rows[-some:].flip(0)
 
 
 def _with(change: Callable[[Tensor], Tensor], tree: Any) -> Any:

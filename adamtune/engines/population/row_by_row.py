@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Set
 from math import nan
 
+import torch
 from torch import Tensor
 
 from adamtune.engines.divergence import has_diverged
@@ -19,6 +20,7 @@ from adamtune.engines.population.gradients import BatchedTask
 from adamtune.engines.population.plain_module import PlainModule
 from adamtune.errors import UsageError, memory_error
 from adamtune.tasks.base import Rows
+from adamtune.tasks.pytree import map_rows
 from adamtune.tasks.randomness import derive
 
 Computed = tuple[Tensor, dict[str, Tensor | None]]
@@ -92,7 +94,8 @@ class RowByRow:
 
             def compute() -> Computed:
                 with plain.as_captured(derive(key.seed, "step", key.replicate, key.batch)):
-                    loss = checked_loss(self._source.task.loss(plain.module, batch))
+                    # Members may share the batch, and a model may change it in place.
+                    loss = checked_loss(self._source.task.loss(plain.module, map_rows(torch.clone, batch)))
                     scaled = loss if scale is None else (loss * scale).to(loss.dtype)
                     return loss.detach(), gradients_of(scaled, trainable)
 

@@ -88,10 +88,10 @@ class Step:
         self._finish = compile_calls(after)
         self._compute = compile_calls(
             [
-                *(KernelCall(aten.copy_.default, (before, each), {}) for each, before in self._changed),
                 take(self._indices, self._next, index),
                 take(self._coefficients, self._next, packed),
                 *(take(each, index.flatten(), out) for each, out in zip(rows, gathered, strict=True)),
+                *(KernelCall(aten.copy_.default, (before, each), {}) for each, before in self._changed),
                 *capture.program,
                 *([] if failed else after),
             ]
@@ -208,8 +208,10 @@ class Step:
         """Those of the rows that decide otherwise than recorded, with the tensors from before the step."""
         assert self._failed is not None
         found = [row for row in rows if self._failed[row]]
+        batch = [id(each) for each in leaves(self._batch)] if self._shared else []
         for each, before in self._changed:
-            each[found] = before[found]
+            own = slice(None) if id(each) in batch else found
+            each[own] = before[own]
         return found
 
 
