@@ -9,6 +9,8 @@ import typer
 
 FILES = {"task": "task.py", "function": "train.py", "command": "train.py"}
 """The name of the Python file that each form of a study begins with."""
+OTHER = {"true", "false", "yes", "no", "on", "off", "null"}
+"""Words that YAML takes for other values than text."""
 
 
 def init(
@@ -34,7 +36,9 @@ def init(
     study = (templates / f"{form}.yaml.txt").read_text("utf-8")
     texts = {
         folder / FILES[form]: (templates / f"{form}.py.txt").read_text("utf-8"),
-        folder / "study.yaml": study.replace("{PYTHON}", shlex.quote(sys.executable)),
+        folder / "study.yaml": study.replace("{PYTHON}", shlex.quote(sys.executable)).replace(
+            "{NAME}", _study_name(folder)
+        ),
     }
     existing = [str(path) for path in texts if path.exists() or path.is_symlink()]
     if existing:
@@ -44,3 +48,12 @@ def init(
         path.write_text(text, "utf-8")
     typer.echo(f"Wrote {' and '.join(map(str, texts))}.")
     typer.echo(f"Next: {program()} search {folder / 'study.yaml'}")
+
+
+def _study_name(folder: Path) -> str:
+    """The folder's name as that of a study, so that the studies of two folders differ."""
+    import re
+
+    name = re.sub(r"[^A-Za-z0-9]+", "-", folder.resolve().name)[:80].strip("-")
+    is_text = re.match(r"[A-Za-z]", name) and name.lower() not in OTHER
+    return name if is_text else f"study-{name}".rstrip("-")

@@ -15,6 +15,7 @@ from adamtune.engines.metrics import are_finite, plain_metrics
 from adamtune.engines.torch_private import DispatchMode, OpOverload, capturable, operator_name, tree_leaves
 from adamtune.tasks.base import Rows
 from adamtune.tasks.loaded import LoadedTask
+from adamtune.tasks.pytree import map_rows
 
 
 def has_diverged(error: Exception, module: nn.Module, compute: Callable[[], object]) -> bool:
@@ -40,7 +41,7 @@ def member_metrics(task: LoadedTask, module: nn.Module, rows: Rows, seed: int | 
         return plain_metrics(task, module, rows, seed)
     except Exception as error:
         with torch.no_grad():
-            if not has_diverged(error, module, lambda: task.loss(module, rows)):
+            if not has_diverged(error, module, lambda: task.loss(module, map_rows(torch.clone, rows))):
                 raise
         return {"val_loss": nan}
 

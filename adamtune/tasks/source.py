@@ -174,6 +174,17 @@ def line_of(task: type, name: str | None = None) -> str:
     return _line(Path(file), task.__name__, name) if file else task.__name__
 
 
+def line_of_change(kind: type, attribute: str) -> str | None:
+    """``FILE:LINE`` of the last assignment to an attribute in the file of a class; None without one."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None or not file.endswith(".py"):
+        return None
+    nodes = ast.walk(ast.parse(Path(file).read_bytes()))
+    stores = (each for each in nodes if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store))
+    lines = [each.lineno for each in stores if each.attr == attribute]
+    return f"{file}:{max(lines)}" if lines else None
+
+
 def _line(path: Path, which: str | int, name: str | None) -> str:
     """``FILE:LINE`` of the class of a name or line, or of what its body defines under a name."""
     for node in ast.walk(ast.parse(path.read_bytes())):

@@ -80,11 +80,9 @@ def test_what_it_suggests_to_search_can_be_searched(
     monkeypatch.chdir(tmp_path)
     assert adamtune("init", ".", *FORMS[form]).code == 0
     text = Path("study.yaml").read_text()
-    head, body = text.split("name: my-study", 1)
-    more = re.sub(r"^( +)# ( *\w+:)", r"\1\2", body, flags=re.M)
-    assert more != body
-    Path("study.yaml").write_text(f"{head}name: my-study{more}")
-    assert yaml.safe_load(more) != yaml.safe_load(body)
+    more = re.sub(r"^( +)# ( *\w+:)", r"\1\2", text, flags=re.M)
+    Path("study.yaml").write_text(more)
+    assert yaml.safe_load(more) != yaml.safe_load(text)
     checked = adamtune("validate", "study.yaml")
     assert checked.code == 0, checked.err
 
@@ -102,3 +100,16 @@ def test_files_that_are_there_are_left_as_they_are(name: str, adamtune: Adamtune
 def test_two_forms_at_once_are_an_error(adamtune: Adamtune, tmp_path: Path) -> None:
     wrong = adamtune("init", tmp_path, "--function", "--command")
     assert (wrong.code, list(tmp_path.iterdir())) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("my-model", "my-model"), ("a b_2", "a-b-2"), ("1e3", "study-1e3"), ("no", "study-no"), ("ü", "study")],
+)
+def test_the_study_has_the_name_of_its_folder(
+    folder: str, name: str, adamtune: Adamtune, tmp_path: Path
+) -> None:
+    assert adamtune("init", tmp_path / folder).code == 0
+    text = (tmp_path / folder / "study.yaml").read_text()
+    assert yaml.safe_load(text)["name"] == name
+    assert f"adamtune report {name}\n" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import itertools
 import random
 import sys
@@ -356,3 +357,20 @@ def test_large_arrays_are_not_read(tmp_path: Path) -> None:
     array = np.memmap(tmp_path / "rows", dtype=np.uint8, mode="w+", shape=(2**36,))
     assert unchanged(snapshot(array), snapshot(array))
     assert stored(array, LARGE)[0] == "left"
+
+
+class Annealed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.calls = linear(), 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.layer(inputs) * self.calls
+
+
+def test_a_counter_of_a_model_is_named_with_its_line() -> None:
+    lines, first = inspect.getsourcelines(Annealed)
+    line = first + next(place for place, each in enumerate(lines) if "+= 1" in each)
+    why = make_plan(Toy(lambda: nn.Sequential(Annealed())), "auto", "auto", "cpu", 1).why
+    assert f"a step changes the attribute 0.calls ({__file__}:{line}): make it a buffer" in why

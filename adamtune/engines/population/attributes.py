@@ -25,6 +25,7 @@ from adamtune.engines.python_state import (
 from adamtune.engines.shared_state import shared_state
 from adamtune.errors import memory_error
 from adamtune.tasks.pytree import take_rows
+from adamtune.tasks.source import line_of_change
 
 KEPT = Tensor | int | float | str
 """Values that a step may keep, if nothing is computed with them."""
@@ -58,7 +59,7 @@ def check_state(source: Source) -> frozenset[str]:
                 f"the loss draws from the attribute {name}: draw with torch without a generator"
             )
         if not isinstance(value, KEPT):
-            raise CannotCapture(f"a step changes the attribute {name}: {ADVICE}")
+            raise CannotCapture(f"a step changes the {_attribute(plain.module, name)}: {ADVICE}")
     # A value that is only kept for others to look at does no harm: all is the same with another one.
     kept = take_first_steps(twin)
     try:
@@ -70,7 +71,7 @@ def check_state(source: Source) -> frozenset[str]:
         if memory_error(error) is not None:
             raise
         for name in found:
-            raise CannotCapture(f"a step changes the attribute {name}: {ADVICE}") from error
+            raise CannotCapture(f"a step changes the {_attribute(plain.module, name)}: {ADVICE}") from error
         raise CannotCapture(
             "the loss changes from call to call with the same weights, batch and draws: if it counts its"
             " calls, keep the count in a buffer of the model (register_buffer)"
@@ -106,6 +107,13 @@ def _compare_metrics(trained: PlainModule) -> None:
 
 def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
+
+
+def _attribute(module: nn.Module, name: str) -> str:
+    """What ``changed_values`` names, in words, with the line that changes it if that is known."""
+    (root,) = changed_attributes(module, [name])
+    line = line_of_change(type(model_roots(module)[root].owner), root.rpartition(".")[2])
+    return f"attribute {name}" + (f" ({line})" if line else "")
 
 
 def _check_layouts(module: nn.Module) -> None:
