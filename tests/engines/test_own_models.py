@@ -844,9 +844,15 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "a mean as a factor": (Toy(lambda: Decided(lambda self, x: (x * self.mean) is None)), "attribute mean"),
     "a mean as a number": (Toy(lambda: Decided(lambda self, x: math.isnan(self.mean))), "attribute mean"),
     "metrics of what a step keeps": (Toy(Shown), "attribute shown"),
-    "a counter in Python": (Toy(Annealed), r"attribute calls: make it a buffer"),
-    "a counter in a dictionary": (Toy(Nested), r"attribute state\['calls'\]\[0\]: make it a buffer"),
-    "a result of the step before": (Toy(Remembers), r"attribute last: make it a buffer"),
+    "a counter in Python": (
+        Toy(Annealed),
+        r"attribute calls \(\S+test_own_models\.py:\d+\): make it a buffer",
+    ),
+    "a counter in a dictionary": (
+        Toy(Nested),
+        r"attribute state\['calls'\]\[0\] \(\S+:\d+\): make it a buffer",
+    ),
+    "a result of the step before": (Toy(Remembers), r"attribute last \(\S+:\d+\): make it a buffer"),
     "a counter in a closure": (
         Toy(plain, counting()),
         r"task attribute measure\.calls\[0\]: make it a buffer",
