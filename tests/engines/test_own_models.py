@@ -846,11 +846,11 @@ SEQUENTIAL: dict[str, tuple[Toy, str]] = {
     "metrics of what a step keeps": (Toy(Shown), "attribute shown"),
     "a counter in Python": (
         Toy(Annealed),
-        r"attribute calls \(\S+test_own_models\.py:\d+\): make it a buffer",
+        r"attribute calls \(\S+:\d+\): make it",
     ),
     "a counter in a dictionary": (
         Toy(Nested),
-        r"attribute state\['calls'\]\[0\] \(\S+:\d+\): make it a buffer",
+        r"attribute state\['calls'\]\[0\] \(\S+:\d+\): make it",
     ),
     "a result of the step before": (Toy(Remembers), r"attribute last \(\S+:\d+\): make it a buffer"),
     "a counter in a closure": (
