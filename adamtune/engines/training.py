@@ -19,7 +19,6 @@ from adamtune.engines.eager import eager
 from adamtune.engines.metrics import (
     checked_loss,
     holdout_metrics,
-    plain_metrics,
 )
 from adamtune.engines.shared_state import shared_state
 from adamtune.engines.stored_values import CannotStore, ModuleValues
@@ -170,7 +169,7 @@ class Training:
         self.losses, self.seconds = [], 0.0
         if not made.succeeded:
             return made
-        score = partial(plain_metrics, self.task, self.module, seed=seed)
+        score = partial(member_metrics, self.task, self.module, seed=seed)
         return made._replace(metrics={**made.metrics, **holdout_metrics(self.source.holdouts, score)})
 
     def _metrics(self, seed: int) -> Mapping[str, float]:
