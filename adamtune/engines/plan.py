@@ -120,7 +120,7 @@ def make_plan(
     from adamtune.engines.population.capture import CannotCapture
 
     try:
-        measured = _lockstep_memory(task, optimizers)
+        measured = _lockstep_memory(task, optimizers, device)
     except CannotCapture as error:
         if engine == "population":
             raise UsageError(f"engine: population cannot train this study: {error}; use auto") from error
@@ -203,7 +203,7 @@ def _place(device: str) -> str:
     return f"the {device.upper()}" if device in ("cpu", "mps") else "the GPU"
 
 
-def _lockstep_memory(task: LoadedTask, optimizers: Sequence[str]) -> int:
+def _lockstep_memory(task: LoadedTask, optimizers: Sequence[str], device: str) -> int:
     """Bytes of one member's working set in lockstep. Raises CannotCapture where lockstep is impossible."""
     from adamtune.engines.population.capture import CannotCapture
     from adamtune.engines.population.verification import working_set
@@ -211,7 +211,7 @@ def _lockstep_memory(task: LoadedTask, optimizers: Sequence[str]) -> int:
     for name in optimizers:
         if OPTIMIZERS[name].rule is None:
             raise CannotCapture(f"{name} has no rule for the elementwise pass")
-    return working_set(task)
+    return working_set(task, device)
 
 
 def _why_not_moved(task: LoadedTask) -> str:

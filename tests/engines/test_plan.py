@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -205,3 +205,23 @@ def test_an_optimizer_without_a_rule_is_not_trained_in_lockstep(
     found = make_plan(mlp, "auto", "auto", "cpu", 1, ["adam", "lion"])
     assert found.engine == "side_by_side"
     assert "lion has no rule" in found.why
+
+
+def deciding(model: Any, inputs: Tensor, target: Tensor) -> Tensor:
+    loss: Tensor = (model(inputs).squeeze(-1) - target).square().mean()
+    return loss if loss < 1e6 else loss * 0
+
+
+def selecting(model: Any, inputs: Tensor, target: Tensor) -> Tensor:
+    error: Tensor = (model(inputs).squeeze(-1) - target).square()
+    return error[target > 0].mean()
+
+
+@pytest.mark.parametrize("measure", [deciding, selecting])
+def test_steps_that_read_values_are_in_lockstep_on_a_cpu_alone(measure: Callable[..., Tensor]) -> None:
+    """Also where the GPU is another machine's, so that nobody can try."""
+    task = Toy(lambda: Calls(lambda self, x: self.head(x), head=nn.Linear(FEATURES, 1)), measure)
+    assert make_plan(task, "auto", "auto", "cpu", 1).engine == "population"
+    found = make_plan(task, "auto", "auto", "cuda", 1, is_here=False)
+    assert found.engine == "sequential"
+    assert "test_plan.py:" in found.why

@@ -7,7 +7,9 @@ leave the repeated rows out. A function whose result for a row depends on other 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -39,6 +41,19 @@ LOSSES = {
     F.binary_cross_entropy,
     F.binary_cross_entropy_with_logits,
 }
+
+
+_REFUSED = ContextVar("_REFUSED", default=False)
+
+
+@contextmanager
+def no_selections() -> Iterator[None]:
+    """While it is entered, nothing is selected by a mask, as on a GPU, where values cannot be read."""
+    token = _REFUSED.set(True)
+    try:
+        yield
+    finally:
+        _REFUSED.reset(token)
 
 
 class Selection:
@@ -99,6 +114,8 @@ def select(tensor: Tensor, index: Any) -> Any:
     if not _is_mask(index):
         return Tensor.__getitem__(tensor, index)
     if tensor.shape[: index.dim()] != index.shape or tensor.device.type != "cpu":
+        raise RuntimeError(MASK)
+    if _REFUSED.get():
         raise RuntimeError(MASK)
     mask = index.reshape(-1)
     places = torch.arange(len(mask), device=mask.device)

@@ -8,6 +8,7 @@ loss, gradient and buffer was that of the user's own module, called plainly in t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from adamtune.engines.base import Source
 from adamtune.engines.batching.observed import READ
+from adamtune.engines.batching.selection import no_selections
 from adamtune.engines.population.attributes import changed_attributes, changed_values, check_state
 from adamtune.engines.population.capture import CannotCapture
 from adamtune.engines.population.draws import Draws, Key
@@ -45,22 +47,29 @@ MORE_STEPS = 3
 """Further steps in which every decision has to be the same."""
 
 
-_FOUND: WeakKeyDictionary[LoadedTask, dict[tuple[torch.device, torch.dtype], Method | str]] = (
+_FOUND: WeakKeyDictionary[LoadedTask, dict[tuple[torch.device, torch.dtype, bool], Method | str]] = (
     WeakKeyDictionary()
 )
 
 
-def batched_task(source: Source) -> BatchedTask:
+def batched_task(source: Source, reads_values: bool | None = None) -> BatchedTask:
     """The task computed by the first method that is right; it is looked for once for each task.
+
+    Args:
+        source: the task.
+        reads_values: whether a capture may read values, as decisions and selected rows need; by default, on a
+            CPU.
 
     Raises:
         CannotCapture: none is; the message says why.
     """
     task = source.task.origin or source.task
-    known, key = _FOUND.setdefault(task, {}), (source.device, source.dtype)
+    reads_values = source.device.type == "cpu" if reads_values is None else reads_values
+    known, key = _FOUND.setdefault(task, {}), (source.device, source.dtype, reads_values)
     if key not in known:
         try:
-            known[key] = _find_method(source)
+            with nullcontext() if reads_values else no_selections():
+                known[key] = _find_method(source, reads_values)
         except CannotCapture as error:
             known[key] = str(error)
     found = known[key]
@@ -69,8 +78,8 @@ def batched_task(source: Source) -> BatchedTask:
     return BatchedTask(source, found)
 
 
-def _find_method(source: Source) -> Method:
-    """The first method that is right.
+def _find_method(source: Source, reads_values: bool) -> Method:
+    """The first method that is right; arguments as those of ``batched_task``.
 
     Raises:
         CannotCapture: none is; the message is that of ``vmap`` without batching rules.
@@ -78,7 +87,7 @@ def _find_method(source: Source) -> Method:
     kept = check_state(source)
     reasons: list[CannotCapture] = []
     for method in (*METHODS, *DECIDING):
-        if method.decisions is not None and not (source.device.type == "cpu" and _decides(reasons[1])):
+        if method.decisions is not None and not (reads_values and _decides(reasons[1])):
             break
         task = BatchedTask(source, method)
         try:
@@ -140,14 +149,18 @@ MEASURED = 4
 """Members whose working set is measured together, because they share a layer's scratch memory."""
 
 
-def working_set(task: LoadedTask) -> int:
+def working_set(task: LoadedTask, device: str = "cpu") -> int:
     """The working set of one member's step in bytes: what the step writes to, on the CPU.
+
+    Args:
+        task: the task.
+        device: where it is to be trained, which may be a device of another machine.
 
     Raises:
         CannotCapture: the model cannot be trained in lockstep; the message says why.
     """
     source = Source(task, torch.device("cpu"))
-    own = batched_task(source)
+    own = batched_task(source, reads_values=device == "cpu")
     plain = PlainModule(source, 0)
     parameters, kept = (stacked([plain.tensors(trained)] * MEASURED) for trained in (True, False))
     batch = map_rows(torch.clone, plain.batch(0))
