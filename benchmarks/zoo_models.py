@@ -109,6 +109,15 @@ def residual(norm: Callable[[int], nn.Module], width: int = 16) -> nn.Module:
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, 10))
 
 
+def convolutions(*widths: int) -> nn.Module:
+    """Two convolutions of each width, then pooling, as in VGG."""
+    layers: list[nn.Module] = []
+    for before, width in pairwise((3, *widths)):
+        first, second = nn.Conv2d(before, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        layers += [first, nn.ReLU(), second, nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * widths[-1], 10))
+
+
 def depthwise() -> nn.Module:
     def block(width: int) -> nn.Module:
         layers = nn.Conv2d(width, width, 3, padding=1, groups=width), nn.BatchNorm2d(width), nn.Hardswish()
@@ -484,6 +493,8 @@ MODELS: dict[str, Model] = {
     "ResNet, group norm": Model(
         lambda: residual(lambda width: nn.GroupNorm(8, width)), classification, images(), 16
     ),
+    "ResNet, wide": Model(lambda: residual(nn.BatchNorm2d, 64), classification, images(), 16),
+    "convolutions, wide": Model(lambda: convolutions(64, 128), classification, images(32), 16),
     "depthwise convolutions": Model(depthwise, classification, images(), 16),
     "U-Net": Model(unet, segmentation, masks, 16),
     "vision transformer": Model(vision_transformer, classification, images(), 16),
