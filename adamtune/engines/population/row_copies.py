@@ -53,6 +53,13 @@ def _has_kernels(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and kernel_library(torch.float32) is not None
 
 
+def _check(rows: Tensor, index: Tensor, all: Tensor) -> None:
+    if rows.shape[1:] != all.shape[1:] or rows.dtype != all.dtype or len(rows) != len(index):
+        raise ValueError(
+            f"{tuple(rows.shape)} {rows.dtype} are no {len(index)} rows of {tuple(all.shape)} {all.dtype}"
+        )
+
+
 def take(source: Tensor, index: Tensor, rows: Tensor) -> KernelCall:
     """The call ``rows = source[index]``.
 
@@ -64,8 +71,7 @@ def take(source: Tensor, index: Tensor, rows: Tensor) -> KernelCall:
     Raises:
         ValueError: the rows do not fit the source in shape or type.
     """
-    if rows.shape[1:] != source.shape[1:] or rows.dtype != source.dtype or len(rows) != len(index):
-        raise ValueError(f"rows {tuple(rows.shape)} {rows.dtype} of {tuple(source.shape)} {source.dtype}")
+    _check(rows, index, source)
     if _has_kernels(source) and source[0].is_contiguous() and rows.is_contiguous():
         return KernelCall(ours.take.out, (source, index), {"rows": rows})
     return KernelCall(aten.index_select.out, (source, 0, index), {"out": rows})
@@ -82,8 +88,7 @@ def put(rows: Tensor, index: Tensor, target: Tensor) -> KernelCall:
     Raises:
         ValueError: the rows do not fit the target in shape or type.
     """
-    if rows.shape[1:] != target.shape[1:] or rows.dtype != target.dtype or len(rows) != len(index):
-        raise ValueError(f"rows {tuple(rows.shape)} {rows.dtype} for {tuple(target.shape)} {target.dtype}")
+    _check(rows, index, target)
     if _has_kernels(target) and target.is_contiguous() and rows.is_contiguous():
         return KernelCall(ours.put.out, (rows, index, len(target)), {"target": target})
     return KernelCall(aten.index_copy_.default, (target, 0, index, rows), {})
